@@ -1,0 +1,2 @@
+//! A map of the layers; no logic.
+#![allow(dead_code)]
