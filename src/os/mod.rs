@@ -1,4 +1,10 @@
 //! L0: the only user of `libc`: what the library asks of the operating system.
 
+pub(crate) mod atomic;
+pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod file;
+pub(crate) mod futex;
+pub(crate) mod mem;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod testing;

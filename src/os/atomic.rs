@@ -1,0 +1,38 @@
+//! The one seam through which atomics and lock-guarded cells come: the real ones, or loom's under `cfg(loom)`.
+//!
+//! It stands in this layer because [`super::futex`] needs it; everybody else imports it as `sync::atomic`.
+
+#[cfg(not(loom))]
+pub(crate) use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::Cell,
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+};
+
+/// Writes a constructor that is `const`, except under loom, whose atomics are made at run time.
+macro_rules! const_unless_loom {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($args:tt)*) -> $ret:ty $body:block) => {
+        $(#[$meta])*
+        #[cfg(not(loom))]
+        $vis const fn $name($($args)*) -> $ret $body
+
+        $(#[$meta])*
+        #[cfg(loom)]
+        $vis fn $name($($args)*) -> $ret $body
+    };
+}
+pub(crate) use const_unless_loom;
+
+/// Tells the processor that this is a busy-wait loop; under loom, lets another thread run.
+#[inline]
+pub(crate) fn spin_hint() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}

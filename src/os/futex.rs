@@ -1,0 +1,75 @@
+//! Sleep while a word keeps its value; wake who sleeps on a word.
+//!
+//! One seam, three machines: Linux futexes; mutexes and condition variables elsewhere (also here with
+//! `--cfg pytstate_portable`, and always in this crate's tests); a model under loom.
+//!
+//! F1 A wait may return [`Wait::Woken`] although nobody woke it: callers look at their word again.
+//! F2 Waking only uses the word's address. A word that its waiter has already freed may be woken: at worst somebody
+//!    else who sleeps on a new word at that address wakes for nothing (F1).
+//! F3 A wake that follows a store to the word is seen by every wait that saw the old value.
+//! F4 errno is as before after either call (S-WD-02).
+
+use super::atomic::AtomicU32;
+use super::clock::Deadline;
+
+#[cfg(any(test, not(target_os = "linux"), pytstate_portable))]
+#[cfg(not(loom))]
+#[path = "futex_portable.rs"]
+mod portable;
+
+#[cfg(all(target_os = "linux", not(loom)))]
+#[path = "futex_linux.rs"]
+mod linux;
+
+#[cfg(loom)]
+#[path = "futex_model.rs"]
+mod model;
+
+#[cfg(loom)]
+use model as machine;
+
+#[cfg(all(target_os = "linux", not(pytstate_portable), not(loom)))]
+use linux as machine;
+
+#[cfg(all(any(not(target_os = "linux"), pytstate_portable), not(loom)))]
+use portable as machine;
+
+/// Whether [`wait`] can say [`Wait::Interrupted`]; the portable machine sleeps on through signals.
+pub(crate) const REPORTS_SIGNALS: bool = machine::REPORTS_SIGNALS;
+
+/// How a [`wait`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wait {
+    /// Somebody woke the caller, or nothing did (F1).
+    Woken,
+    /// The word did not have the expected value: no sleep.
+    Changed,
+    /// The deadline passed. Never early.
+    TimedOut,
+    /// A signal handler ran; only where [`REPORTS_SIGNALS`].
+    Interrupted,
+}
+
+/// Sleeps while `*word == expected`, until woken or `deadline` passed.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait {
+    machine::wait(word, expected, deadline)
+}
+
+/// Wakes up to `count` threads that sleep on `word`. Only the address is used (F2).
+pub(crate) fn wake(word: *const AtomicU32, count: u32) {
+    machine::wake(word, count);
+}
+
+/// Forgets every sleeper, in a fork child, before anything waits or wakes there.
+///
+/// # Safety
+/// The caller is the only thread of the process.
+pub(crate) unsafe fn reset_in_child() {
+    // SAFETY: this function's contract is the machine's contract.
+    unsafe { machine::reset_in_child() }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "futex_tests.rs"]
+mod tests;

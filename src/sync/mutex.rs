@@ -1,0 +1,258 @@
+//! PyMutex: one byte; who waits sleeps in the lot (S-MX-01..10).
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 | free |
+//! | 1 | locked |
+//! | 3 | locked, somebody is parked (or was: a waiter that timed out leaves bit 1 for the next unlock) |
+//! | 2 | free, somebody is parked: whoever was woken has not come yet, anybody may take it |
+//!
+//! M1 Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the bucket lock; so an unlock either
+//!    changes the byte first (the waiter does not sleep) or finds the waiter.
+//! M2 While bit 1 is set, unlocking goes through the lot; the byte is then written under the bucket lock.
+//! M3 A waiter older than [`FAIR_AFTER_NS`] gets the lock handed: the byte stays locked and nobody can barge in.
+//!
+//! An uncontended lock is one atomic read-modify-write, an uncontended unlock one.
+//! Ordering: a lock's Acquire pairs with the Release of the unlock before it; with hand-off, the lot's `woken` is that pair.
+//!
+//! Mirrors CPython 3.13 Python/lock.c.
+
+use super::atomic::{AtomicU8, Cell, Ordering, const_unless_loom, spin_hint};
+use super::lot::{self, Parked};
+use super::waiting::{OnSignal, Stay, Waiting};
+use crate::os::clock::{Deadline, now_ns};
+use core::ptr;
+
+const UNLOCKED: u8 = 0;
+const LOCKED: u8 = 1;
+const HAS_PARKED: u8 = 2;
+
+/// A waiter of this age is handed the lock instead of competing for it.
+const FAIR_AFTER_NS: i64 = 1_000_000;
+
+/// Looks at a lock that is held, with nobody parked, before parking.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 40 };
+
+/// CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct PyMutex {
+    _bits: AtomicU8,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<PyMutex>() == 1 && align_of::<PyMutex>() == 1);
+
+/// How a [`PyMutex::lock_timed`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum LockOutcome {
+    /// The caller holds the lock.
+    Acquired,
+    /// The deadline passed.
+    TimedOut,
+    /// A signal arrived and the waiting gave up.
+    Interrupted,
+}
+
+/// [`PyMutex::unlock`] of a lock that nobody held; it stays unlocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotLocked;
+
+/// What a parked thread shows to the unlocking one, as the lot's token. Written under the bucket lock only.
+struct Entry {
+    fair_at_ns: i64,
+    handed_off: Cell<bool>,
+}
+
+impl PyMutex {
+    const_unless_loom! {
+        /// An unlocked mutex.
+        pub(crate) fn new() -> Self {
+            Self { _bits: AtomicU8::new(UNLOCKED) }
+        }
+    }
+
+    fn key(&self) -> *const () {
+        ptr::from_ref(self).cast()
+    }
+
+    /// Locks, waiting as `waiting` says, however long it takes and whatever signals arrive.
+    #[inline]
+    pub(crate) fn lock(&self, waiting: &mut impl Waiting) {
+        if self.try_clean() {
+            return;
+        }
+        while self.lock_slow(Deadline::NEVER, waiting) != LockOutcome::Acquired {}
+    }
+
+    /// Locks, waiting as `waiting` says, until `deadline`. One that has passed makes this a try.
+    #[inline]
+    pub(crate) fn lock_timed(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
+        if self.try_clean() {
+            return LockOutcome::Acquired;
+        }
+        self.lock_slow(deadline, waiting)
+    }
+
+    /// Locks if it is unlocked; never waits.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> bool {
+        let mut bits = UNLOCKED;
+        while bits & LOCKED == 0 {
+            match self._bits.compare_exchange_weak(
+                bits,
+                bits | LOCKED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => bits = now,
+            }
+        }
+        false
+    }
+
+    /// The fast path: from 0 to 1.
+    #[inline]
+    fn try_clean(&self) -> bool {
+        self._bits
+            .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[cold]
+    fn lock_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
+        let mut spins = SPINS;
+        let mut entry = None;
+        loop {
+            let bits = self._bits.load(Ordering::Relaxed);
+            if bits & LOCKED == 0 {
+                let taken = self._bits.compare_exchange_weak(
+                    bits,
+                    bits | LOCKED,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                );
+                if taken.is_ok() {
+                    return LockOutcome::Acquired;
+                }
+                continue;
+            }
+            if bits & HAS_PARKED == 0 && spins > 0 {
+                spins -= 1;
+                spin_hint();
+                continue;
+            }
+            if deadline.passed() {
+                return LockOutcome::TimedOut;
+            }
+            if bits & HAS_PARKED == 0 {
+                let marked = self._bits.compare_exchange_weak(
+                    bits,
+                    bits | HAS_PARKED,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                if marked.is_err() {
+                    continue;
+                }
+            }
+            // Age counts from the first park, over all of them.
+            let entry: &Entry = entry.get_or_insert_with(|| Entry {
+                fair_at_ns: now_ns().saturating_add(FAIR_AFTER_NS),
+                handed_off: Cell::new(false),
+            });
+            let validate = || self._bits.load(Ordering::Relaxed) == LOCKED | HAS_PARKED;
+            let token = ptr::from_ref(entry).cast_mut().cast();
+            match lot::park(self.key(), validate, deadline, token, waiting) {
+                Parked::Unparked if entry.handed_off.get() => return LockOutcome::Acquired,
+                Parked::Unparked | Parked::Again => {}
+                Parked::TimedOut => return LockOutcome::TimedOut,
+                Parked::Interrupted => {
+                    if waiting.interrupted() == OnSignal::GiveUp {
+                        return LockOutcome::Interrupted;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Unlocks, by any thread. The mutex's memory may be given back by whoever locks it next: it is not touched after.
+    #[inline]
+    pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
+        match self
+            ._bits
+            .compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed)
+        {
+            Ok(_) => Ok(()),
+            Err(bits) => self.unlock_slow(bits),
+        }
+    }
+
+    #[cold]
+    fn unlock_slow(&self, mut bits: u8) -> Result<(), NotLocked> {
+        loop {
+            if bits & LOCKED == 0 {
+                return Err(NotLocked);
+            }
+            if bits & HAS_PARKED != 0 {
+                break;
+            }
+            match self._bits.compare_exchange_weak(
+                bits,
+                UNLOCKED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(now) => bits = now,
+            }
+        }
+        lot::unpark_one(self.key(), |token, has_more| {
+            // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (lot L2).
+            let entry = token.map(|token| unsafe { &*token.cast::<Entry>().cast_const() });
+            self.settle(entry, has_more);
+        });
+        Ok(())
+    }
+
+    /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (M3).
+    fn settle(&self, waiter: Option<&Entry>, has_more: bool) {
+        let mut bits = if has_more { HAS_PARKED } else { UNLOCKED };
+        if let Some(waiter) = waiter {
+            if now_ns() >= waiter.fair_at_ns {
+                waiter.handed_off.set(true);
+                bits |= LOCKED;
+            }
+        }
+        self._bits.store(bits, Ordering::Release);
+    }
+
+    /// A snapshot, for assertions (S-MX-10).
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        self._bits.load(Ordering::Relaxed) & LOCKED != 0
+    }
+
+    /// Makes it unlocked in a fork child, whoever held it in the parent.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process, and the lot was reset already.
+    pub(crate) unsafe fn reset_in_child(&self) {
+        self._bits.store(UNLOCKED, Ordering::Relaxed);
+    }
+}
+
+/// Runs `body` under `mutex` without detaching. For tests and short sections of this library.
+pub(crate) fn with<R>(mutex: &PyMutex, body: impl FnOnce() -> R) -> R {
+    mutex.lock(&mut Stay);
+    let result = body();
+    let unlocked = mutex.unlock();
+    debug_assert_eq!(unlocked, Ok(()));
+    result
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "mutex_tests.rs"]
+mod tests;
