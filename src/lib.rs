@@ -2,6 +2,8 @@
 //! `capi > life > sched > state > (sync, probe) > os`.
 #![allow(dead_code, reason = "the lower layers land before what uses them")]
 
+#[cfg(not(loom))]
+pub mod capi;
 mod os;
 mod probe;
 mod sync;

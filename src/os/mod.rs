@@ -2,9 +2,11 @@
 
 pub(crate) mod atomic;
 pub(crate) mod clock;
+pub(crate) mod env;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod futex;
+pub(crate) mod ids;
 pub(crate) mod mem;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod testing;

@@ -2,16 +2,53 @@
 //!
 //! Nothing here decides anything, knows a thread state or takes a lock of another layer.
 //! Everything here works before initialization, after finalization, with no thread state,
-//! in a fork child (after its reset) and allocates nothing.
+//! in a fork child (after [`reset_in_child`]) and allocates nothing.
 //!
 //! All of it is off until asked for, and then costs one relaxed load of one word ([`mode`]).
 //!
-//! Under loom nothing here is modelled: points are observers and take part in no protocol.
+//! Under loom a point is nothing: points observe and take part in no protocol.
 
-mod mode;
 pub(crate) mod point;
-pub(crate) mod sync_point;
 pub(crate) mod text;
 
+#[cfg(not(loom))]
+mod environment;
+#[cfg(not(loom))]
+mod monitor;
+#[cfg(not(loom))]
+mod names;
+#[cfg(not(loom))]
+pub(crate) mod perturb;
+#[cfg(not(loom))]
+pub(crate) mod sync_point;
+#[cfg(not(loom))]
+mod table;
+
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
-pub(crate) use {point::Point, sync_point::point};
+pub(crate) use point::Point;
+#[cfg(not(loom))]
+#[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
+pub(crate) use sync_point::point;
+
+#[cfg(not(loom))]
+mod mode;
+
+/// In a model a point is nothing.
+#[cfg(loom)]
+#[inline(always)]
+pub(crate) fn point(_at: Point) {}
+
+/// Makes this layer whole in a fork child: frees its locks and forgets the threads held at points.
+///
+/// The child keeps hooks and perturbation; pauses and orders are dropped, because whoever would have
+/// woken the threads held by them lives in the parent.
+///
+/// # Safety
+/// The caller is the only thread of the process, in a fork child, inside nothing of this layer.
+#[cfg(not(loom))]
+pub(crate) unsafe fn reset_in_child() {
+    // SAFETY: this function's contract is the contract of every reset below.
+    unsafe { mode::reset_in_child() };
+    // SAFETY: as above.
+    unsafe { sync_point::reset_in_child() };
+}

@@ -1,22 +1,66 @@
 //! The one word that says what is on: every point and every trace event loads it, once.
 //!
-//! | bit         | means |
-//! |-------------|-------|
-//! | `SYNC`      | a sync point somewhere has a pause, an order or a hook |
+//! | bit       | means |
+//! |-----------|-------|
+//! | `UNKNOWN` | the environment was not read yet; the first arrival (or call) reads it |
+//! | `SYNC`    | a sync point somewhere has a pause, an order or a hook |
+//! | `PERTURB` | random sleeps at points |
 //!
 //! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
 //! everything else under a lock. Who arms a point and then starts or wakes a thread has
 //! ordered the two by that; a thread that runs already may pass once more unseen.
+//! M2. `UNKNOWN` is cleared once, under [`RESOLVE`], after everything the environment asks for is set up.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// A sync point somewhere is armed.
-pub(super) const SYNC: u32 = 1 << 0;
+use super::{environment, monitor::Monitor};
 
-static MODE: AtomicU32 = AtomicU32::new(0);
+/// The environment was not read yet.
+pub(super) const UNKNOWN: u32 = 1 << 0;
+/// A sync point somewhere is armed.
+pub(super) const SYNC: u32 = 1 << 1;
+/// Random sleeps at points.
+pub(super) const PERTURB: u32 = 1 << 2;
+
+static MODE: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+/// Who holds it reads the environment.
+static RESOLVE: Monitor<()> = Monitor::new(());
 
 /// What is on. One relaxed load.
 #[inline(always)]
 pub(super) fn get() -> u32 {
     MODE.load(Relaxed)
+}
+
+/// What is on, after the environment had its say.
+pub(super) fn resolved() -> u32 {
+    if get() & UNKNOWN != 0 {
+        let _held = RESOLVE.enter();
+        // The lock orders this load after the store of whoever was first.
+        if get() & UNKNOWN != 0 {
+            environment::apply();
+            turn_off(UNKNOWN);
+        }
+    }
+    get()
+}
+
+/// Sets bits.
+pub(super) fn turn_on(bits: u32) {
+    MODE.fetch_or(bits, Relaxed);
+}
+
+/// Clears bits.
+pub(super) fn turn_off(bits: u32) {
+    MODE.fetch_and(!bits, Relaxed);
+}
+
+/// Frees the lock in a fork child.
+///
+/// # Safety
+/// As [`super::reset_in_child`].
+pub(super) unsafe fn reset_in_child() {
+    // SAFETY: this function's contract is the monitor's.
+    unsafe { RESOLVE.reset_in_child() };
 }

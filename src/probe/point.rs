@@ -193,6 +193,22 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_point_in_order() {
+        let document = include_str!("../../docs/sync-points.md");
+        let (_, listed) = document.split_once("|---|---|\n").expect("the document has a table");
+        let mut listed = listed.lines();
+        for (name, sentence) in TABLE {
+            let row = format!("| `{}` | {sentence} |", name.to_str().expect("names are ASCII"));
+            assert_eq!(
+                listed.next(),
+                Some(row.as_str()),
+                "docs/sync-points.md misses or misplaces a row"
+            );
+        }
+        assert_eq!(listed.next(), None, "docs/sync-points.md has a row too many");
+    }
+
+    #[test]
     fn a_misspelt_name_is_told_from_a_user_s() {
         assert!(Point::is_misspelt(c"gil.wiat"));
         assert!(!Point::is_misspelt(c"gil.wait"));

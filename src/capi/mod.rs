@@ -1,0 +1,3 @@
+//! L5: the only exported functions: argument decoding, one file per header section, nothing else.
+
+pub mod sync_points;
