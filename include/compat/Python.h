@@ -1,0 +1,49 @@
+/* Stands in for CPython's <Python.h>, so that C written for its thread API
+ * compiles unmodified: cc -Iinclude/compat -Iinclude ... -lpytstate
+ *
+ * As in CPython, the internal names come only with Py_BUILD_CORE. */
+#ifndef Py_PYTHON_H
+#define Py_PYTHON_H
+
+/* What <Python.h> brings of the standard library. */
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+#ifndef _WIN32
+#include <sys/time.h>
+#include <sys/types.h>
+#include <unistd.h>
+#endif
+
+#include "../pytstate.h"
+#if defined(Py_BUILD_CORE)
+#include "../pytstate/internal.h"
+#endif
+
+/* What code for <Python.h> expects of its small macros. */
+#define PyAPI_FUNC(type) extern type
+#define PyAPI_DATA(type) extern type
+#define Py_CHARMASK(c) ((unsigned char)((c)&0xff))
+#define Py_STRINGIFY_(x) #x
+#define Py_STRINGIFY(x) Py_STRINGIFY_(x)
+#define Py_MIN(x, y) (((x) > (y)) ? (y) : (x))
+#define Py_MAX(x, y) (((x) > (y)) ? (x) : (y))
+#define Py_ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/** Marks a parameter that the function does not use. */
+#if defined(__GNUC__)
+#define Py_UNUSED(name) _unused_##name __attribute__((unused))
+#else
+#define Py_UNUSED(name) _unused_##name
+#endif
+
+#endif /* Py_PYTHON_H */
