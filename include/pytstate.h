@@ -29,7 +29,201 @@
 extern "C" {
 #endif
 
+/**
+ * A time or a length of time in nanoseconds.
+ */
+typedef int64_t PyTime_t;
 
+/* ---- sync_points ---- */
+
+/**
+ * Holds the next thread that arrives at a point until it is woken.
+ *
+ * Called k times, it holds the next k arrivals. Each arrival uses up one call.
+ *
+ * @param point  Name of a point of the library or of the host. A host's point is made if it does not
+ *               exist. Borrowed, copied. NULL is an error.
+ * @return 0, or -1: NULL, empty, longer than 63 bytes, a name in the library's own name space
+ *         ("gil.something") that is no point, or no room for one more of the host's points (256).
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `point` is NULL or a NUL-terminated string.
+ */
+int PyTState_Sync_Pause(const char *point);
+
+/**
+ * Waits until a thread is held at a point, by a pause or by an order.
+ *
+ * Does not detach: a thread that needs the caller's GIL to reach the point never gets there while the
+ * caller waits attached.
+ *
+ * @param point       Name of a point that exists. Borrowed. NULL is an error.
+ * @param timeout_ns  Nanoseconds; 0 only looks, negative waits without limit.
+ * @return 0 as soon as a thread is held there now; 1 if the time passed first; -1 if there is no
+ *         such point.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  up to timeout_ns, without detaching. Signals do not end the wait.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `point` is NULL or a NUL-terminated string.
+ */
+int PyTState_Sync_WaitParked(const char *point,
+                             PyTime_t timeout_ns);
+
+/**
+ * Lets every thread go on that is held at a point now.
+ *
+ * If nobody is held there yet, the pauses that are left at the point are forgotten instead: whether the
+ * thread had arrived or not, it is not held after this call. Pauses that are left stay when somebody was
+ * held. Threads held by an order go on without it; the order stays for later arrivals.
+ *
+ * @param point  Name of a point that exists. Borrowed. NULL is an error.
+ * @return 0, or -1 if there is no such point.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `point` is NULL or a NUL-terminated string.
+ */
+int PyTState_Sync_Wake(const char *point);
+
+/**
+ * Makes threads that arrive at one point wait until another point was passed after this call.
+ *
+ * A point is passed when a thread goes on from it, past its own hook, pause and orders. Once that happened
+ * the order is fulfilled and forgotten. A thread that waited for PYTSTATE_SYNC_LIMIT seconds (environment;
+ * 10 if not set) drops the order, names both points and itself on standard error, and goes on.
+ *
+ * @param first  Name of the point to be passed first; made as PyTState_Sync_Pause() does. Borrowed, copied.
+ * @param then   Name of the point that waits; likewise. Must differ from `first`.
+ * @return 0, also when the same order is there already; -1: a name as PyTState_Sync_Pause() refuses it,
+ *         twice the same name, or 64 orders are not fulfilled yet.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `first` and `then` are NULL or NUL-terminated strings.
+ */
+int PyTState_Sync_Order(const char *first,
+                        const char *then);
+
+/**
+ * Calls a function whenever a thread arrives at a point.
+ *
+ * The function runs on the arriving thread, before a pause or an order holds it, with no lock of the
+ * library held, attached or not as the point's description says. Points that it reaches itself hold
+ * it as any other arrival, but call no hook. A point has one hook; a second call replaces it.
+ *
+ * @param point     Name of a point; made as PyTState_Sync_Pause() does. Borrowed, copied.
+ * @param function  The function, or NULL to remove the hook. It gets the point's name, valid for good, and
+ *                  `arg`. A call that has begun on another thread may still run when this returns.
+ * @param arg       Passed to the function as it is. Borrowed; must stay valid as long as it can run.
+ * @return 0, or -1 for a name as PyTState_Sync_Pause() refuses it.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child(); a child keeps the hooks.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `point` is NULL or a NUL-terminated string; `function` may be called with `arg` on any thread.
+ */
+int PyTState_Sync_Hook(const char *point,
+                       void (*function)(const char *point, void *arg),
+                       void *arg);
+
+/**
+ * Passes a point of the host's, or of a test's.
+ *
+ * While nothing is armed anywhere this does nothing, and does not make the point. Otherwise the point is made on
+ * first use and the calling thread arrives at it. With one of the library's own names, the thread
+ * arrives at that point.
+ *
+ * @param user_point  Name, up to 63 bytes. Borrowed, copied. NULL, or a name that PyTState_Sync_Pause()
+ *                    refuses, is ignored.
+ *
+ * Errors:  none.
+ * Blocks:  as long as a pause or an order holds the point, without detaching.
+ * Threads: any, with or without a thread state. From a signal handler only while nothing is armed. In a fork child,
+ *          after PyOS_AfterFork_Child(). Keeps errno.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `user_point` is NULL or a NUL-terminated string.
+ */
+void PyTState_Sync_Point(const char *user_point);
+
+/**
+ * Forgets all pauses, orders and hooks, and lets every thread go on that is held at a point.
+ *
+ * A perturbation that PyTState_Sync_Perturb() began ends; one that PYTSTATE_PERTURB asks for is back in force.
+ * Points of the host's stay known.
+ *
+ * Errors:  none.
+ * Blocks:  never. A hook that has begun on another thread may still run when this returns.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ */
+void PyTState_Sync_Clear(void);
+
+/**
+ * Makes threads sleep for a random time at random arrivals, at all points.
+ *
+ * Each thread draws from a generator of its own, made from the seed and the order in which threads first
+ * arrived. The same seed gives the same draws, not the same run.
+ *
+ * @param seed          Any number; 0 turns the perturbation off.
+ * @param permille      Of 1000 arrivals, how many sleep: 0 to 1000.
+ * @param max_sleep_ns  The longest sleep in nanoseconds, not negative. Sleeps are spread evenly from 0.
+ * @return 0, or -1 if a number is out of its range (nothing changes then).
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child(); a child keeps the perturbation.
+ * Source:  pytstate.
+ */
+int PyTState_Sync_Perturb(uint64_t seed,
+                          int permille,
+                          PyTime_t max_sleep_ns);
+
+/**
+ * Lists the names of all points: the library's in the order of the documentation, then the host's.
+ *
+ * @param names     Receives up to `capacity` names, valid for good, not to be freed. NULL if `capacity` is 0.
+ * @param capacity  Room in `names`.
+ * @return How many points there are, also when that is more than `capacity`.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, with or without a thread state. Async-signal-safe. Allowed in a fork child.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `names` has room for `capacity` pointers.
+ */
+size_t PyTState_Sync_List(const char **names,
+                          size_t capacity);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 
+use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
 use crate::probe::perturb::Setting;
 use crate::probe::sync_point::{self, Answer, Hook};
@@ -73,7 +74,10 @@ pub unsafe extern "C" fn PyTState_Sync_Pause(point: *const c_char) -> c_int {
 /// # Safety
 /// `point` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn PyTState_Sync_WaitParked(point: *const c_char, timeout_ns: i64) -> c_int {
+pub unsafe extern "C" fn PyTState_Sync_WaitParked(
+    point: *const c_char,
+    timeout_ns: PyTime_t,
+) -> c_int {
     // SAFETY: this function's contract is nullable_name's.
     let Some(name) = (unsafe { nullable_name(point) }) else { return -1 };
     encode(sync_point::wait_parked(name, Deadline::after(timeout_ns)))
@@ -219,7 +223,11 @@ pub extern "C" fn PyTState_Sync_Clear() {
 ///          PyOS_AfterFork_Child(); a child keeps the perturbation.
 /// Source:  pytstate.
 #[unsafe(no_mangle)]
-pub extern "C" fn PyTState_Sync_Perturb(seed: u64, permille: c_int, max_sleep_ns: i64) -> c_int {
+pub extern "C" fn PyTState_Sync_Perturb(
+    seed: u64,
+    permille: c_int,
+    max_sleep_ns: PyTime_t,
+) -> c_int {
     let Some(setting) = Setting::new(seed, permille, max_sleep_ns) else { return -1 };
     sync_point::perturb(setting);
     0

@@ -1,0 +1,512 @@
+/* Sync points: every call of the C face, on points of the test's own. */
+#include "harness.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <pytstate.h>
+
+#define MS INT64_C(1000000)
+#define LIMIT (10000 * MS)
+
+static atomic_int passes;
+
+static void pass_mine(void *name) {
+    PyTState_Sync_Point(name);
+    atomic_fetch_add(&passes, 1);
+}
+
+static int is_at_least(void *wanted) {
+    return atomic_load(&passes) >= *(int *)wanted;
+}
+
+/* Until so many have passed the point they came to. */
+static void wait_for_passes(int wanted) {
+    CHECK(wait_until(is_at_least, &wanted, 10000));
+    CHECK_INT_EQ(atomic_load(&passes), wanted);
+}
+
+/* ---- Pause, WaitParked, Wake ------------------------------------------ */
+
+TEST("a pause holds the next arrival and lets the one after it pass") {
+    struct peers peers = PEERS_INIT;
+    CHECK_INT_EQ(PyTState_Sync_Pause("my.point"), 0);
+    peers_add(&peers, 2, pass_mine, "my.point");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+    wait_for_passes(1);
+    CHECK_INT_EQ(peers_running(&peers), 1);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 0);
+    CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 1);
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 2);
+}
+
+TEST("k pauses hold k arrivals, and one wake lets them all go") {
+    struct peers peers = PEERS_INIT;
+    for (int i = 0; i < 3; i++)
+        CHECK_INT_EQ(PyTState_Sync_Pause("my.point"), 0);
+    peers_add(&peers, 5, pass_mine, "my.point");
+    peers_start(&peers);
+    /* Nobody passes before the three pauses are taken. */
+    wait_for_passes(2);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 0);
+    CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 1);
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 5);
+}
+
+TEST("a wake before the arrival leaves nobody held") {
+    CHECK_INT_EQ(PyTState_Sync_Pause("my.point"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Pause("my.point"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
+    PyTState_Sync_Point("my.point");
+    PyTState_Sync_Point("my.point");
+}
+
+static void pass_twice(void *name) {
+    pass_mine(name);
+    pass_mine(name);
+}
+
+TEST("a wake that lets somebody go keeps the pauses that are left") {
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Pause("my.point");
+    PyTState_Sync_Pause("my.point");
+    peers_add(&peers, 1, pass_twice, "my.point");
+    peers_start(&peers);
+    for (int round = 0; round < 2; round++) {
+        CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+        CHECK_INT_EQ(atomic_load(&passes), round);
+        CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
+    }
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 2);
+}
+
+static void pass_often(void *name) {
+    for (int round = 0; round < 300; round++)
+        pass_mine(name);
+}
+
+TEST("a thread that was let go is not taken for one that is held") {
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Pause("my.point");
+    peers_add(&peers, 1, pass_often, "my.point");
+    peers_start(&peers);
+    for (int round = 0; round < 300; round++) {
+        CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+        CHECK_INT_EQ(atomic_load(&passes), round);
+        if (round < 299)
+            PyTState_Sync_Pause("my.point");
+        CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
+    }
+    peers_join(&peers, 10000);
+}
+
+TEST("waiting for nobody ends at the deadline, not before") {
+    PyTState_Sync_Pause("my.point");
+    int64_t begin = test_now_ns();
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 20 * MS), 1);
+    CHECK_INT_GE(test_now_ns() - begin, 20 * MS);
+}
+
+static void check_errno(void *name) {
+    errno = ERANGE;
+    PyTState_Sync_Point(name);
+    CHECK_INT_EQ(errno, ERANGE);
+}
+
+TEST("a point that holds a thread, or lets it sleep, keeps errno") {
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Perturb(1, 1000, MS);
+    PyTState_Sync_Pause("my.point");
+    peers_add(&peers, 2, check_errno, "my.point");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+    PyTState_Sync_Wake("my.point");
+    peers_join(&peers, 10000);
+}
+
+/* ---- Names ------------------------------------------------------------ */
+
+TEST("a misspelt name of the library is refused, a name of one's own made") {
+    CHECK_INT_EQ(PyTState_Sync_Pause("gil.wiat"), -1);
+    CHECK_INT_EQ(PyTState_Sync_Order("gil.wiat", "gil.wait"), -1);
+    CHECK_INT_EQ(PyTState_Sync_Order("gil.wait", "gil.wiat"), -1);
+    CHECK_INT_EQ(PyTState_Sync_Hook("gil.wiat", NULL, NULL), -1);
+    CHECK_INT_EQ(PyTState_Sync_Pause("gil.wait"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Pause("mine.wiat"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Pause("gil"), 0);
+}
+
+TEST("asking after a point that does not exist is -1 and makes none") {
+    size_t before = PyTState_Sync_List(NULL, 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("no.such.point", 0), -1);
+    CHECK_INT_EQ(PyTState_Sync_Wake("no.such.point"), -1);
+    CHECK_UINT_EQ(PyTState_Sync_List(NULL, 0), before);
+}
+
+TEST("NULL and empty names, and names of 64 bytes, are refused") {
+    char name[65];
+    memset(name, 'x', sizeof name);
+    name[64] = 0;
+    const char *const bad[] = {NULL, "", name};
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT_EQ(PyTState_Sync_Pause(bad[i]), -1);
+        CHECK_INT_EQ(PyTState_Sync_WaitParked(bad[i], 0), -1);
+        CHECK_INT_EQ(PyTState_Sync_Wake(bad[i]), -1);
+        CHECK_INT_EQ(PyTState_Sync_Order(bad[i], "my.point"), -1);
+        CHECK_INT_EQ(PyTState_Sync_Order("my.point", bad[i]), -1);
+        CHECK_INT_EQ(PyTState_Sync_Hook(bad[i], NULL, NULL), -1);
+        PyTState_Sync_Point(bad[i]);
+    }
+    name[63] = 0;
+    CHECK_INT_EQ(PyTState_Sync_Pause(name), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked(name, 0), 1);
+}
+
+TEST("there is room for 256 points of one's own") {
+    size_t library = PyTState_Sync_List(NULL, 0);
+    char name[16];
+    for (int i = 0; i < 256; i++) {
+        snprintf(name, sizeof name, "mine.%d", i);
+        CHECK_INT_EQ(PyTState_Sync_Pause(name), 0);
+    }
+    CHECK_INT_EQ(PyTState_Sync_Pause("one.more"), -1);
+    CHECK_INT_EQ(PyTState_Sync_Order("one.more", "mine.0"), -1);
+    PyTState_Sync_Point("one.more");
+    CHECK_UINT_EQ(PyTState_Sync_List(NULL, 0), library + 256);
+    CHECK_INT_EQ(PyTState_Sync_Pause("mine.255"), 0);
+}
+
+TEST("the list holds the library's points, then one's own") {
+    const char *names[512];
+    size_t library = PyTState_Sync_List(names, 512);
+    CHECK_UINT_GT(library, 70);
+    CHECK_STR_EQ(names[0], "tstate.created");
+    PyTState_Sync_Pause("my.point");
+    PyTState_Sync_Point("my.other"); /* made on first use */
+    names[1] = NULL;
+    CHECK_UINT_EQ(PyTState_Sync_List(names, 1), library + 2);
+    CHECK_NULL(names[1]);
+    CHECK_UINT_EQ(PyTState_Sync_List(names, 512), library + 2);
+    CHECK_STR_EQ(names[library], "my.point");
+    CHECK_STR_EQ(names[library + 1], "my.other");
+}
+
+/* ---- Order ------------------------------------------------------------ */
+
+struct sequence {
+    const char *point;
+    int number;
+};
+static atomic_int came[16];
+static atomic_int n_came;
+
+static void come(void *arg) {
+    struct sequence *me = arg;
+    PyTState_Sync_Point(me->point);
+    came[atomic_fetch_add(&n_came, 1)] = me->number;
+    char after[32];
+    snprintf(after, sizeof after, "%s.after", me->point);
+    PyTState_Sync_Point(after);
+}
+
+TEST("orders force a sequence, whoever comes first") {
+    static struct sequence all[] = {{"a", 0}, {"b", 1}, {"c", 2}};
+    for (int round = 0; round < 50; round++) {
+        struct peers peers = PEERS_INIT;
+        atomic_store(&n_came, 0);
+        /* c before a, a before b */
+        CHECK_INT_EQ(PyTState_Sync_Order("c.after", "a"), 0);
+        CHECK_INT_EQ(PyTState_Sync_Order("a.after", "b"), 0);
+        for (int i = 0; i < 3; i++)
+            peers_add(&peers, 1, come, &all[i]);
+        peers_start(&peers);
+        peers_join(&peers, 10000);
+        CHECK_INT_EQ(atomic_load(&came[0]), 2);
+        CHECK_INT_EQ(atomic_load(&came[1]), 0);
+        CHECK_INT_EQ(atomic_load(&came[2]), 1);
+    }
+}
+
+TEST("a point that was passed before the order does not count") {
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Pause("keeps.points.on");
+    PyTState_Sync_Point("first");
+    CHECK_INT_EQ(PyTState_Sync_Order("first", "then"), 0);
+    peers_add(&peers, 1, pass_mine, "then");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    CHECK_INT_EQ(atomic_load(&passes), 0);
+    PyTState_Sync_Point("first");
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", 0), 1);
+    peers_join(&peers, 10000);
+    PyTState_Sync_Point("then"); /* the order is forgotten */
+}
+
+TEST("a point may wait for several others") {
+    struct peers peers = PEERS_INIT;
+    CHECK_INT_EQ(PyTState_Sync_Order("first", "then"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Order("second", "then"), 0);
+    peers_add(&peers, 2, pass_mine, "then");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    PyTState_Sync_Point("first");
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", 0), 0);
+    CHECK_INT_EQ(atomic_load(&passes), 0);
+    PyTState_Sync_Point("second");
+    peers_join(&peers, 10000);
+}
+
+TEST("a thread held at the first point has not passed it") {
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Pause("first");
+    PyTState_Sync_Order("first", "then");
+    peers_add(&peers, 1, pass_mine, "first");
+    peers_add(&peers, 1, pass_mine, "then");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("first", LIMIT), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    CHECK_INT_EQ(atomic_load(&passes), 0);
+    PyTState_Sync_Wake("first");
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 2);
+}
+
+TEST("a wake overrides an order for those it lets go, and keeps it") {
+    struct peers peers = PEERS_INIT, others = PEERS_INIT;
+    PyTState_Sync_Order("first", "then");
+    peers_add(&peers, 1, pass_mine, "then");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    PyTState_Sync_Wake("then");
+    peers_join(&peers, 10000);
+    peers_add(&others, 1, pass_mine, "then");
+    peers_start(&others);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    PyTState_Sync_Point("first");
+    peers_join(&others, 10000);
+}
+
+TEST("an order that cannot be is reported with both points, and dropped") {
+    EXPECT_EXIT(0, "sync point 'then' waited 0.050 s for 'first'") {
+        setenv("PYTSTATE_SYNC_LIMIT", "0.05", 1);
+        PyTState_Sync_Order("first", "then");
+        int64_t begin = test_now_ns();
+        PyTState_Sync_Point("then");
+        CHECK_INT_GE(test_now_ns() - begin, 50 * MS);
+        begin = test_now_ns();
+        PyTState_Sync_Point("then");
+        CHECK_INT_LT(test_now_ns() - begin, 50 * MS);
+        exit(0);
+    }
+}
+
+TEST("two orders that form a circle do not hang the program") {
+    EXPECT_EXIT(0, "the order is dropped") {
+        struct peers peers = PEERS_INIT;
+        setenv("PYTSTATE_SYNC_LIMIT", "0.05", 1);
+        PyTState_Sync_Order("first", "then");
+        PyTState_Sync_Order("then", "first");
+        peers_add(&peers, 1, pass_mine, "first");
+        peers_add(&peers, 1, pass_mine, "then");
+        peers_start(&peers);
+        peers_join(&peers, 10000);
+        exit(0);
+    }
+}
+
+TEST("64 orders can be open; the same one again takes no room") {
+    char name[16];
+    for (int i = 0; i < 64; i++) {
+        snprintf(name, sizeof name, "mine.%d", i);
+        CHECK_INT_EQ(PyTState_Sync_Order("first", name), 0);
+        CHECK_INT_EQ(PyTState_Sync_Order("first", name), 0);
+    }
+    CHECK_INT_EQ(PyTState_Sync_Order("first", "then"), -1);
+    CHECK_INT_EQ(PyTState_Sync_Order("first", "first"), -1);
+    PyTState_Sync_Point("first");
+    CHECK_INT_EQ(PyTState_Sync_Order("first", "then"), 0);
+}
+
+/* ---- Hook ------------------------------------------------------------- */
+
+struct seen {
+    int calls;
+    pthread_t thread;
+    char name[64];
+};
+
+static void note(const char *point, void *arg) {
+    struct seen *seen = arg;
+    seen->calls++;
+    seen->thread = pthread_self();
+    snprintf(seen->name, sizeof seen->name, "%s", point);
+    /* No lock is held: every call may be made from here. */
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 1);
+    CHECK_INT_EQ(PyTState_Sync_Pause("my.other"), 0);
+    CHECK_INT_EQ(PyTState_Sync_Wake("my.other"), 0);
+    /* And a point reached from here calls no hook. */
+    PyTState_Sync_Point("my.point");
+}
+
+TEST("a hook runs on the thread that arrives, with name and argument") {
+    struct seen seen = {0};
+    struct peers peers = PEERS_INIT;
+    CHECK_INT_EQ(PyTState_Sync_Hook("my.point", note, &seen), 0);
+    peers_add(&peers, 1, pass_mine, "my.point");
+    peers_start(&peers);
+    pthread_t peer = peers.one[0].thread;
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(seen.calls, 1);
+    CHECK(pthread_equal(seen.thread, peer));
+    CHECK_STR_EQ(seen.name, "my.point");
+    PyTState_Sync_Point("my.point");
+    CHECK_INT_EQ(seen.calls, 2);
+    CHECK_INT_EQ(PyTState_Sync_Hook("my.point", NULL, NULL), 0);
+    PyTState_Sync_Point("my.point");
+    CHECK_INT_EQ(seen.calls, 2);
+}
+
+static void count_call(const char *point, void *arg) {
+    (void)point;
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+TEST("a hook is called before a pause holds the thread") {
+    struct peers peers = PEERS_INIT;
+    atomic_int calls = 0;
+    PyTState_Sync_Hook("my.point", count_call, &calls);
+    PyTState_Sync_Pause("my.point");
+    peers_add(&peers, 1, pass_mine, "my.point");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+    CHECK_INT_EQ(atomic_load(&calls), 1);
+    PyTState_Sync_Wake("my.point");
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&calls), 1);
+}
+
+/* ---- Clear ------------------------------------------------------------ */
+
+TEST("clearing releases everybody and forgets pauses, orders and hooks") {
+    struct peers peers = PEERS_INIT;
+    atomic_int calls = 0;
+    for (int i = 0; i < 4; i++)
+        PyTState_Sync_Pause("my.point");
+    PyTState_Sync_Order("first", "then");
+    peers_add(&peers, 4, pass_mine, "my.point");
+    peers_add(&peers, 4, pass_mine, "then");
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("then", LIMIT), 0);
+    PyTState_Sync_Hook("hooked", count_call, &calls);
+    PyTState_Sync_Pause("hooked");
+    PyTState_Sync_Clear();
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 8);
+    PyTState_Sync_Pause("keeps.points.on");
+    PyTState_Sync_Point("hooked");
+    PyTState_Sync_Point("my.point");
+    PyTState_Sync_Point("then");
+    CHECK_INT_EQ(atomic_load(&calls), 0);
+}
+
+/* ---- Perturbation ----------------------------------------------------- */
+
+/* How long 200 arrivals take; 200 even draws from 0 to 1 ms need 100 ms. */
+static int64_t time_of_200_arrivals(void) {
+    int64_t begin = test_now_ns();
+    for (int i = 0; i < 200; i++)
+        PyTState_Sync_Point("my.point");
+    return test_now_ns() - begin;
+}
+
+TEST("a perturbation makes arrivals slow until it is turned off") {
+    CHECK_INT_EQ(PyTState_Sync_Perturb(7, 1000, MS), 0);
+    int64_t slow = time_of_200_arrivals();
+    CHECK_INT_GT(slow, 50 * MS);
+    CHECK_INT_EQ(PyTState_Sync_Perturb(7, 100, MS), 0);
+    int64_t tenth = time_of_200_arrivals();
+    CHECK_INT_GT(tenth, MS);
+    CHECK_INT_LT(tenth, slow);
+    CHECK_INT_EQ(PyTState_Sync_Perturb(0, 1000, MS), 0);
+    CHECK_INT_LT(time_of_200_arrivals(), tenth);
+}
+
+TEST("clearing ends a perturbation") {
+    CHECK_INT_EQ(PyTState_Sync_Perturb(7, 1000, MS), 0);
+    PyTState_Sync_Clear();
+    CHECK_INT_LT(time_of_200_arrivals(), 50 * MS);
+}
+
+TEST("a perturbation with a number out of range is refused") {
+    CHECK_INT_EQ(PyTState_Sync_Perturb(1, -1, MS), -1);
+    CHECK_INT_EQ(PyTState_Sync_Perturb(1, 1001, MS), -1);
+    CHECK_INT_EQ(PyTState_Sync_Perturb(1, 1000, -1), -1);
+    CHECK_INT_LT(time_of_200_arrivals(), 50 * MS);
+}
+
+TEST("the environment perturbs a program that asks for nothing") {
+    EXPECT_CHILD_EXIT(0) {
+        setenv("PYTSTATE_PERTURB", "7:1000:1000", 1);
+        CHECK_INT_GT(time_of_200_arrivals(), 50 * MS);
+        PyTState_Sync_Clear(); /* goes back to what the environment asks */
+        CHECK_INT_GT(time_of_200_arrivals(), 50 * MS);
+        PyTState_Sync_Perturb(0, 0, 0);
+        CHECK_INT_LT(time_of_200_arrivals(), 50 * MS);
+    }
+}
+
+TEST("a value in the environment that makes no sense is reported") {
+    EXPECT_EXIT(0, "PYTSTATE_PERTURB is ignored") {
+        setenv("PYTSTATE_PERTURB", "7:1001:1000", 1);
+        PyTState_Sync_Point("my.point");
+        exit(0);
+    }
+    EXPECT_EXIT(0, "PYTSTATE_SYNC_LIMIT is ignored") {
+        setenv("PYTSTATE_SYNC_LIMIT", "soon", 1);
+        PyTState_Sync_Point("my.point");
+        exit(0);
+    }
+}
+
+/* ---- Signals ---------------------------------------------------------- */
+
+static atomic_int ticks;
+
+static void tick(int signal) {
+    (void)signal;
+    int saved = errno;
+    PyTState_Sync_Point("from.handler");
+    atomic_fetch_add(&ticks, 1);
+    errno = saved;
+}
+
+TEST("a handler that interrupts the machinery does not lock itself out") {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+    struct itimerval every = {{0, 50}, {0, 50}};
+    atomic_int calls = 0;
+    PyTState_Sync_Hook("from.handler", count_call, &calls);
+    CHECK_INT_EQ(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_INT_EQ(setitimer(ITIMER_REAL, &every, NULL), 0);
+    for (int64_t end = test_now_ms() + 200; test_now_ms() < end;) {
+        PyTState_Sync_Pause("my.point");
+        PyTState_Sync_Wake("my.point");
+        PyTState_Sync_Hook("my.point", count_call, &calls);
+        PyTState_Sync_Point("my.point");
+    }
+    memset(&every, 0, sizeof every);
+    CHECK_INT_EQ(setitimer(ITIMER_REAL, &every, NULL), 0);
+    CHECK_INT_GT(atomic_load(&ticks), 10);
+    NOTE("%d signals", atomic_load(&ticks));
+}
