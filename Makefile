@@ -8,20 +8,44 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILD := build
 TALLY := $(BUILD)/tally
 
-# ---- The library --------------------------------------------------------
+# ---- What people type -----------------------------------------------------
 
-.PHONY: all help
+.PHONY: all demo test check header install help clean
 all: lib-release ## build the library (release)
 
+demo: lib-release $(BUILD)/release/gallery ## run the gallery of historic races
+	@$(BUILD)/release/gallery
+
+test: lib-release ## Rust tests, C suite and differential suite
+	@.ci/stage begin
+	@.ci/stage tests 'rust tests' $(CARGO) test --quiet
+	@.ci/stage run 'C suite' $(MAKE) --no-print-directory suite-release
+	@.ci/stage run 'differential suite' $(MAKE) --no-print-directory differential
+	@.ci/stage end
+
+check: ## everything that must hold before a change lands
+	@.ci/check
+
+header: ## copy the headers that the sources make into include/
+	@PYTSTATE_BLESS=1 $(CARGO) test --quiet --test headers committed > $(BUILD)/header.log 2>&1 \
+	    || { cat $(BUILD)/header.log; exit 1; }
+
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+clean: ## remove what the C builds made (cargo clean does the rest)
+	rm -rf $(BUILD)
+
+$(shell mkdir -p $(BUILD))
+
+# ---- The library ----------------------------------------------------------
 
 .PHONY: lib-debug lib-release
 lib-debug:
-	$(CARGO) build --quiet --lib
+	@$(CARGO) build --quiet --lib
 	@ln -sf libpytstate.so $(TARGET)/debug/libpytstate.so.0
 lib-release:
-	$(CARGO) build --quiet --lib --release
+	@$(CARGO) build --quiet --lib --release
 	@ln -sf libpytstate.so $(TARGET)/release/libpytstate.so.0
 
 # ---- C programs, once per variant ---------------------------------------
@@ -52,15 +76,28 @@ shared = -L$(TARGET)/$(1) -lpytstate -Wl,-rpath,$(abspath $(TARGET)/$(1))
 so = $(TARGET)/$(1)/libpytstate.so
 
 $(eval $(call variant,debug,c_tests,$(OURS) -O0 -g,\
-    $(call shared,debug),$(call so,debug)))
+    $(call shared,debug),| $(call so,debug)))
 $(eval $(call variant,release,c_tests,$(OURS) -O2 -g -DNDEBUG,\
-    $(call shared,release),$(call so,release)))
+    $(call shared,release),| $(call so,release)))
+$(eval $(call variant,tsan,c_tests,$(OURS) -O1 -g -fsanitize=thread,\
+    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a -ldl -lm,\
+    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a))
+$(BUILD)/tsan/runtime_gap.o: c_tests/tsan/runtime_gap.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 $(WARNINGS) -O1 -g -fno-builtin -c $< -o $@
+$(eval $(call variant,asan,c_tests,$(OURS) -O1 -g -fsanitize=address,\
+    $(TARGET)/asan/libpytstate.a -ldl -lm,$(TARGET)/asan/libpytstate.a))
 $(eval $(call variant,diff-ours,c_tests/differential,\
     $(OURS) -Iinclude/compat -O2 -g,\
-    $(call shared,release),$(call so,release)))
+    $(call shared,release),| $(call so,release)))
 
-$(TARGET)/debug/libpytstate.so: | lib-debug
-$(TARGET)/release/libpytstate.so: | lib-release
+$(TARGET)/debug/libpytstate.so: lib-debug
+$(TARGET)/release/libpytstate.so: lib-release
+
+GALLERY := $(wildcard c_tests/gallery/*.c)
+$(BUILD)/release/gallery: $(GALLERY) $(wildcard c_tests/gallery/*.h) | $(call so,release)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O2 -g $(GALLERY) -o $@ $(call shared,release)
 
 .PHONY: suite-debug suite-release
 suite-debug: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite, debug build
@@ -74,10 +111,63 @@ selftest: ## the harness reports what it must
 	@$(CC) $(CFLAGS_ALL) -O1 -g c_tests/harness/*.c -o $(BUILD)/selftest
 	@c_tests/harness/selftest $(BUILD)/selftest
 
+# ---- Sanitizers, valgrind, soak -------------------------------------------
+
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# $(call sanitized,NAME,FULL_NAME): the static library, instrumented. The
+# target is named so that build scripts and their crates are left alone.
+define sanitized
+$(TARGET)/$(1)/libpytstate.a: lib-$(1)
+.PHONY: lib-$(1)
+lib-$(1):
+	@RUSTC_BOOTSTRAP=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 \
+	    RUSTFLAGS="-Zsanitizer=$(2) -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) rustc --quiet --lib --crate-type staticlib \
+	    --target $$(HOST) --target-dir $(TARGET)/$(1)
+	@cp -u $(TARGET)/$(1)/$$(HOST)/debug/libpytstate.a $(TARGET)/$(1)/
+endef
+$(eval $(call sanitized,tsan,thread))
+$(eval $(call sanitized,asan,address))
+
+.PHONY: tsan tsan-proof asan valgrind soak
+# The sanitizer is linked, and sees both languages: planted races are found.
+tsan-proof:
+	@c_tests/tsan/proof $(BUILD)/tsan
+
+tsan: tsan-proof lib-tsan $(SUITE:%=$(BUILD)/tsan/%) ## C suite under ThreadSanitizer
+	@TSAN_OPTIONS="halt_on_error=1 exitcode=66 die_after_fork=0 $(TSAN_OPTIONS)" \
+	    TEST_LIMIT_SCALE=4 c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/tsan/%)
+
+asan: lib-asan $(SUITE:%=$(BUILD)/asan/%) ## C suite under AddressSanitizer
+	@ASAN_OPTIONS="exitcode=66 $(ASAN_OPTIONS)" TEST_LIMIT_SCALE=4 \
+	    c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/asan/%)
+
+valgrind: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite under valgrind
+	@WRAP="valgrind --quiet --error-exitcode=66 --fair-sched=yes" \
+	    TEST_LIMIT_SCALE=10 \
+	    c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/debug/%)
+
+ROUNDS ?= 20
+soak: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, ROUNDS times, perturbed
+	@for round in $$(seq $(ROUNDS)); do \
+	    echo "# round $$round of $(ROUNDS), PYTSTATE_PERTURB=$$round:100:500"; \
+	    PYTSTATE_PERTURB=$$round:100:500 TEST_LIMIT_SCALE=3 \
+	        c_tests/run $(SUITE:%=$(BUILD)/release/%) > $(BUILD)/soak.log || \
+	        { cat $(BUILD)/soak.log; exit 1; }; \
+	    tail -n 1 $(BUILD)/soak.log; \
+	done
+
+# ---- Models ---------------------------------------------------------------
+
+.PHONY: loom
+loom: ## the small machines under loom: every interleaving
+	@RUSTFLAGS="--cfg loom" $(CARGO) test --quiet --lib --release \
+	    --target-dir $(TARGET)/loom
+
 # ---- Differential: the same source against us and against a libpython ----
 
 PYTHON_MK := $(BUILD)/python-$(or $(PYENV_VERSION),any)$(subst /,-,$(PYTHON_CONFIG)).mk
-ifneq ($(filter differential diff-%,$(MAKECMDGOALS)),)
+ifneq ($(filter diff-cpython bench-cpython,$(MAKECMDGOALS)),)
 -include $(PYTHON_MK)
 endif
 $(PYTHON_MK):
@@ -104,5 +194,55 @@ diff-cpython: $(DIFFERENTIAL:%=$(BUILD)/$(DIFF_PY)/%)
 	@echo "# against CPython $(PY_VERSION)"
 	@c_tests/run -t $(TALLY) $(DIFFERENTIAL:%=$(BUILD)/$(DIFF_PY)/%)
 endif
+
+# ---- Benchmarks: the same source against us and against a libpython -------
+
+BENCH := $(patsubst c_tests/bench/%.c,%,$(wildcard c_tests/bench/*.c))
+define bench_program
+$(BUILD)/bench/$(1)/%: c_tests/bench/%.c $(3)
+	@mkdir -p $$(@D)
+	@$(CC) $(CFLAGS_ALL) -O2 -g $(2) $$< -o $$@ $(4)
+endef
+$(eval $(call bench_program,ours,$(OURS) -Iinclude/compat,\
+    | $(call so,release),$(call shared,release)))
+$(eval $(call bench_program,cpython,$$(PY_CFLAGS),,$$(PY_LDFLAGS)))
+
+.PHONY: bench bench-ours bench-cpython
+bench: ## cost of each call, against us and against a libpython
+	@$(MAKE) --no-print-directory bench-ours
+	@$(MAKE) --no-print-directory bench-cpython
+bench-ours: $(BENCH:%=$(BUILD)/bench/ours/%)
+	@for one in $^; do echo "# pytstate: $$one"; $$one || exit 1; done
+ifeq ($(PY_VERSION),)
+bench-cpython:
+	@echo "# SKIP no usable libpython (3.11 to 3.15) was found"
+else
+bench-cpython: $(BENCH:%=$(BUILD)/bench/cpython/%)
+	@for one in $^; do echo "# CPython $(PY_VERSION): $$one"; $$one || exit 1; done
+endif
+
+# ---- Installing -----------------------------------------------------------
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+SONAME := libpytstate.so.0
+
+install: lib-release ## library, headers, pkg-config: PREFIX, DESTDIR
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig \
+	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat
+	install -m 755 $(TARGET)/release/libpytstate.so \
+	    $(DESTDIR)$(LIBDIR)/libpytstate.so.$(VERSION)
+	ln -sf libpytstate.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpytstate.so
+	install -m 644 $(TARGET)/release/libpytstate.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 include/pytstate.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 include/pytstate/*.h $(DESTDIR)$(INCLUDEDIR)/pytstate/
+	install -m 644 include/compat/Python.h \
+	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	    pytstate.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/pytstate.pc
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/harness/*.d)

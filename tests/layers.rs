@@ -44,7 +44,7 @@ fn allowed(from: &str, to: &str) -> bool {
 fn named(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for rest in text.split("crate::").skip(1) {
-        let group = rest.strip_prefix('{').and_then(|r| top_of_group(r));
+        let group = rest.strip_prefix('{').and_then(top_of_group);
         let names = group.unwrap_or_else(|| vec![rest]);
         for name in names {
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());

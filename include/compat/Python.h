@@ -24,9 +24,9 @@
 #include <unistd.h>
 #endif
 
-#include "../pytstate.h"
+#include "pytstate.h"
 #if defined(Py_BUILD_CORE)
-#include "../pytstate/internal.h"
+#include "pytstate/internal.h"
 #endif
 
 /* What code for <Python.h> expects of its small macros. */
