@@ -10,3 +10,9 @@ mod sync;
 
 pub use sync::event::PyEvent;
 pub use sync::mutex::PyMutex;
+pub use sync::once::_PyOnceFlag;
+pub use sync::raw_mutex::_PyRawMutex;
+#[cfg(not(loom))]
+pub use sync::recursive::_PyRecursiveMutex;
+pub use sync::rwmutex::_PyRWMutex;
+pub use sync::seqlock::_PySeqLock;

@@ -5,13 +5,13 @@
 #[cfg(not(loom))]
 pub(crate) use core::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// Writes a constructor that is `const`, except under loom, whose atomics are made at run time.
@@ -27,6 +27,16 @@ macro_rules! const_unless_loom {
     };
 }
 pub(crate) use const_unless_loom;
+
+/// Gives the processor to another thread that can run, if there is one.
+#[inline]
+pub(crate) fn yield_now() {
+    #[cfg(not(loom))]
+    // SAFETY: no preconditions. Its only effect is on the scheduler.
+    let _ = unsafe { libc::sched_yield() };
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
 
 /// Tells the processor that this is a busy-wait loop; under loom, lets another thread run.
 #[inline]

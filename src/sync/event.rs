@@ -102,5 +102,4 @@ impl PyEvent {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "event_tests.rs"]
 mod tests;

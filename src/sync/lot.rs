@@ -279,5 +279,4 @@ pub(crate) fn count(key: *const ()) -> usize {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "lot_tests.rs"]
 mod tests;

@@ -4,6 +4,16 @@ pub(crate) mod atomic;
 pub(crate) mod event;
 pub(crate) mod lot;
 pub(crate) mod mutex;
+pub(crate) mod once;
 pub(crate) mod rank;
 pub(crate) mod raw;
+pub(crate) mod raw_mutex;
+#[cfg(not(loom))]
+pub(crate) mod recursive;
+pub(crate) mod rwmutex;
+pub(crate) mod seqlock;
+pub(crate) mod thread_lock;
 pub(crate) mod waiting;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -254,5 +254,4 @@ pub(crate) fn with<R>(mutex: &PyMutex, body: impl FnOnce() -> R) -> R {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "mutex_tests.rs"]
 mod tests;

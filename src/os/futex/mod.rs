@@ -14,15 +14,12 @@ use super::clock::Deadline;
 
 #[cfg(any(test, not(target_os = "linux"), pytstate_portable))]
 #[cfg(not(loom))]
-#[path = "futex_portable.rs"]
 mod portable;
 
 #[cfg(all(target_os = "linux", not(loom)))]
-#[path = "futex_linux.rs"]
 mod linux;
 
 #[cfg(loom)]
-#[path = "futex_model.rs"]
 mod model;
 
 #[cfg(loom)]
@@ -71,5 +68,4 @@ pub(crate) unsafe fn reset_in_child() {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "futex_tests.rs"]
 mod tests;

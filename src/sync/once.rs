@@ -1,0 +1,202 @@
+//! A once flag whose function may fail and is then run again by the next caller (S-ON-01..03).
+//!
+//! | v | meaning |
+//! |---|---|
+//! | 0 | not done, nobody runs it |
+//! | 1 | somebody runs it |
+//! | 3 | somebody runs it, somebody is parked (or was) |
+//! | 4 | done, for ever |
+//!
+//! O1 Only the thread that moved 0 to 1 leaves 1 or 3, and it does so once.
+//! O2 A waiter sets bit 1 before it parks, and the lot's validation checks 3 under the bucket lock; so the end of the run either
+//!    changes the byte first (the waiter does not sleep) or sees bit 1 and wakes everybody.
+//!
+//! Ordering: the end's Release pairs with every Acquire load that sees 4, and with the Acquire of who runs it next.
+//!
+//! Mirrors CPython 3.13 Python/lock.c.
+
+use super::atomic::{AtomicU8, Ordering, const_unless_loom};
+use super::lot;
+use super::waiting::Waiting;
+use crate::os::clock::Deadline;
+use core::ptr;
+
+const INITIAL: u8 = 0;
+const RUNNING: u8 = 1;
+const HAS_PARKED: u8 = 2;
+const DONE: u8 = 4;
+
+/// CPython's _PyOnceFlag: same size, same values. All-zero is not done. Must not move while in use.
+#[derive(Debug, Default)]
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the name that C sees")]
+pub struct _PyOnceFlag {
+    v: AtomicU8,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<_PyOnceFlag>() == 1 && align_of::<_PyOnceFlag>() == 1);
+
+/// What a caller of [`_PyOnceFlag::call`] gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Once {
+    /// Done, by this call or an earlier one.
+    Done,
+    /// This call's function failed; nobody else's did because of it.
+    Failed,
+}
+
+impl _PyOnceFlag {
+    const_unless_loom! {
+        /// A flag that is not done.
+        pub(crate) fn new() -> Self {
+            Self { v: AtomicU8::new(INITIAL) }
+        }
+    }
+
+    fn key(&self) -> *const () {
+        ptr::from_ref(self).cast()
+    }
+
+    /// True once it is done.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.v.load(Ordering::Acquire) == DONE
+    }
+
+    /// Runs `function` unless it is done; waits for who else runs it. `function` answers whether it succeeded; if not, the next
+    /// caller, waiting or new, runs its own. Calling on the same flag from within `function` never returns.
+    #[inline]
+    pub(crate) fn call(&self, function: impl FnOnce() -> bool, waiting: &mut impl Waiting) -> Once {
+        if self.is_done() {
+            return Once::Done;
+        }
+        self.call_slow(function, waiting)
+    }
+
+    #[cold]
+    fn call_slow(&self, function: impl FnOnce() -> bool, waiting: &mut impl Waiting) -> Once {
+        let mut value = self.v.load(Ordering::Acquire);
+        loop {
+            match value {
+                DONE => return Once::Done,
+                INITIAL => {
+                    let won =
+                        self.v.compare_exchange(INITIAL, RUNNING, Ordering::Acquire, Ordering::Acquire);
+                    match won {
+                        Ok(_) => break,
+                        Err(now) => value = now,
+                    }
+                }
+                _ => {
+                    self.wait(value, waiting);
+                    value = self.v.load(Ordering::Acquire);
+                }
+            }
+        }
+        if function() {
+            self.finish(DONE);
+            Once::Done
+        } else {
+            self.finish(INITIAL);
+            Once::Failed
+        }
+    }
+
+    /// Parks until the run that `value` shows has ended; may return early.
+    fn wait(&self, value: u8, waiting: &mut impl Waiting) {
+        let parked = RUNNING | HAS_PARKED;
+        if value == RUNNING {
+            let marked =
+                self.v.compare_exchange(RUNNING, parked, Ordering::Relaxed, Ordering::Relaxed);
+            if marked.is_err() {
+                return;
+            }
+        }
+        let validate = || self.v.load(Ordering::Relaxed) == parked;
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+    }
+
+    fn finish(&self, end: u8) {
+        let key = self.key();
+        if self.v.swap(end, Ordering::AcqRel) & HAS_PARKED != 0 {
+            lot::unpark_all(key);
+        }
+    }
+
+    /// Makes it done without running anything: what a fork child does with work that only its parent could finish.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process, and the lot was reset already.
+    pub(crate) unsafe fn set_done_in_child(&self) {
+        self.v.store(DONE, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::waiting::Stay;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    fn value(flag: &_PyOnceFlag) -> u8 {
+        flag.v.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn success_runs_once_and_lasts() {
+        let flag = _PyOnceFlag::new();
+        let mut runs = 0;
+        for _ in 0..3 {
+            let once = flag.call(
+                || {
+                    runs += 1;
+                    true
+                },
+                &mut Stay,
+            );
+            assert_eq!(once, Once::Done);
+        }
+        assert_eq!((runs, value(&flag)), (1, 4));
+    }
+
+    #[test]
+    fn failure_is_the_callers_own_and_the_next_one_tries_again() {
+        let flag = _PyOnceFlag::new();
+        assert_eq!(flag.call(|| false, &mut Stay), Once::Failed);
+        assert_eq!(value(&flag), 0);
+        assert_eq!(flag.call(|| true, &mut Stay), Once::Done);
+        assert_eq!(flag.call(|| unreachable!(), &mut Stay), Once::Done);
+    }
+
+    #[test]
+    fn waiters_of_a_failed_run_run_their_own_until_one_succeeds() {
+        let flag = _PyOnceFlag::new();
+        let (runs, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let outcome = flag.call(
+                || {
+                    for _ in 0..6 {
+                        scope.spawn(|| {
+                            // The third run of all succeeds.
+                            let run = || runs.fetch_add(1, Ordering::SeqCst) == 2;
+                            if flag.call(run, &mut Stay) == Once::Failed {
+                                failures.fetch_add(1, Ordering::SeqCst);
+                            }
+                        });
+                    }
+                    while lot::count(flag.key()) != 6 {
+                        thread::yield_now();
+                    }
+                    assert_eq!(value(&flag), 3);
+                    false
+                },
+                &mut Stay,
+            );
+            assert_eq!(outcome, Once::Failed);
+        });
+        assert_eq!((runs.into_inner(), failures.into_inner(), value(&flag)), (3, 2, 4));
+    }
+}

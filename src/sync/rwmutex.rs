@@ -1,0 +1,250 @@
+//! Readers-writer mutex: waiting writers keep new readers out (S-RW-01..04).
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 | bit 0: a writer holds it |
+//! | 2 | bit 1: somebody is parked, or was woken and has not come yet; readers must park |
+//! | n << 2 | n readers hold it |
+//!
+//! R1 Bit 0 and readers exclude each other.
+//! R2 Bit 1 is set before parking; the lot's validation compares the whole word under the bucket lock, so whoever frees the
+//!    mutex either changes the word first or finds the waiter.
+//! R3 Bit 1 is cleared by a writer's unlock only. It is first set by a writer that meets readers, or while a writer holds the
+//!    mutex; so while it stands there is a writer to clear it.
+//!
+//! Uncontended: one atomic read-modify-write each way.
+//! Ordering: every acquisition's Acquire pairs with the Release of the releases before it.
+//!
+//! Mirrors CPython 3.13 Python/lock.c.
+
+use super::atomic::{AtomicUsize, Ordering, const_unless_loom};
+use super::lot;
+use super::waiting::Waiting;
+use crate::os::clock::Deadline;
+use core::ptr;
+
+const WRITER: usize = 1;
+const HAS_PARKED: usize = 2;
+const READER: usize = 4;
+
+/// CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant (S-RW-03). Must not move while in use.
+#[derive(Debug, Default)]
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the name that C sees")]
+pub struct _PyRWMutex {
+    bits: AtomicUsize,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<_PyRWMutex>() == size_of::<usize>());
+
+/// An unlock of what is not locked that way (S-RW-04); nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotHeld;
+
+impl _PyRWMutex {
+    const_unless_loom! {
+        /// A free mutex.
+        pub(crate) fn new() -> Self {
+            Self { bits: AtomicUsize::new(0) }
+        }
+    }
+
+    fn key(&self) -> *const () {
+        ptr::from_ref(self).cast()
+    }
+
+    /// Takes it together with other readers. Waits while a writer holds it or anybody is parked.
+    pub(crate) fn read_lock(&self, waiting: &mut impl Waiting) {
+        let mut bits = self.bits.load(Ordering::Relaxed);
+        loop {
+            if bits & (WRITER | HAS_PARKED) != 0 {
+                bits = self.wait(bits, waiting);
+                continue;
+            }
+            let taken = self.bits.compare_exchange_weak(
+                bits,
+                bits + READER,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            match taken {
+                Ok(_) => return,
+                Err(now) => bits = now,
+            }
+        }
+    }
+
+    /// Gives one reader's hold back; the last one wakes everybody who is parked.
+    pub(crate) fn read_unlock(&self) -> Result<(), NotHeld> {
+        let key = self.key();
+        let before = self.bits.fetch_sub(READER, Ordering::Release);
+        if before < READER || before & WRITER != 0 {
+            self.bits.fetch_add(READER, Ordering::Relaxed);
+            return Err(NotHeld);
+        }
+        if before - READER == HAS_PARKED {
+            lot::unpark_all(key);
+        }
+        Ok(())
+    }
+
+    /// Takes it alone.
+    pub(crate) fn write_lock(&self, waiting: &mut impl Waiting) {
+        let mut bits = self.bits.load(Ordering::Relaxed);
+        loop {
+            if bits & !HAS_PARKED != 0 {
+                bits = self.wait(bits, waiting);
+                continue;
+            }
+            let taken = self.bits.compare_exchange_weak(
+                bits,
+                bits | WRITER,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            match taken {
+                Ok(_) => return,
+                Err(now) => bits = now,
+            }
+        }
+    }
+
+    /// Gives the writer's hold back and wakes everybody who is parked.
+    pub(crate) fn write_unlock(&self) -> Result<(), NotHeld> {
+        let key = self.key();
+        // A writer's own hold is visible to it without ordering.
+        if self.bits.load(Ordering::Relaxed) & WRITER == 0 {
+            return Err(NotHeld);
+        }
+        if self.bits.swap(0, Ordering::Release) & HAS_PARKED != 0 {
+            lot::unpark_all(key);
+        }
+        Ok(())
+    }
+
+    /// Parks unless the word changed from `bits`; answers the word as it is then.
+    fn wait(&self, bits: usize, waiting: &mut impl Waiting) -> usize {
+        let parked = bits | HAS_PARKED;
+        if bits != parked {
+            let marked = self.bits.compare_exchange_weak(
+                bits,
+                parked,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if let Err(now) = marked {
+                return now;
+            }
+        }
+        let validate = || self.bits.load(Ordering::Relaxed) == parked;
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+        self.bits.load(Ordering::Relaxed)
+    }
+
+    /// The word, for tests and diagnostics.
+    pub(crate) fn bits(&self) -> usize {
+        self.bits.load(Ordering::Relaxed)
+    }
+
+    /// Makes it free in a fork child, whoever held it in the parent.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process, and the lot was reset already.
+    pub(crate) unsafe fn reset_in_child(&self) {
+        self.bits.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::waiting::Stay;
+    use std::sync::atomic::{AtomicBool, AtomicIsize};
+    use std::thread;
+
+    #[test]
+    fn the_bits_are_cpythons() {
+        let mutex = _PyRWMutex::new();
+        mutex.read_lock(&mut Stay);
+        mutex.read_lock(&mut Stay);
+        assert_eq!(mutex.bits(), 2 << 2);
+        assert_eq!(mutex.read_unlock(), Ok(()));
+        assert_eq!(mutex.read_unlock(), Ok(()));
+        mutex.write_lock(&mut Stay);
+        assert_eq!(mutex.bits(), 1);
+        assert_eq!(mutex.write_unlock(), Ok(()));
+        assert_eq!(mutex.bits(), 0);
+    }
+
+    #[test]
+    fn the_wrong_unlock_is_told_and_changes_nothing() {
+        let mutex = _PyRWMutex::new();
+        assert_eq!(mutex.read_unlock(), Err(NotHeld));
+        assert_eq!(mutex.write_unlock(), Err(NotHeld));
+        assert_eq!(mutex.bits(), 0);
+        mutex.write_lock(&mut Stay);
+        assert_eq!(mutex.read_unlock(), Err(NotHeld));
+        assert_eq!(mutex.bits(), 1);
+        assert_eq!(mutex.write_unlock(), Ok(()));
+        mutex.read_lock(&mut Stay);
+        assert_eq!(mutex.write_unlock(), Err(NotHeld));
+        assert_eq!(mutex.bits(), 4);
+    }
+
+    #[test]
+    fn a_reader_that_comes_after_a_waiting_writer_waits() {
+        let mutex = _PyRWMutex::new();
+        let written = AtomicBool::new(false);
+        mutex.read_lock(&mut Stay);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                mutex.write_lock(&mut Stay);
+                written.store(true, Ordering::SeqCst);
+                assert_eq!(mutex.write_unlock(), Ok(()));
+            });
+            while lot::count(mutex.key()) != 1 {
+                thread::yield_now();
+            }
+            assert_eq!(mutex.bits(), 4 | 2);
+            scope.spawn(|| {
+                mutex.read_lock(&mut Stay);
+                assert!(written.load(Ordering::SeqCst), "the reader passed the writer");
+                assert_eq!(mutex.read_unlock(), Ok(()));
+            });
+            while lot::count(mutex.key()) != 2 {
+                thread::yield_now();
+            }
+            assert_eq!(mutex.read_unlock(), Ok(()));
+        });
+        assert_eq!(mutex.bits(), 0);
+    }
+
+    #[test]
+    fn readers_share_and_writers_exclude() {
+        let mutex = _PyRWMutex::new();
+        // Readers add 1, a writer takes 1000.
+        let inside = AtomicIsize::new(0);
+        thread::scope(|scope| {
+            for nth in 0..6 {
+                let (mutex, inside) = (&mutex, &inside);
+                scope.spawn(move || {
+                    for round in 0..2_000 {
+                        if (round + nth) % 5 == 0 {
+                            mutex.write_lock(&mut Stay);
+                            assert_eq!(inside.fetch_sub(1000, Ordering::Relaxed), 0);
+                            assert_eq!(inside.fetch_add(1000, Ordering::Relaxed), -1000);
+                            assert_eq!(mutex.write_unlock(), Ok(()));
+                        } else {
+                            mutex.read_lock(&mut Stay);
+                            assert!(inside.fetch_add(1, Ordering::Relaxed) >= 0);
+                            assert!(inside.fetch_sub(1, Ordering::Relaxed) >= 1);
+                            assert_eq!(mutex.read_unlock(), Ok(()));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(mutex.bits(), 0);
+    }
+}

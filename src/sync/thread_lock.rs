@@ -1,0 +1,185 @@
+//! The lock behind PyThread_type_lock: a futex word (S-LK-01..05). Never detaches by itself.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | 0 | free |
+//! | 1 | held, nobody sleeps |
+//! | 2 | held, somebody may sleep |
+//!
+//! No queue of ours and nothing outside the word: a fork child may use, release or free it as it finds it.
+//!
+//! Uncontended: one compare-and-swap to lock, one swap to release.
+//! Ordering: the lock's Acquire pairs with the Release of the release before it.
+
+use super::atomic::{AtomicU32, Ordering, const_unless_loom, spin_hint};
+use super::mutex::LockOutcome;
+use crate::os::clock::Deadline;
+use crate::os::futex::{self, Wait};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const WAITED_FOR: u32 = 2;
+
+/// Looks at a held word before sleeping.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 40 };
+
+/// Whether a signal ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// The wait goes on, with the same deadline.
+    Ignore,
+    /// The wait ends with [`LockOutcome::Interrupted`].
+    End,
+}
+
+/// See the module. All-zero is free.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct ThreadLock {
+    word: AtomicU32,
+}
+
+/// [`ThreadLock::release`] of a lock that nobody held; it stays free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotLocked;
+
+impl ThreadLock {
+    const_unless_loom! {
+        /// A free lock.
+        pub(crate) fn new() -> Self {
+            Self { word: AtomicU32::new(FREE) }
+        }
+    }
+
+    /// Takes it if it is free.
+    #[inline]
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes it, waiting until `deadline`, or until a signal if the caller wants that.
+    #[inline]
+    pub(crate) fn acquire(&self, deadline: Deadline, signals: Signals) -> LockOutcome {
+        if self.try_acquire() {
+            return LockOutcome::Acquired;
+        }
+        self.acquire_slow(deadline, signals)
+    }
+
+    #[cold]
+    fn acquire_slow(&self, deadline: Deadline, signals: Signals) -> LockOutcome {
+        for _ in 0..SPINS {
+            match self.word.load(Ordering::Relaxed) {
+                FREE if self.try_acquire() => return LockOutcome::Acquired,
+                WAITED_FOR => break,
+                _ => spin_hint(),
+            }
+        }
+        // From here on the word says WAITED_FOR while we hold it: others may sleep, and the release then wakes one.
+        while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
+            match futex::wait(&self.word, WAITED_FOR, deadline) {
+                Wait::Woken | Wait::Changed => {}
+                Wait::Interrupted if signals == Signals::Ignore => {}
+                Wait::Interrupted => return LockOutcome::Interrupted,
+                Wait::TimedOut => return LockOutcome::TimedOut,
+            }
+        }
+        LockOutcome::Acquired
+    }
+
+    /// Frees it, by any thread, and wakes one sleeper. Its memory may be given back by whoever takes it next.
+    #[inline]
+    pub(crate) fn release(&self) -> Result<(), NotLocked> {
+        let was = self.word.swap(FREE, Ordering::Release);
+        if was == WAITED_FOR {
+            // Only the address is used (futex F2).
+            futex::wake(&raw const self.word, 1);
+        }
+        if was == FREE { Err(NotLocked) } else { Ok(()) }
+    }
+
+    /// A snapshot, for assertions.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.word.load(Ordering::Relaxed) != FREE
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::os::clock::now_ns;
+    use crate::os::testing as signal;
+    use std::os::unix::thread::JoinHandleExt;
+    use std::thread;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn any_thread_may_release_and_the_second_release_is_told() {
+        let lock = ThreadLock::new();
+        assert!(lock.try_acquire());
+        assert!(!lock.try_acquire());
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(lock.release(), Ok(())));
+        });
+        assert_eq!(lock.release(), Err(NotLocked));
+        assert!(!lock.is_locked());
+    }
+
+    #[test]
+    fn a_timed_acquire_is_never_early() {
+        let lock = ThreadLock::new();
+        assert!(lock.try_acquire());
+        for timeout in [0, 1, 2 * MS, 20 * MS] {
+            let start = now_ns();
+            let outcome = lock.acquire(Deadline::after(timeout), Signals::End);
+            let waited = now_ns() - start;
+            assert_eq!(outcome, LockOutcome::TimedOut);
+            assert!(waited >= timeout, "waited {waited} of {timeout}");
+        }
+    }
+
+    #[test]
+    fn four_threads_pass_it_on() {
+        let lock = ThreadLock::new();
+        let turns = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        assert_eq!(
+                            lock.acquire(Deadline::NEVER, Signals::Ignore),
+                            LockOutcome::Acquired
+                        );
+                        let seen = turns.load(Ordering::Relaxed);
+                        turns.store(seen + 1, Ordering::Relaxed);
+                        assert_eq!(lock.release(), Ok(()));
+                    }
+                });
+            }
+        });
+        assert_eq!(turns.into_inner(), 20_000);
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait_only_of_who_asked() {
+        if !futex::REPORTS_SIGNALS {
+            return;
+        }
+        signal::install();
+        let lock: &'static ThreadLock = Box::leak(Box::new(ThreadLock::new()));
+        assert!(lock.try_acquire());
+        let hearing = thread::spawn(|| lock.acquire(Deadline::NEVER, Signals::End));
+        let start = now_ns();
+        let deaf = thread::spawn(|| lock.acquire(Deadline::after(30 * MS), Signals::Ignore));
+        while !(hearing.is_finished() && deaf.is_finished()) {
+            signal::send(hearing.as_pthread_t());
+            signal::send(deaf.as_pthread_t());
+            thread::yield_now();
+        }
+        let waited = now_ns() - start;
+        assert_eq!(hearing.join().unwrap(), LockOutcome::Interrupted);
+        assert_eq!(deaf.join().unwrap(), LockOutcome::TimedOut);
+        assert!(waited >= 30 * MS, "waited {waited}");
+    }
+}
