@@ -6,10 +6,7 @@ pub(crate) const NS_PER_S: i64 = 1_000_000_000;
 /// Now, on a clock that never goes back (CLOCK_MONOTONIC). Async-signal-safe.
 #[cfg(not(loom))]
 pub(crate) fn now_ns() -> i64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable; CLOCK_MONOTONIC exists wherever we run, so the call cannot fail.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     debug_assert_eq!(failed, 0);
@@ -18,14 +15,9 @@ pub(crate) fn now_ns() -> i64 {
 
 /// A `timespec` as one number.
 #[cfg(not(loom))]
-#[allow(
-    clippy::unnecessary_cast,
-    reason = "the fields are narrower on 32-bit systems"
-)]
+#[allow(clippy::unnecessary_cast, reason = "the fields are narrower on 32-bit systems")]
 pub(super) fn nanoseconds(time: libc::timespec) -> i64 {
-    (time.tv_sec as i64)
-        .saturating_mul(NS_PER_S)
-        .saturating_add(time.tv_nsec as i64)
+    (time.tv_sec as i64).saturating_mul(NS_PER_S).saturating_add(time.tv_nsec as i64)
 }
 
 /// Now, in a model: a counter that a model makes run fast or stand still with [`model::set_step`].
@@ -50,9 +42,7 @@ impl Deadline {
         if timeout_ns < 0 {
             return Self::NEVER;
         }
-        Self {
-            at_ns: now_ns().saturating_add(timeout_ns),
-        }
+        Self { at_ns: now_ns().saturating_add(timeout_ns) }
     }
 
     /// True if it never passes.

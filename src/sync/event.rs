@@ -70,8 +70,7 @@ impl PyEvent {
     fn wait_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> bool {
         loop {
             let marked =
-                self.v
-                    .compare_exchange(UNSET, HAS_PARKED, Ordering::Relaxed, Ordering::Acquire);
+                self.v.compare_exchange(UNSET, HAS_PARKED, Ordering::Relaxed, Ordering::Acquire);
             if marked == Err(SET) {
                 return true;
             }

@@ -83,8 +83,13 @@ fn loom_lot_no_wake_up_is_lost() {
             let flag = flag.clone();
             thread::spawn(move || {
                 let validate = || flag.load(Ordering::Relaxed) == 0;
-                let parked =
-                    lot::park(key_of(&*flag), validate, Deadline::NEVER, ptr::null_mut(), &mut Stay);
+                let parked = lot::park(
+                    key_of(&*flag),
+                    validate,
+                    Deadline::NEVER,
+                    ptr::null_mut(),
+                    &mut Stay,
+                );
                 assert!(matches!(parked, Parked::Unparked | Parked::Again));
             })
         };
@@ -121,7 +126,8 @@ fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
             let places = places.clone();
             thread::spawn(move || {
                 let validate = || places[0].load(Ordering::Relaxed) == 0;
-                let _ = lot::park(key_of(&places[0]), validate, deadline, ptr::null_mut(), &mut Stay);
+                let _ =
+                    lot::park(key_of(&places[0]), validate, deadline, ptr::null_mut(), &mut Stay);
             })
         });
         lot::unpark_one(key_of(&places[1]), |token, more| assert!(token.is_none() && !more));

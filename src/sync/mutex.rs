@@ -116,9 +116,7 @@ impl PyMutex {
     /// The fast path: from 0 to 1.
     #[inline]
     fn try_clean(&self) -> bool {
-        self._bits
-            .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self._bits.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[cold]
@@ -181,10 +179,7 @@ impl PyMutex {
     /// Unlocks, by any thread. The mutex's memory may be given back by whoever locks it next: it is not touched after.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
-        match self
-            ._bits
-            .compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed)
-        {
+        match self._bits.compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => Ok(()),
             Err(bits) => self.unlock_slow(bits),
         }

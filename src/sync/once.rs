@@ -82,8 +82,12 @@ impl _PyOnceFlag {
             match value {
                 DONE => return Once::Done,
                 INITIAL => {
-                    let won =
-                        self.v.compare_exchange(INITIAL, RUNNING, Ordering::Acquire, Ordering::Acquire);
+                    let won = self.v.compare_exchange(
+                        INITIAL,
+                        RUNNING,
+                        Ordering::Acquire,
+                        Ordering::Acquire,
+                    );
                     match won {
                         Ok(_) => break,
                         Err(now) => value = now,

@@ -91,17 +91,11 @@ mod held {
 
     pub(super) fn assert_none() {
         let mask = MASK.get();
-        assert!(
-            mask == 0,
-            "{:?} is held where no lock may be",
-            names(mask).next()
-        );
+        assert!(mask == 0, "{:?} is held where no lock may be", names(mask).next());
     }
 
     fn names(mask: u32) -> impl Iterator<Item = Rank> {
-        Rank::ALL
-            .into_iter()
-            .filter(move |rank| mask & rank.bit() != 0)
+        Rank::ALL.into_iter().filter(move |rank| mask & rank.bit() != 0)
     }
 }
 
@@ -155,10 +149,7 @@ impl RankedLock {
         held::check(self.rank);
         self.raw.lock();
         held::add(self.rank);
-        Guard {
-            lock: self,
-            not_send: PhantomData,
-        }
+        Guard { lock: self, not_send: PhantomData }
     }
 
     /// Takes the lock if it is free. Any rank may be tried: trying cannot deadlock.
@@ -167,10 +158,7 @@ impl RankedLock {
             return None;
         }
         held::add(self.rank);
-        Some(Guard {
-            lock: self,
-            not_send: PhantomData,
-        })
+        Some(Guard { lock: self, not_send: PhantomData })
     }
 
     /// This lock's place in the order.
@@ -227,10 +215,7 @@ mod tests {
     #[test]
     fn all_names_every_rank_in_order() {
         assert!(Rank::ALL.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(
-            Rank::ALL.last().map(|&rank| rank as usize + 1),
-            Some(Rank::ALL.len())
-        );
+        assert_eq!(Rank::ALL.last().map(|&rank| rank as usize + 1), Some(Rank::ALL.len()));
     }
 
     #[test]

@@ -37,11 +37,7 @@ impl RawLock {
     /// Takes the lock, sleeping if need be, whatever signals arrive.
     #[inline]
     pub(crate) fn lock(&self) {
-        if self
-            .word
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow();
         }
     }
@@ -67,9 +63,7 @@ impl RawLock {
 
     /// Takes the lock if it is free.
     pub(crate) fn try_lock(&self) -> bool {
-        self.word
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Frees the lock and wakes one sleeper. False if it was not held (it stays free).

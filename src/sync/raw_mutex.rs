@@ -120,7 +120,8 @@ impl _PyRawMutex {
             // SAFETY: W1: the calling thread unlocks, so nobody else pops, and the waiter is alive. `next` was written before
             // the push, whose Release the load of `word` (Acquire) saw.
             let next = unsafe { waiter.as_ref() }.map_or(0, |waiter| waiter.next.get());
-            let popped = self.v.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire);
+            let popped =
+                self.v.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire);
             if let Err(now) = popped {
                 word = now;
                 continue;

@@ -127,12 +127,8 @@ impl _PyRWMutex {
     fn wait(&self, bits: usize, waiting: &mut impl Waiting) -> usize {
         let parked = bits | HAS_PARKED;
         if bits != parked {
-            let marked = self.bits.compare_exchange_weak(
-                bits,
-                parked,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let marked =
+                self.bits.compare_exchange_weak(bits, parked, Ordering::Relaxed, Ordering::Relaxed);
             if let Err(now) = marked {
                 return now;
             }

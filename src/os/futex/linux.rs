@@ -63,12 +63,7 @@ pub(super) fn wake(word: *const AtomicU32, count: u32) {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: a private wake uses the address as a key and reads nothing behind it (F2).
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word,
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            count,
-        )
+        libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
     if result < 0 {
         // An address that is no longer mapped is no error of the caller (F2).

@@ -39,10 +39,7 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
     if ticket % 2 == 0 {
         return Wait::Woken;
     }
-    sleepers.1.push(Sleeper {
-        word: ptr::from_ref(word).addr(),
-        ticket,
-    });
+    sleepers.1.push(Sleeper { word: ptr::from_ref(word).addr(), ticket });
     while sleepers.1.iter().any(|sleeper| sleeper.ticket == ticket) {
         sleepers = KERNEL.changed.wait(sleepers).unwrap();
     }

@@ -87,10 +87,7 @@ impl Drop for Locked {
 
 /// `nap_ns` from now on the clock that condition variables wait on.
 fn wall_time_after(nap_ns: i64) -> libc::timespec {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable; the wall clock always exists.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
     debug_assert_eq!(failed, 0);

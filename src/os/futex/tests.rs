@@ -11,10 +11,7 @@ type WaitFn = fn(&AtomicU32, u32, Deadline) -> Wait;
 type WakeFn = fn(*const AtomicU32, u32);
 
 fn machines() -> [(&'static str, WaitFn, WakeFn); 2] {
-    [
-        ("chosen", super::wait, super::wake),
-        ("portable", portable::wait, portable::wake),
-    ]
+    [("chosen", super::wait, super::wake), ("portable", portable::wait, portable::wake)]
 }
 
 #[test]

@@ -45,13 +45,7 @@ fn a_refused_validation_does_not_sleep() {
     let place = 0_u64;
     let key = Key::of(&place);
     assert_eq!(
-        park(
-            key.get(),
-            || false,
-            Deadline::NEVER,
-            ptr::null_mut(),
-            &mut Forbid
-        ),
+        park(key.get(), || false, Deadline::NEVER, ptr::null_mut(), &mut Forbid),
         Parked::Again
     );
     assert_eq!(count(key.get()), 0);
@@ -145,13 +139,8 @@ fn a_timed_park_is_never_early_and_leaves_no_trace() {
     let key = Key::of(&place);
     for timeout in [0, MS, 15 * MS] {
         let start = now_ns();
-        let outcome = park(
-            key.get(),
-            || true,
-            Deadline::after(timeout),
-            ptr::null_mut(),
-            &mut Stay,
-        );
+        let outcome =
+            park(key.get(), || true, Deadline::after(timeout), ptr::null_mut(), &mut Stay);
         let waited = now_ns() - start;
         assert_eq!(outcome, Parked::TimedOut);
         assert!(waited >= timeout, "waited {waited} of {timeout}");
@@ -174,11 +163,7 @@ fn a_waiter_chosen_at_its_deadline_is_unparked() {
             while !chosen && !parked.is_finished() {
                 unpark_one(key.get(), |token, _| chosen = token.is_some());
             }
-            let expected = if chosen {
-                Parked::Unparked
-            } else {
-                Parked::TimedOut
-            };
+            let expected = if chosen { Parked::Unparked } else { Parked::TimedOut };
             assert_eq!(parked.join().unwrap(), expected);
         });
     }
@@ -204,13 +189,7 @@ fn the_hooks_bracket_the_whole_wait_once_and_hold_no_lock() {
     let place = 0_u64;
     let key = Key::of(&place);
     let mut hooks = Count::default();
-    let outcome = park(
-        key.get(),
-        || true,
-        Deadline::after(MS),
-        ptr::null_mut(),
-        &mut hooks,
-    );
+    let outcome = park(key.get(), || true, Deadline::after(MS), ptr::null_mut(), &mut hooks);
     assert_eq!(outcome, Parked::TimedOut);
     assert_eq!(hooks.0, ["before", "after"]);
 }

@@ -70,18 +70,12 @@ fn a_timed_lock_is_never_early() {
     mutex.lock(&mut Stay);
     for timeout in [0, 1, 2 * MS, 20 * MS] {
         let start = now_ns();
-        assert_eq!(
-            mutex.lock_timed(Deadline::after(timeout), &mut Stay),
-            LockOutcome::TimedOut
-        );
+        assert_eq!(mutex.lock_timed(Deadline::after(timeout), &mut Stay), LockOutcome::TimedOut);
         let waited = now_ns() - start;
         assert!(waited >= timeout, "waited {waited} of {timeout}");
     }
     assert_eq!(mutex.unlock(), Ok(()));
-    assert_eq!(
-        mutex.lock_timed(Deadline::after(0), &mut Stay),
-        LockOutcome::Acquired
-    );
+    assert_eq!(mutex.lock_timed(Deadline::after(0), &mut Stay), LockOutcome::Acquired);
 }
 
 #[test]
@@ -132,10 +126,7 @@ fn lot_unlock_and_look(mutex: &PyMutex, after: &mut u8) {
 #[test]
 fn a_young_waiter_competes() {
     let mutex = PyMutex::new();
-    let entry = Entry {
-        fair_at_ns: i64::MAX,
-        handed_off: Cell::new(false),
-    };
+    let entry = Entry { fair_at_ns: i64::MAX, handed_off: Cell::new(false) };
     mutex.lock(&mut Stay);
     mutex.settle(Some(&entry), true);
     assert_eq!(bits(&mutex), HAS_PARKED);
@@ -149,10 +140,7 @@ fn a_young_waiter_competes() {
 fn a_waiter_that_timed_out_does_not_confuse_the_next_unlock() {
     let mutex = PyMutex::new();
     mutex.lock(&mut Stay);
-    assert_eq!(
-        mutex.lock_timed(Deadline::after(MS), &mut Stay),
-        LockOutcome::TimedOut
-    );
+    assert_eq!(mutex.lock_timed(Deadline::after(MS), &mut Stay), LockOutcome::TimedOut);
     assert_eq!(bits(&mutex), LOCKED | HAS_PARKED);
     assert_eq!(mutex.unlock(), Ok(()));
     assert_eq!(bits(&mutex), UNLOCKED);
