@@ -225,6 +225,45 @@ int PyTState_Sync_Perturb(uint64_t seed,
 size_t PyTState_Sync_List(const char **names,
                           size_t capacity);
 
+/* ---- trace ---- */
+
+/**
+ * Starts to write a timeline of all threads' and interpreters' lives to a file.
+ *
+ * The file is a JSON array that chrome://tracing and Perfetto read. It is complete after PyTState_TraceStop(),
+ * after a finalization, and after an exit(). PYTSTATE_TRACE=path in the environment starts a trace
+ * without this call.
+ *
+ * @param path  The file, created or emptied; "%p" in it stands for the process's id. Borrowed. NULL is an
+ *              error.
+ * @return 0, or -1: a trace is running already; `path` is NULL, empty or longer than 1023 bytes; the file
+ *         cannot be created or written (errno says why).
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  for the file, without detaching.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child(): the child's own trace. The parent's goes on in the parent alone.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `path` is NULL or a NUL-terminated string.
+ */
+int PyTState_TraceStart(const char *path);
+
+/**
+ * Ends the trace: writes what is left and closes the file.
+ *
+ * @return 0, or -1: no trace is running; or something could not be written (errno says why) and the file
+ *         lacks events.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  for the file, without detaching.
+ * Threads: any, with or without a thread state. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  pytstate.
+ */
+int PyTState_TraceStop(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,3 +2,4 @@
 
 pub mod pytime;
 pub mod sync_points;
+pub mod trace;

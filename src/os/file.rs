@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 /// What one write did.
-pub(crate) enum Written {
+enum Written {
     /// So many bytes went out (at least one).
     Bytes(usize),
     /// A signal came first: try again.
@@ -13,7 +13,7 @@ pub(crate) enum Written {
 }
 
 /// Writes once, maybe not all of `bytes` (which must not be empty).
-pub(crate) fn write(fd: i32, bytes: &[u8]) -> Written {
+fn write(fd: i32, bytes: &[u8]) -> Written {
     // SAFETY: the slice is valid for its length; a bad descriptor is an error, not undefined.
     let n = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     match usize::try_from(n) {
@@ -22,6 +22,19 @@ pub(crate) fn write(fd: i32, bytes: &[u8]) -> Written {
         Err(_) if super::errno::get() == libc::EINTR => Written::Interrupted,
         Err(_) => Written::Failed,
     }
+}
+
+/// Writes all of `bytes`, however many calls that takes. False, with `errno` set, if the descriptor takes no more.
+pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match write(fd, rest) {
+            Written::Bytes(n) => rest = &rest[n..],
+            Written::Interrupted => {}
+            Written::Failed => return false,
+        }
+    }
+    true
 }
 
 /// Opens `path` for writing, created or emptied, closed on exec; `None` with `errno` set.
@@ -36,4 +49,28 @@ pub(crate) fn create(path: &CStr) -> Option<i32> {
 pub(crate) fn close(fd: i32) -> bool {
     // SAFETY: the caller owns the descriptor, so nobody else's is closed.
     unsafe { libc::close(fd) == 0 }
+}
+
+/// True if the descriptor can be written at a place (it is no pipe or terminal).
+pub(crate) fn is_seekable(fd: i32) -> bool {
+    // SAFETY: a bad descriptor is an error, not undefined.
+    unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) >= 0 }
+}
+
+/// Writes all of `bytes` at `offset`, however many calls that takes. False, with `errno` set, if that fails.
+pub(crate) fn write_at(fd: i32, bytes: &[u8], offset: u64) -> bool {
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        let Ok(place) = libc::off_t::try_from(offset + done as u64) else { return false };
+        // SAFETY: the slice is valid for its length; a bad descriptor is an error, not undefined.
+        let n = unsafe { libc::pwrite(fd, rest.as_ptr().cast(), rest.len(), place) };
+        match usize::try_from(n) {
+            Ok(0) => return false,
+            Ok(n) => done += n,
+            Err(_) if super::errno::get() == libc::EINTR => {}
+            Err(_) => return false,
+        }
+    }
+    true
 }

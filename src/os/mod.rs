@@ -1,5 +1,6 @@
 //! L0: the only user of `libc`: what the library asks of the operating system.
 
+pub(crate) mod at_exit;
 pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod env;

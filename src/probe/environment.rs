@@ -4,12 +4,13 @@
 //! |-------------------------------------|-------|
 //! | `PYTSTATE_PERTURB=seed:permille:us` | random sleeps at points, as `PyTState_Sync_Perturb()` |
 //! | `PYTSTATE_SYNC_LIMIT=seconds`       | how long an order may hold a thread before it is given up |
+//! | `PYTSTATE_TRACE=path`               | a lifecycle trace, as `PyTState_TraceStart()` |
 //!
 //! A value that cannot be read is reported on standard error and ignored.
 
 use core::ffi::CStr;
 
-use super::{perturb::Setting, sync_point, text};
+use super::{perturb::Setting, sync_point, text, trace};
 use crate::os::env::{self, Var};
 
 /// Reads the variables and turns on what they ask for.
@@ -21,6 +22,15 @@ pub(super) fn apply() {
     if let Some(setting) = parsed(c"PYTSTATE_PERTURB", &mut buffer, "seed:permille:max_us", setting)
     {
         sync_point::perturb_by_environment(setting);
+    }
+    let mut path = [0; trace::PATH_SIZE];
+    let started = match env::read(c"PYTSTATE_TRACE", &mut path) {
+        Var::Unset => Ok(()),
+        Var::TooLong => Err(trace::TraceError::BadPath),
+        Var::Value(path) => trace::start_resolved(path),
+    };
+    if let Err(error) = started {
+        text::warn(format_args!("pytstate: PYTSTATE_TRACE is ignored: {error}"));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) mod perturb;
 pub(crate) mod sync_point;
 #[cfg(not(loom))]
 mod table;
+#[cfg(not(loom))]
+pub(crate) mod trace;
 
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
 pub(crate) use point::Point;
@@ -41,7 +43,7 @@ pub(crate) fn point(_at: Point) {}
 /// Makes this layer whole in a fork child: frees its locks and forgets the threads held at points.
 ///
 /// The child keeps hooks and perturbation; pauses and orders are dropped, because whoever would have
-/// woken the threads held by them lives in the parent.
+/// woken the threads held by them lives in the parent. A trace goes on in the parent alone.
 ///
 /// # Safety
 /// The caller is the only thread of the process, in a fork child, inside nothing of this layer.
@@ -51,4 +53,6 @@ pub(crate) unsafe fn reset_in_child() {
     unsafe { mode::reset_in_child() };
     // SAFETY: as above.
     unsafe { sync_point::reset_in_child() };
+    // SAFETY: as above.
+    unsafe { trace::reset_in_child() };
 }

@@ -5,6 +5,7 @@
 //! | `UNKNOWN` | the environment was not read yet; the first arrival (or call) reads it |
 //! | `SYNC`    | a sync point somewhere has a pause, an order or a hook |
 //! | `PERTURB` | random sleeps at points |
+//! | `TRACE`   | a trace runs |
 //!
 //! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
 //! everything else under a lock. Who arms a point and then starts or wakes a thread has
@@ -21,6 +22,8 @@ pub(super) const UNKNOWN: u32 = 1 << 0;
 pub(super) const SYNC: u32 = 1 << 1;
 /// Random sleeps at points.
 pub(super) const PERTURB: u32 = 1 << 2;
+/// A trace runs.
+pub(super) const TRACE: u32 = 1 << 3;
 
 static MODE: AtomicU32 = AtomicU32::new(UNKNOWN);
 

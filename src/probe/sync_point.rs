@@ -61,7 +61,7 @@ pub(crate) fn point(at: Point) {
 /// The cold path: something is on somewhere.
 #[cold]
 #[inline(never)]
-fn arrive(at: Point) {
+pub(super) fn arrive(at: Point) {
     pass(at as usize);
 }
 

@@ -77,17 +77,7 @@ impl<const N: usize> fmt::Write for LineBuf<N> {
 /// False if the descriptor takes no more (closed, full, would block). Keeps `errno`.
 pub(crate) fn write_fd(fd: i32, bytes: &[u8]) -> bool {
     let saved = errno::get();
-    let mut rest = bytes;
-    let whole = loop {
-        if rest.is_empty() {
-            break true;
-        }
-        match file::write(fd, rest) {
-            file::Written::Bytes(n) => rest = &rest[n..],
-            file::Written::Interrupted => {}
-            file::Written::Failed => break false,
-        }
-    };
+    let whole = file::write_all(fd, bytes);
     errno::set(saved);
     whole
 }
