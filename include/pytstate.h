@@ -29,9 +29,7 @@
 extern "C" {
 #endif
 
-/**
- * A time or a length of time in nanoseconds.
- */
+/** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
 
 /* ---- sync_points ---- */

@@ -56,13 +56,6 @@
 
 /* ---- New interpreters (initconfig.h) ---- */
 
-/** `gil` of PyInterpreterConfig: as the runtime chooses (shared). */
-#define PyInterpreterConfig_DEFAULT_GIL 0
-/** `gil` of PyInterpreterConfig: the main interpreter's. */
-#define PyInterpreterConfig_SHARED_GIL 1
-/** `gil` of PyInterpreterConfig: one of its own. */
-#define PyInterpreterConfig_OWN_GIL 2
-
 /** Isolated: own allocator and GIL, no fork, no exec, no daemon threads. */
 #define _PyInterpreterConfig_INIT \
     { 0, 0, 0, 1, 0, 1, PyInterpreterConfig_OWN_GIL }
