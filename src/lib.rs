@@ -1,11 +1,22 @@
 //! A map of the layers; no logic. Imports go down only:
 //! `capi > life > sched > state > (sync, probe) > os`.
+#![allow(
+    non_camel_case_types,
+    non_upper_case_globals,
+    non_snake_case,
+    reason = "types, constants and functions of the C interface carry their C names"
+)]
 #![allow(dead_code, reason = "the lower layers land before what uses them")]
 
 #[cfg(not(loom))]
 pub mod capi;
+#[cfg(not(loom))]
+mod life;
 mod os;
 mod probe;
+#[cfg(not(loom))]
+mod sched;
+mod state;
 mod sync;
 
 pub use sync::event::PyEvent;
@@ -16,3 +27,25 @@ pub use sync::raw_mutex::_PyRawMutex;
 pub use sync::recursive::_PyRecursiveMutex;
 pub use sync::rwmutex::_PyRWMutex;
 pub use sync::seqlock::_PySeqLock;
+
+#[cfg(not(loom))]
+pub use life::census::{
+    PyTState_ATTACHED, PyTState_DETACHED, PyTState_SUSPENDED, PyTState_ThreadInfo,
+};
+#[cfg(not(loom))]
+pub use life::guards::{PyInterpreterGuard, PyInterpreterView, PyThreadStateToken};
+#[cfg(not(loom))]
+pub use state::config::*;
+#[cfg(not(loom))]
+pub use state::handle::{_PyThreadHandle, PyThreadHandle};
+#[cfg(not(loom))]
+pub use state::interp::{
+    _is, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_GONE,
+    PyTState_PHASE_RUNNING, PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
+};
+#[cfg(not(loom))]
+pub use state::object::{_object, PyObject, PyTState_Callback, PyTState_ObjectHooks};
+#[cfg(not(loom))]
+pub use state::pending_queue::_Py_pending_call_func;
+#[cfg(not(loom))]
+pub use state::thread_state::{_ts, PyThreadState};

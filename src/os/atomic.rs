@@ -5,13 +5,17 @@
 #[cfg(not(loom))]
 pub(crate) use core::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
+    sync::atomic::{
+        AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    },
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
+    sync::atomic::{
+        AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    },
 };
 
 /// Writes a constructor that is `const`, except under loom, whose atomics are made at run time.

@@ -74,3 +74,10 @@ pub(crate) fn write_at(fd: i32, bytes: &[u8], offset: u64) -> bool {
     }
     true
 }
+
+/// Writes out what the C library buffered for the standard streams. False
+/// when that failed.
+pub(crate) fn flush_standard_streams() -> bool {
+    // SAFETY: NULL means every output stream.
+    unsafe { libc::fflush(core::ptr::null_mut()) == 0 }
+}

@@ -9,5 +9,11 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod ids;
 pub(crate) mod mem;
+#[cfg(not(loom))]
+pub(crate) mod signal;
+#[cfg(not(loom))]
+pub(crate) mod thread;
+#[cfg(not(loom))]
+pub(crate) mod tls;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod testing;

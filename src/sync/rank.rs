@@ -14,22 +14,8 @@ use core::marker::PhantomData;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Rank {
-    /// The whole runtime's coming and going.
-    Runtime,
-    /// The list of interpreters, their lists of states, and thread handles (CPython's HEAD_LOCK).
+    /// The lists of the runtime: interpreters, states, handles, queues (CPython's HEAD_LOCK).
     Head,
-    /// One interpreter's own data.
-    Interpreter,
-    /// One thread handle.
-    Handle,
-    /// A GIL's queue.
-    Gil,
-    /// Pending calls.
-    Pending,
-    /// At-exit functions.
-    AtExit,
-    /// Thread-specific storage keys.
-    Tss,
     /// Sync points, trace, diagnostics.
     Probe,
     /// A bucket of the parking lot: nothing is taken below it.
@@ -38,15 +24,8 @@ pub(crate) enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Runtime,
+    pub(crate) const ALL: [Self; 3] = [
         Self::Head,
-        Self::Interpreter,
-        Self::Handle,
-        Self::Gil,
-        Self::Pending,
-        Self::AtExit,
-        Self::Tss,
         Self::Probe,
         Self::Bucket,
     ];

@@ -1,0 +1,159 @@
+//! Decoding arguments: one helper for each documented NULL rule.
+
+use crate::sched::current::current;
+use crate::sched::fatal::{NO_STATE, fatal, misuse};
+use crate::sched::attach::{self, Refusal};
+use crate::state::handle::{Handle, PyThreadHandle};
+use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::thread_state::{PyThreadState, Ts, status};
+use core::ffi::CStr;
+
+/// May be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or valid for `'a`.
+pub(super) unsafe fn nullable<'a, T>(pointer: *const T) -> Option<&'a T> {
+    // SAFETY: this function's contract.
+    unsafe { pointer.as_ref() }
+}
+
+/// May not be NULL: fatal in every build, naming function and parameter.
+///
+/// # Safety
+/// `pointer` is NULL or valid for `'a`.
+#[inline]
+pub(super) unsafe fn required<'a, T>(pointer: *const T, func: &CStr, name: &str) -> &'a T {
+    // SAFETY: this function's contract.
+    match unsafe { pointer.as_ref() } {
+        Some(reference) => reference,
+        None => null(func, name),
+    }
+}
+
+/// On a path too hot for a test in release builds: checked in debug builds.
+///
+/// # Safety
+/// `pointer` is valid for `'a`.
+#[inline(always)]
+pub(super) unsafe fn hot<'a, T>(pointer: *const T) -> &'a T {
+    debug_assert!(!pointer.is_null());
+    // SAFETY: this function's contract.
+    unsafe { &*pointer }
+}
+
+/// The end of a call with a NULL that is not allowed.
+#[cold]
+pub(super) fn null(func: &CStr, name: &str) -> ! {
+    fatal(func, format_args!("argument '{name}' must not be NULL"))
+}
+
+/// A thread state that may not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or a thread state that is not deleted.
+#[inline]
+pub(super) unsafe fn state(pointer: *mut PyThreadState, func: &CStr) -> Ts {
+    // SAFETY: this function's contract.
+    match unsafe { Ts::from_ptr(pointer) } {
+        Some(state) => state,
+        None => no_state(func),
+    }
+}
+
+/// An interpreter that may not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or an interpreter of this library.
+#[inline]
+pub(super) unsafe fn interp(pointer: *mut PyInterpreterState, func: &CStr) -> Interp {
+    // SAFETY: this function's contract.
+    match unsafe { Interp::from_ptr(pointer) } {
+        Some(interp) => interp,
+        None => null(func, "interp"),
+    }
+}
+
+/// A thread handle that may not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or a live handle.
+pub(super) unsafe fn handle(pointer: *mut PyThreadHandle, func: &CStr) -> Handle {
+    // SAFETY: this function's contract.
+    match unsafe { Handle::from_ptr(pointer) } {
+        Some(handle) => handle,
+        None => null(func, "handle"),
+    }
+}
+
+/// A NUL-terminated string that may not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or a string that lives for `'a`.
+pub(super) unsafe fn text<'a>(
+    pointer: *const core::ffi::c_char,
+    func: &CStr,
+    name: &str,
+) -> &'a CStr {
+    if pointer.is_null() {
+        null(func, name);
+    }
+    // SAFETY: this function's contract.
+    unsafe { CStr::from_ptr(pointer) }
+}
+
+/// The attached state of the caller; fatal when there is none.
+#[inline(always)]
+pub(super) fn attached(func: &CStr) -> Ts {
+    match current() {
+        Some(state) => state,
+        None => no_state(func),
+    }
+}
+
+/// The end of a call that needs an attached state (S-FE-01).
+#[cold]
+pub(super) fn no_state(func: &CStr) -> ! {
+    fatal(func, format_args!("{NO_STATE}"))
+}
+
+/// Checks that the caller may attach `state`; fatal when it may not.
+#[inline(always)]
+pub(super) fn attachable(state: Ts, func: &CStr) {
+    if let Err(refusal) = attach::check(state) {
+        refuse(state, func, refusal);
+    }
+}
+
+#[cold]
+fn refuse(state: Ts, func: &CStr, refusal: Refusal) {
+    match refusal {
+        Refusal::AlreadyAttached => fatal(
+            func,
+            format_args!(
+                "non-NULL old thread state: {:p} is attached to this thread already",
+                current().map_or(core::ptr::null_mut(), Ts::as_ptr)
+            ),
+        ),
+        Refusal::NotUsable if state.has(status::DELETED) => fatal(
+            func,
+            format_args!("thread state {:p} was deleted", state.as_ptr()),
+        ),
+        Refusal::NotUsable if state.has(status::FINALIZING) => fatal(
+            func,
+            format_args!("thread state {:p} was cleared", state.as_ptr()),
+        ),
+        Refusal::NotUsable => fatal(
+            func,
+            format_args!("thread state {:p} is not bound to a thread", state.as_ptr()),
+        ),
+        Refusal::OtherThread => misuse(
+            func,
+            format_args!(
+                "thread state {:p} belongs to thread 0x{:x} (tid {})",
+                state.as_ptr(),
+                state.thread_id(),
+                state.native_id()
+            ),
+        ),
+    }
+}

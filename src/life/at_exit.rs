@@ -1,0 +1,131 @@
+//! Functions that run at the end: of the process's runtime (32 slots), of an
+//! interpreter while it is cleared, and before its end is committed (S-AE).
+
+use crate::os::mem;
+use crate::state::interp::Interp;
+use crate::state::runtime::RUNTIME;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+/// Slots of Py_AtExit.
+const SLOTS: usize = 32;
+
+/// Function of Py_AtExit.
+pub(crate) type ExitFunction = unsafe extern "C" fn();
+/// Function with data.
+pub(crate) type DataFunction = unsafe extern "C" fn(*mut c_void);
+
+static FUNCTIONS: [AtomicPtr<c_void>; SLOTS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; SLOTS];
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Registers a function to run last in Py_FinalizeEx; false when all slots are
+/// taken.
+#[must_use]
+pub(crate) fn register(function: ExitFunction) -> bool {
+    let head = RUNTIME.lock();
+    let used = USED.load(Relaxed);
+    let free = used < SLOTS;
+    if free {
+        FUNCTIONS[used].store(function as *mut c_void, Relaxed);
+        USED.store(used + 1, Relaxed);
+    }
+    drop(head);
+    free
+}
+
+/// Runs the registered functions, newest first; one that registers another
+/// has it run next (S-AE-01).
+pub(crate) fn run() {
+    loop {
+        let head = RUNTIME.lock();
+        let used = USED.load(Relaxed);
+        let function = used.checked_sub(1).map(|last| {
+            USED.store(last, Relaxed);
+            FUNCTIONS[last].swap(core::ptr::null_mut(), Relaxed)
+        });
+        drop(head);
+        let Some(function) = function else { return };
+        // SAFETY: `register` stored a function of this type.
+        let function = unsafe { core::mem::transmute::<*mut c_void, ExitFunction>(function) };
+        // SAFETY: the host's function; no lock held.
+        unsafe { function() };
+    }
+}
+
+/// One registered function with its data.
+struct Node {
+    function: DataFunction,
+    data: *mut c_void,
+    next: *mut Node,
+}
+
+/// Which list of an interpreter.
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    /// While the interpreter is cleared (PyUnstable_AtExit).
+    AtClear,
+    /// Before the end is committed; may start threads and attach.
+    BeforeCommit,
+}
+
+fn list(interp: &Interp, when: When) -> &AtomicPtr<c_void> {
+    match when {
+        When::AtClear => &interp.at_exit,
+        When::BeforeCommit => &interp.at_shutdown,
+    }
+}
+
+/// Registers `function(data)`; false without memory.
+#[must_use]
+pub(crate) fn register_with(
+    interp: Interp,
+    when: When,
+    function: DataFunction,
+    data: *mut c_void,
+) -> bool {
+    let block = mem::calloc(size_of::<Node>());
+    let Some(node) = NonNull::new(block.cast::<Node>()) else {
+        return false;
+    };
+    let head = RUNTIME.lock();
+    let list = list(&interp, when);
+    let next = list.load(Relaxed).cast();
+    // SAFETY: a fresh block of the right size.
+    unsafe {
+        node.as_ptr().write(Node {
+            function,
+            data,
+            next,
+        });
+    }
+    list.store(node.as_ptr().cast(), Relaxed);
+    drop(head);
+    true
+}
+
+/// Whether the list is not empty.
+pub(crate) fn any(interp: Interp, when: When) -> bool {
+    !list(&interp, when).load(Relaxed).is_null()
+}
+
+/// Runs and forgets the functions of the list, newest first, without a lock.
+pub(crate) fn run_list(interp: Interp, when: When) {
+    loop {
+        let head = RUNTIME.lock();
+        let first: *mut Node = list(&interp, when).load(Relaxed).cast();
+        let node = NonNull::new(first).map(|node| {
+            // SAFETY: nodes in the list are live; head lock held.
+            let node = unsafe { node.as_ptr().read() };
+            list(&interp, when).store(node.next.cast(), Relaxed);
+            node
+        });
+        drop(head);
+        let Some(node) = node else { return };
+        // SAFETY: taken out of the list above.
+        unsafe { mem::free(first.cast()) };
+        // SAFETY: the host's function; attached, no lock held.
+        unsafe { (node.function)(node.data) };
+    }
+}

@@ -1,0 +1,116 @@
+//! Who is there: one record for each thread state (extension API 2).
+
+use crate::life::guards;
+use crate::os::clock;
+use crate::sched::current::interp_of;
+use crate::state::handle::Handle;
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{NAME_SIZE, Ts};
+use crate::state::word;
+use crate::sync::rank::Guard;
+use core::ffi::{c_char, c_int, c_ulong};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// `PyTState_ThreadInfo.state`: may not touch the runtime.
+pub const PyTState_DETACHED: c_int = 0;
+/// `PyTState_ThreadInfo.state`: runs.
+pub const PyTState_ATTACHED: c_int = 1;
+/// `PyTState_ThreadInfo.state`: held by a stop-the-world pause.
+pub const PyTState_SUSPENDED: c_int = 2;
+
+/// What is known about one thread state.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PyTState_ThreadInfo {
+    /// Id inside the interpreter.
+    pub id: u64,
+    /// Id of the interpreter.
+    pub interp_id: i64,
+    /// Identity of the OS thread, 0 before it is bound.
+    pub thread_id: c_ulong,
+    /// Kernel id of the OS thread, 0 before it is bound.
+    pub native_thread_id: c_ulong,
+    /// 0 or 1.
+    pub is_daemon: c_int,
+    /// PyTState_DETACHED, PyTState_ATTACHED or PyTState_SUSPENDED.
+    pub state: c_int,
+    /// Nanoseconds since the state was created.
+    pub age_ns: i64,
+    /// Nanoseconds since its last attach or detach.
+    pub in_state_ns: i64,
+    /// Open interpreter guards that it took.
+    pub guards: c_int,
+    /// Name, NUL-terminated; empty when none was given.
+    pub name: [c_char; NAME_SIZE],
+    /// "file:line" where it was created, or "". Static.
+    pub created_at: *const c_char,
+    /// Place of the last attach or detach, or "". Static.
+    pub last_at: *const c_char,
+}
+
+fn place(pointer: *mut c_char) -> *const c_char {
+    if pointer.is_null() { c"".as_ptr() } else { pointer }
+}
+
+/// The record of a linked state.
+pub(crate) fn info(state: Ts, now: i64, head: &Guard<'_>) -> PyTState_ThreadInfo {
+    PyTState_ThreadInfo {
+        id: state.id(),
+        interp_id: interp_of(state).id(),
+        thread_id: state.thread_id(),
+        native_thread_id: state.native_id(),
+        is_daemon: c_int::from(state.daemon().load(Relaxed) != 0),
+        state: match state.word().load(Relaxed) {
+            word::ATTACHED => PyTState_ATTACHED,
+            word::SUSPENDED => PyTState_SUSPENDED,
+            _ => PyTState_DETACHED,
+        },
+        age_ns: (now - state.created_ns.load(Relaxed)).max(0),
+        in_state_ns: (now - state.changed_ns.load(Relaxed)).max(0),
+        guards: guards::count_of(state, head),
+        name: state.name().map(|byte| byte as c_char),
+        created_at: place(state.created_at.load(Relaxed)),
+        last_at: place(state.last_at.load(Relaxed)),
+    }
+}
+
+/// The record of a started thread whose state is gone already.
+pub(crate) fn info_of_handle(interp: Interp, handle: Handle) -> PyTState_ThreadInfo {
+    PyTState_ThreadInfo {
+        id: 0,
+        interp_id: interp.id(),
+        thread_id: handle.ident(),
+        native_thread_id: handle.native(),
+        is_daemon: c_int::from(handle.is_daemon()),
+        state: PyTState_DETACHED,
+        age_ns: 0,
+        in_state_ns: 0,
+        guards: 0,
+        name: [0; NAME_SIZE],
+        created_at: c"".as_ptr(),
+        last_at: c"".as_ptr(),
+    }
+}
+
+/// Fills `out` with the states of `interp` (`None`: of all interpreters) and
+/// returns their true number.
+pub(crate) fn census(interp: Option<Interp>, out: &mut [PyTState_ThreadInfo]) -> usize {
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let mut count = 0;
+    for one in RUNTIME.interps(&head) {
+        if interp.is_some_and(|wanted| wanted != one) {
+            continue;
+        }
+        for state in list::iter(one, &head) {
+            if let Some(slot) = out.get_mut(count) {
+                *slot = info(state, now, &head);
+            }
+            count += 1;
+        }
+    }
+    drop(head);
+    count
+}

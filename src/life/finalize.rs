@@ -1,0 +1,182 @@
+//! Py_FinalizeEx: the end of the runtime (S-FZ).
+//!
+//! Rounds of "threads, pending calls, callbacks, sub-interpreters, guards" are
+//! run until, with every world stopped, nothing of that is left; then the end
+//! is committed and nobody else can attach any more. What CPython 3.13 does
+//! after the commit (ending sub-interpreters) is done before it, as in 3.15.
+
+use crate::life::at_exit;
+use crate::life::interp;
+use crate::life::leftovers;
+use crate::life::phase;
+use crate::life::subinterp::{self, Leftovers, Rounds};
+use crate::life::tstate::{self, Origin};
+use crate::os::{file, thread};
+use crate::probe::{self, Point};
+use crate::sched::current::{current, interp_of};
+use crate::sched::stw::{self, Scope};
+use crate::sched::{attach, late, signals};
+use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Relaxed, Ordering::Release};
+
+/// Identity of the OS thread that finalizes, 0 when none does.
+static FINALIZER: AtomicUsize = AtomicUsize::new(0);
+
+/// Outcome of [`finalize`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finalized {
+    /// Done, or there was nothing to do.
+    Done,
+    /// Done, but buffered output could not be written.
+    FlushFailed,
+    /// Another thread is at it.
+    Elsewhere,
+}
+
+/// Ends the runtime. See the head of this module.
+pub(crate) fn finalize() -> Finalized {
+    if !RUNTIME.is_initialized() {
+        return Finalized::Done;
+    }
+    let me = thread::ident() as usize;
+    if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
+        return if other == me {
+            Finalized::Done
+        } else {
+            Finalized::Elsewhere
+        };
+    }
+    probe::point(Point::FinalizeBegin);
+    let flushed = match RUNTIME.main_interp() {
+        Some(main) => run(main),
+        None => true,
+    };
+    FINALIZER.store(0, Release);
+    probe::point(Point::FinalizeDone);
+    if flushed {
+        Finalized::Done
+    } else {
+        Finalized::FlushFailed
+    }
+}
+
+/// In a fork child: whoever finalized did not survive, unless it forked.
+pub(crate) fn reset_in_child() {
+    if FINALIZER.load(Relaxed) != thread::ident() as usize {
+        FINALIZER.store(0, Relaxed);
+    }
+}
+
+fn run(main: Interp) -> bool {
+    let state = final_state(main);
+    main.ending.store(1, Relaxed);
+    commit(main, state);
+    let head = RUNTIME.lock();
+    let chain = leftovers::remove_others(main, state, &head);
+    drop(head);
+    stw::start(Scope::All);
+    leftovers::wake(main, chain);
+    leftovers::clear_and_keep(chain);
+    signals::uninstall();
+    phase::set(main, PyTState_PHASE_FINALIZING);
+    interp::clear(main);
+    let deleted = interp::delete(main);
+    debug_assert!(deleted.is_ok());
+    at_exit::run();
+    file::flush_standard_streams()
+}
+
+/// Chooses the state to finalize with and attaches it (S-FZ-02).
+fn final_state(main: Interp) -> Ts {
+    let attached = current();
+    let wanted = if RUNTIME.on_main_thread() {
+        RUNTIME.main_state()
+    } else {
+        attached.filter(|state| interp_of(*state) == main)
+    };
+    let state = match wanted {
+        Some(state) => state,
+        None => new_state(main),
+    };
+    if attached != Some(state) {
+        if let Some(attached) = attached {
+            let _ = attach::detach(attached);
+        }
+        attach::attach(state);
+    }
+    state
+}
+
+fn new_state(interp: Interp) -> Ts {
+    match tstate::new_bound(interp, Origin::FINI) {
+        Ok(state) => state,
+        Err(_) => crate::sched::fatal::fatal(
+            c"Py_FinalizeEx",
+            format_args!("thread state allocation failed"),
+        ),
+    }
+}
+
+/// Runs rounds until the end can be committed. Returns with the world stopped.
+fn commit(main: Interp, state: Ts) {
+    let mut rounds = Rounds::new(main, state);
+    loop {
+        rounds.run_until_subinterpreters();
+        probe::point(Point::FinalizeThreadsGone);
+        probe::point(Point::FinalizeAtexit);
+        end_subinterpreters(main, state);
+        probe::point(Point::FinalizeSubinterpreters);
+        rounds.wait_guards();
+        probe::point(Point::FinalizeGuards);
+        probe::point(Point::FinalizeCommitBefore);
+        stw::stop(Scope::All);
+        let committed = rounds.try_commit(|head| {
+            let alone = RUNTIME.interps(head).all(|interp| interp == main)
+                && RUNTIME.main_pending.len() == 0;
+            if alone {
+                RUNTIME
+                    .finalizing_thread
+                    .store(thread::ident() as usize, Relaxed);
+            }
+            alone
+        });
+        if committed {
+            RUNTIME.finalizing.store(state.as_raw(), Release);
+            RUNTIME.initialized.store(0, Release);
+            probe::point(Point::FinalizeCommitAfter);
+            return;
+        }
+        stw::start(Scope::All);
+    }
+}
+
+/// Ends every other interpreter, each from a state of its own on this thread.
+fn end_subinterpreters(main: Interp, state: Ts) {
+    while let Some(sub) = other_interp(main) {
+        let fini = new_state(sub);
+        let _ = attach::detach(state);
+        attach::attach(fini);
+        let ended = subinterp::end(fini, Leftovers::Abandon);
+        debug_assert!(ended.is_ok());
+        attach::attach(state);
+    }
+}
+
+fn other_interp(main: Interp) -> Option<Interp> {
+    let head = RUNTIME.lock();
+    let other = RUNTIME.interps(&head).find(|interp| *interp != main);
+    drop(head);
+    other
+}
+
+/// A thread that wanted to finalize too: its state is about to be given up.
+pub(crate) fn wait_for_other_finalizer() -> ! {
+    if let Some(state) = current() {
+        let _ = attach::detach(state);
+        late::meet(Some(state));
+    }
+    late::meet(None)
+}

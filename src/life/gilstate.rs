@@ -1,0 +1,114 @@
+//! PyGILState: a state for whatever thread asks (S-GS).
+
+use crate::life::tstate::{self, NewError, Origin};
+use crate::probe::{self, Point};
+use crate::sched::current::{current, gilstate};
+use crate::sched::{attach, late};
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// What Ensure found (CPython's PyGILState_STATE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ensured {
+    /// The thread was attached already.
+    Locked,
+    /// The thread was detached or had no state.
+    Unlocked,
+}
+
+/// Why Ensure failed.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EnsureError {
+    /// No memory for a state: fatal in CPython (S-GS-06).
+    NoMemory,
+    /// The runtime was never initialized.
+    NeverInitialized,
+}
+
+/// Attaches the thread's gilstate, making one in the main interpreter if the
+/// thread has none. Does not return if the runtime is gone (late attach).
+pub(crate) fn ensure() -> Result<Ensured, EnsureError> {
+    probe::point(Point::GilstateEnsureBegin);
+    let outcome = match gilstate() {
+        Some(state) if current() == Some(state) => {
+            count(state, 1);
+            Ensured::Locked
+        }
+        Some(state) => {
+            attach::attach(state);
+            count(state, 1);
+            Ensured::Unlocked
+        }
+        None => {
+            make_state()?;
+            Ensured::Unlocked
+        }
+    };
+    probe::point(Point::GilstateEnsureDone);
+    Ok(outcome)
+}
+
+fn make_state() -> Result<(), EnsureError> {
+    let Some(main) = RUNTIME.main_interp() else {
+        if RUNTIME.generation.load(Relaxed) == 0 {
+            return Err(EnsureError::NeverInitialized);
+        }
+        late::meet(None);
+    };
+    match tstate::new_bound(main, Origin::C_API) {
+        Ok(state) => {
+            state.gilstate_counter().store(0, Relaxed);
+            attach::attach(state);
+            count(state, 1);
+            Ok(())
+        }
+        Err(NewError::NoMemory) => Err(EnsureError::NoMemory),
+        Err(NewError::Refused) => late::meet(None),
+    }
+}
+
+fn count(state: Ts, by: i32) -> i32 {
+    let counter = state.gilstate_counter();
+    let value = counter.load(Relaxed) + by;
+    counter.store(value, Relaxed);
+    value
+}
+
+/// Why Release failed: all fatal (S-GS-08, S-GS-09).
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReleaseError {
+    /// The thread has no gilstate.
+    NoState,
+    /// Its gilstate is not the attached one.
+    NotCurrent(*mut crate::state::thread_state::PyThreadState),
+    /// More releases than ensures.
+    Unbalanced,
+}
+
+/// Undoes one Ensure.
+pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
+    probe::point(Point::GilstateReleaseBegin);
+    let state = gilstate().ok_or(ReleaseError::NoState)?;
+    if current() != Some(state) {
+        return Err(ReleaseError::NotCurrent(state.as_ptr()));
+    }
+    match count(state, -1) {
+        left if left < 0 => return Err(ReleaseError::Unbalanced),
+        0 => {
+            // Destructors may nest Ensure and Release (S-GS-10).
+            count(state, 1);
+            let _ = tstate::clear(state);
+            count(state, -1);
+            tstate::delete_current(state);
+        }
+        _ if token == Ensured::Unlocked => {
+            let _ = attach::detach(state);
+        }
+        _ => {}
+    }
+    probe::point(Point::GilstateReleaseDone);
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Initialization of the runtime, any number of times.
+
+use crate::life::interp::{self, NewInterpError};
+use crate::life::leftovers;
+use crate::life::tstate::{self, Origin};
+use crate::os::{env, thread};
+use crate::probe::{self, Point};
+use crate::sched::{attach, signals};
+use crate::state::config::{
+    Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
+    PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
+    PyTState_INTERP_NO_GIL, PyTState_LATE_ABORT, PyTState_LATE_HANG,
+};
+use crate::state::object::PyTState_ObjectHooks;
+use crate::state::runtime::RUNTIME;
+use crate::sync::mutex::PyMutex;
+use crate::sync::waiting::Stay;
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Serialises initialization.
+pub(crate) static INIT: PyMutex = PyMutex::new();
+
+/// `whence` of the main interpreter.
+const WHENCE_RUNTIME: i64 = 1;
+
+/// What initialization was asked for, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    gil: GilKind,
+    /// -1: as the emulated version does.
+    late: i32,
+    compat: Option<Compat>,
+    check_level: i32,
+    host_size: usize,
+    objects: PyTState_ObjectHooks,
+    pub(crate) install_signals: bool,
+}
+
+impl Settings {
+    /// Plain Py_InitializeEx.
+    pub(crate) const DEFAULT: Settings = Settings {
+        gil: GilKind::Own,
+        late: -1,
+        compat: None,
+        check_level: PyTState_CHECK_FATAL,
+        host_size: 0,
+        objects: PyTState_ObjectHooks::NONE,
+        install_signals: true,
+    };
+
+    /// Checks a host's configuration; `Err` is the status text.
+    pub(crate) fn from_config(config: &PyTState_Config) -> Result<Settings, &'static CStr> {
+        let gil = match config.gil {
+            PyTState_GIL_SHARED => GilKind::Own,
+            PyTState_GIL_NONE => GilKind::Without,
+            _ => return Err(c"invalid PyTState_Config.gil"),
+        };
+        let late = match config.late_attach {
+            PyTState_LATE_HANG => -1,
+            other if (PyTState_LATE_HANG..=PyTState_LATE_ABORT).contains(&other) => other,
+            _ => return Err(c"invalid PyTState_Config.late_attach"),
+        };
+        let compat = match config.compat {
+            0 => None,
+            version => Some(
+                Compat::from_hex(version as u32).ok_or(c"invalid PyTState_Config.compat")?,
+            ),
+        };
+        if !(PyTState_CHECK_FATAL..=PyTState_CHECK_CALLBACK).contains(&config.check_level) {
+            return Err(c"invalid PyTState_Config.check_level");
+        }
+        if config.host_tstate_size > isize::MAX as usize / 2 {
+            return Err(c"PyTState_Config.host_tstate_size is too large");
+        }
+        // SAFETY: NULL or the host's table, valid during the call.
+        let objects = unsafe { config.objects.as_ref() };
+        Ok(Settings {
+            gil,
+            late,
+            compat,
+            check_level: config.check_level,
+            host_size: config.host_tstate_size,
+            objects: objects.copied().unwrap_or(PyTState_ObjectHooks::NONE),
+            install_signals: true,
+        })
+    }
+}
+
+/// Initializes the runtime and attaches the main state to the caller, which
+/// becomes the main thread. Nothing happens when it is initialized already.
+pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
+    INIT.lock(&mut Stay);
+    let result = if RUNTIME.is_initialized() {
+        Ok(())
+    } else {
+        first_time(settings)
+    };
+    let _ = INIT.unlock();
+    result
+}
+
+fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
+    probe::point(Point::InitBegin);
+    apply(settings);
+    let kind = if asked_gil_free() {
+        GilKind::Without
+    } else {
+        settings.gil
+    };
+    let config = PyInterpreterConfig {
+        gil: match kind {
+            GilKind::Without => PyTState_INTERP_NO_GIL,
+            _ => PyInterpreterConfig_OWN_GIL,
+        },
+        ..PyInterpreterConfig::LEGACY
+    };
+    let main = interp::new(&config, kind, WHENCE_RUNTIME).map_err(|error| match error {
+        NewInterpError::NoMemory => c"no memory for the main interpreter",
+        NewInterpError::NoId => c"failed to get an interpreter ID",
+    })?;
+    let Ok(state) = tstate::new_bound(main, Origin::FIRST) else {
+        main.cleared.store(1, Relaxed);
+        let _ = interp::delete(main);
+        return Err(c"no memory for the main thread state");
+    };
+    main.first_state.store(state.as_raw(), Relaxed);
+    main.ready.store(1, Relaxed);
+    RUNTIME.main_state.store(state.as_raw(), Release);
+    attach::attach(state);
+    if settings.install_signals {
+        signals::install();
+    }
+    RUNTIME.initialized.store(1, Release);
+    probe::point(Point::InitDone);
+    Ok(())
+}
+
+/// Puts the runtime's settings in place before anything of it exists.
+fn apply(settings: &Settings) {
+    leftovers::sweep();
+    if RUNTIME.host_size() != settings.host_size {
+        leftovers::free_spares();
+    }
+    RUNTIME.generation.fetch_add(1, Relaxed);
+    RUNTIME.next_interp_id.store(0, Relaxed);
+    RUNTIME.finalizing.store(core::ptr::null_mut(), Release);
+    RUNTIME.finalizing_thread.store(0, Relaxed);
+    RUNTIME.gilstate_check.store(1, Relaxed);
+    RUNTIME
+        .main_thread
+        .store(thread::ident() as usize, Relaxed);
+    RUNTIME.main_pending.forget();
+    RUNTIME.set_host_size(settings.host_size);
+    RUNTIME.check_level.store(settings.check_level, Relaxed);
+    if settings.late >= 0 {
+        RUNTIME.set_late_policy(settings.late);
+    }
+    RUNTIME.set_compat(settings.compat.or_else(asked_compat).unwrap_or(Compat::DEFAULT));
+    // SAFETY: no thread has a state of this life of the runtime yet.
+    unsafe { RUNTIME.set_objects(settings.objects) };
+}
+
+/// PYTHON_GIL=0 in the environment.
+fn asked_gil_free() -> bool {
+    let mut buffer = [0; 8];
+    matches!(env::read(c"PYTHON_GIL", &mut buffer), env::Var::Value(text) if text == c"0")
+}
+
+/// PYTSTATE_COMPAT=3.12 .. 3.15 in the environment.
+fn asked_compat() -> Option<Compat> {
+    let mut buffer = [0; 16];
+    match env::read(c"PYTSTATE_COMPAT", &mut buffer) {
+        env::Var::Value(text) => Compat::from_text(text.to_bytes()),
+        _ => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! Making, clearing and deleting interpreter states (S-IN).
+
+use crate::life::at_exit::{self, When};
+use crate::life::tstate;
+use crate::os::mem;
+use crate::probe::{self, Point};
+use crate::sched::attach;
+use crate::sched::current::{current, interp_of};
+use crate::sched::raise;
+use crate::state::config::{GilKind, PyInterpreterConfig};
+use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Why there is no interpreter.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewInterpError {
+    NoMemory,
+    /// The runtime was never initialized.
+    NoId,
+}
+
+/// Makes an interpreter state with the next id; an id is used up even if the
+/// rest of a creation fails (S-IN-01).
+pub(crate) fn new(
+    config: &PyInterpreterConfig,
+    kind: GilKind,
+    whence: i64,
+) -> Result<Interp, NewInterpError> {
+    let head = RUNTIME.lock();
+    let mut block = RUNTIME.take_interp_block(&head);
+    drop(head);
+    if block.is_none() {
+        let fresh = mem::calloc(size_of::<_is>()).cast::<_is>();
+        if !fresh.is_null() {
+            // SAFETY: a fresh block of the right size.
+            unsafe { fresh.write(_is::new()) };
+        }
+        // SAFETY: NULL or initialised just now.
+        block = unsafe { Interp::from_ptr(fresh) };
+    }
+    let interp = block.ok_or(NewInterpError::NoMemory)?;
+    let head = RUNTIME.lock();
+    let id = RUNTIME.next_interp_id.load(Relaxed);
+    if id < 0 {
+        RUNTIME.pool_interp_block(interp, &head);
+        return Err(NewInterpError::NoId);
+    }
+    RUNTIME.next_interp_id.store(id + 1, Relaxed);
+    interp.begin_life(id);
+    interp.whence.store(whence, Relaxed);
+    let main_gil = RUNTIME
+        .main_interp()
+        .map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
+    interp.configure(config, kind, main_gil);
+    interp
+        .next
+        .store(RUNTIME.interpreters.load(Relaxed), Relaxed);
+    RUNTIME.interpreters.store(interp.as_ptr(), Release);
+    if RUNTIME.main.load(Relaxed).is_null() {
+        RUNTIME.main.store(interp.as_ptr(), Release);
+    } else {
+        RUNTIME.gilstate_check.store(0, Relaxed);
+    }
+    drop(head);
+    probe::point(Point::InterpNew);
+    Ok(interp)
+}
+
+/// Clears every state of `interp`, then what the interpreter refers to, then
+/// runs its at-exit functions (S-IN-14). Attached caller, perhaps elsewhere.
+pub(crate) fn clear(interp: Interp) {
+    while let Some(state) = next_uncleared(interp) {
+        let _ = tstate::clear(state);
+    }
+    interp.cleared.store(1, Relaxed);
+    at_exit::run_list(interp, When::BeforeCommit);
+    at_exit::run_list(interp, When::AtClear);
+    raise::drop_reference(interp.dict.swap(core::ptr::null_mut(), Relaxed));
+}
+
+fn next_uncleared(interp: Interp) -> Option<Ts> {
+    use crate::state::thread_state::status::FINALIZING;
+    let head = RUNTIME.lock();
+    let found = list::iter(interp, &head).find(|state| !state.has(FINALIZING));
+    drop(head);
+    found
+}
+
+/// Why an interpreter was not deleted: all fatal (S-IN-06).
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeleteError {
+    /// It is not in the list.
+    Unlisted,
+    /// The main interpreter goes last.
+    RemainingInterpreters,
+    /// A state is still attached somewhere.
+    RemainingThreads,
+}
+
+/// Deletes a cleared interpreter and the states it still has. A caller that is
+/// attached to it is detached first (S-IN-07).
+pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
+    if let Some(state) = current()
+        && interp_of(state) == interp
+    {
+        let _ = attach::detach(state);
+    }
+    check_deletable(interp)?;
+    while let Some(state) = first_state(interp) {
+        use crate::state::word::ATTACHED;
+        if state.word().load(Relaxed) == ATTACHED {
+            return Err(DeleteError::RemainingThreads);
+        }
+        tstate::delete(state);
+    }
+    let head = RUNTIME.lock();
+    let previous = RUNTIME
+        .interps(&head)
+        .find(|one| one.next.load(Relaxed) == interp.as_ptr());
+    let after = interp.next.load(Relaxed);
+    match previous {
+        Some(previous) => previous.next.store(after, Relaxed),
+        None => RUNTIME.interpreters.store(after, Release),
+    }
+    let _ = RUNTIME.main.compare_exchange(
+        interp.as_ptr(),
+        core::ptr::null_mut(),
+        Release,
+        Relaxed,
+    );
+    interp.phase.store(PyTState_PHASE_GONE, Relaxed);
+    interp.alive.store(0, Release);
+    RUNTIME.pool_interp_block(interp, &head);
+    drop(head);
+    Ok(())
+}
+
+fn check_deletable(interp: Interp) -> Result<(), DeleteError> {
+    let head = RUNTIME.lock();
+    if !RUNTIME.interps(&head).any(|one| one == interp) {
+        return Err(DeleteError::Unlisted);
+    }
+    let is_main = RUNTIME.main_interp() == Some(interp);
+    if is_main && RUNTIME.interps(&head).any(|one| one != interp) {
+        return Err(DeleteError::RemainingInterpreters);
+    }
+    drop(head);
+    Ok(())
+}
+
+fn first_state(interp: Interp) -> Option<Ts> {
+    let head = RUNTIME.lock();
+    let first = list::iter(interp, &head).next();
+    drop(head);
+    first
+}
+
+/// The interpreter with this id.
+pub(crate) fn look_up(id: i64) -> Option<Interp> {
+    let head = RUNTIME.lock();
+    let found = RUNTIME.interps(&head).find(|interp| interp.id() == id);
+    drop(head);
+    found
+}

@@ -1,0 +1,104 @@
+//! Joining: the exit event first, then the OS thread, once (S-JN).
+
+use crate::os::clock::Deadline;
+use crate::os::thread::{self, Join};
+use crate::probe::{self, Point};
+use crate::sched::blocking::{Detach, DetachAndSignals, detached};
+use crate::sched::thread_end::release_handle;
+use crate::state::config::Compat;
+use crate::state::handle::{DONE, Handle, RUNNING};
+use crate::state::runtime::RUNTIME;
+use crate::sync::mutex::LockOutcome;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Outcome of a join that was not refused.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// The OS thread is gone (or sleeps for ever since finalization).
+    Gone,
+    /// The deadline passed first.
+    TimedOut,
+}
+
+/// Why a join was refused.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinError {
+    NotStarted,
+    Itself,
+    Finalizing,
+    /// A signal handler failed: the error indicator is set.
+    Interrupted,
+    /// The OS refused; another joiner may try again.
+    Failed,
+}
+
+/// Waits for the end of `handle`'s OS thread, detached if the caller is attached.
+pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
+    probe::point(Point::JoinBegin);
+    match handle.state() {
+        DONE => return Ok(Joined::Gone),
+        RUNNING => {}
+        _ => return Err(JoinError::NotStarted),
+    }
+    if handle.ident() == thread::ident() && handle.native() == thread::native_id() {
+        return Err(JoinError::Itself);
+    }
+    if !handle.exiting.is_set()
+        && RUNTIME.is_finalizing()
+        && RUNTIME.compat() >= Compat::V3_14
+    {
+        return Err(JoinError::Finalizing);
+    }
+    // A reference of our own: the host may drop its last one meanwhile.
+    handle.incref();
+    let outcome = join_held(handle, deadline);
+    release_handle(handle);
+    probe::point(Point::JoinDone);
+    outcome
+}
+
+fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
+    let mut waiting = DetachAndSignals::new();
+    if !handle.exiting.is_set() {
+        probe::point(Point::JoinWaiting);
+        if !handle.exiting.wait(deadline, &mut waiting) {
+            return if waiting.failed {
+                Err(JoinError::Interrupted)
+            } else {
+                Ok(Joined::TimedOut)
+            };
+        }
+    }
+    probe::point(Point::JoinEventSeen);
+    join_os(handle, deadline)
+}
+
+/// The OS join: one joiner does it, the others wait for that one.
+fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
+    if handle.hung.load(Relaxed) != 0 {
+        return Ok(Joined::Gone);
+    }
+    if handle.joining.lock_timed(deadline, &mut Detach::new()) != LockOutcome::Acquired {
+        return Ok(Joined::TimedOut);
+    }
+    let outcome = if handle.state() == DONE {
+        Ok(Joined::Gone)
+    } else {
+        probe::point(Point::JoinOsJoin);
+        match detached(|| thread::join(handle.os(), handle.native(), deadline)) {
+            Join::Joined => {
+                let head = RUNTIME.lock();
+                RUNTIME.unlink_handle(handle, &head);
+                handle.publish(DONE);
+                drop(head);
+                Ok(Joined::Gone)
+            }
+            Join::TimedOut => Ok(Joined::TimedOut),
+            Join::Failed => Err(JoinError::Failed),
+        }
+    };
+    let _ = handle.joining.unlock();
+    outcome
+}

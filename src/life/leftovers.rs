@@ -1,0 +1,107 @@
+//! Thread states that an interpreter's end leaves behind: daemons, foreign
+//! threads, threads nobody waited for (S-DT).
+//!
+//! They are taken out of the list with the world stopped, marked so that their
+//! threads can never attach again, then cleared: their hooks run and their exit
+//! events are set. Their blocks stay for the threads that still hold pointers;
+//! [`sweep`] frees those whose thread has ended.
+
+use crate::life::tstate;
+use crate::os::mem;
+use crate::os::thread;
+use crate::probe::{self, Point};
+use crate::sched::gil;
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{ThreadState, Ts, status};
+use crate::state::word;
+use crate::sync::lot;
+use crate::sync::rank::Guard;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Takes every state of `interp` but `keep` out of the list and marks it. The
+/// world (at least of `interp`) is stopped. Returns them chained by `spare`.
+pub(crate) fn remove_others(interp: Interp, keep: Ts, head: &Guard<'_>) -> *mut ThreadState {
+    let mut chain: *mut ThreadState = core::ptr::null_mut();
+    while let Some(state) = list::iter(interp, head).find(|state| *state != keep) {
+        state.advance(status::ABANDONED);
+        word::shut_down(state.word());
+        tstate::forget(state, head);
+        list::unlink(interp, state, head);
+        state.spare.store(chain, Relaxed);
+        chain = state.as_raw();
+    }
+    chain
+}
+
+/// Wakes everybody who waits with a removed state, so that they notice.
+pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
+    let mut next = chain;
+    // SAFETY: removed states are live until they are kept below.
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        lot::unpark_all(state.word_key());
+    }
+    let gil = interp.gil.load(Relaxed);
+    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
+    if let Some(gil) = unsafe { gil.as_ref() } {
+        gil::wake_all(gil);
+    }
+}
+
+/// Clears removed states (attached caller, world running) and keeps their
+/// blocks for their threads.
+pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
+    let mut next = chain;
+    // SAFETY: as in `wake`.
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        let _ = tstate::clear(state);
+        probe::point(Point::DeleteUnlinked);
+        let head = RUNTIME.lock();
+        state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
+        RUNTIME.abandoned.store(state.as_raw(), Relaxed);
+        drop(head);
+    }
+}
+
+/// Frees the kept blocks whose OS thread has ended, and those of the calling
+/// thread: it is about to begin a new life of the runtime.
+pub(crate) fn sweep() {
+    let head = RUNTIME.lock();
+    let mut next = RUNTIME.abandoned.swap(core::ptr::null_mut(), Relaxed);
+    drop(head);
+    // SAFETY: kept blocks are mapped.
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        let native = state.native_id();
+        let needed = native != 0
+            && native != thread::native_id()
+            && thread::task_exists(native);
+        if needed {
+            let head = RUNTIME.lock();
+            state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
+            RUNTIME.abandoned.store(state.as_raw(), Relaxed);
+            drop(head);
+        } else {
+            let head = RUNTIME.lock();
+            crate::sched::current::leave_gilstate_slot(state);
+            drop(head);
+            tstate::give_back(state);
+        }
+    }
+}
+
+/// Returns the spare blocks of thread states to the system.
+pub(crate) fn free_spares() {
+    let head = RUNTIME.lock();
+    let mut next = RUNTIME.take_spares(&head);
+    drop(head);
+    // SAFETY: spare blocks are mapped and used by nobody.
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        // SAFETY: taken out of the list above.
+        unsafe { mem::free(state.as_raw().cast()) };
+    }
+}

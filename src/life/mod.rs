@@ -1,0 +1,19 @@
+//! L4: the order of events. Creation and end of states, threads, interpreters
+//! and the runtime; waiting for them; forking.
+
+pub(crate) mod at_exit;
+pub(crate) mod census;
+pub(crate) mod fork;
+pub(crate) mod finalize;
+pub(crate) mod gilstate;
+pub(crate) mod guards;
+pub(crate) mod init;
+pub(crate) mod interp;
+pub(crate) mod join;
+pub(crate) mod leftovers;
+pub(crate) mod phase;
+pub(crate) mod report;
+pub(crate) mod spawn;
+pub(crate) mod subinterp;
+pub(crate) mod tstate;
+pub(crate) mod wait;

@@ -1,0 +1,34 @@
+//! Shutdown phases and the hook that hears of them (extension API 5.2).
+
+use crate::state::interp::{Interp, PyInterpreterState};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+
+/// Hears of every phase change.
+pub(crate) type PhaseHook =
+    unsafe extern "C" fn(interp: *mut PyInterpreterState, phase: c_int, data: *mut c_void);
+
+static HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static HOOK_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Installs (or removes) the hook.
+pub(crate) fn set_hook(hook: Option<PhaseHook>, data: *mut c_void) {
+    HOOK_DATA.store(data, Relaxed);
+    let pointer = hook.map_or(core::ptr::null_mut(), |hook| hook as *mut c_void);
+    HOOK.store(pointer, Release);
+}
+
+/// Moves `interp` to `phase` and tells the hook. No lock is held.
+pub(crate) fn set(interp: Interp, phase: c_int) {
+    if interp.phase.swap(phase, Relaxed) == phase {
+        return;
+    }
+    let hook = HOOK.load(Acquire);
+    if hook.is_null() {
+        return;
+    }
+    // SAFETY: only `set_hook` fills the pointer, with this type.
+    let hook = unsafe { core::mem::transmute::<*mut c_void, PhaseHook>(hook) };
+    // SAFETY: the host's function; no lock held.
+    unsafe { hook(interp.as_ptr(), phase, HOOK_DATA.load(Relaxed)) };
+}

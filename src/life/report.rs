@@ -1,0 +1,195 @@
+//! Telling people whom a wait is for: shutdown reports and thread dumps.
+
+use crate::os::clock;
+use crate::os::env;
+use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::fatal::{Name, Text, word_name};
+use crate::state::interp::Interp;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{PyThreadState, Ts};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+
+/// Interval of shutdown reports in nanoseconds; 0: none; -1: ask the
+/// environment (PYTSTATE_SHUTDOWN_REPORT, in seconds).
+static EVERY_NS: AtomicI64 = AtomicI64::new(-1);
+static REPORT_FD: AtomicI32 = AtomicI32::new(2);
+
+/// Sets the interval (<= 0: no reports) and the file descriptor.
+pub(crate) fn set(every_ns: i64, fd: i32) {
+    REPORT_FD.store(fd, Relaxed);
+    EVERY_NS.store(every_ns.max(0), Relaxed);
+}
+
+fn every_ns() -> i64 {
+    let known = EVERY_NS.load(Relaxed);
+    if known >= 0 {
+        return known;
+    }
+    let mut buffer = [0; 32];
+    let asked = match env::read(c"PYTSTATE_SHUTDOWN_REPORT", &mut buffer) {
+        env::Var::Value(text) => seconds_to_ns(text.to_bytes()).unwrap_or(0),
+        _ => 0,
+    };
+    EVERY_NS.store(asked, Relaxed);
+    asked
+}
+
+/// Decodes a decimal number of seconds, such as "5" or "0.25".
+fn seconds_to_ns(text: &[u8]) -> Option<i64> {
+    let text = core::str::from_utf8(text).ok()?;
+    let seconds: f64 = text.parse().ok()?;
+    (0.0..1e9)
+        .contains(&seconds)
+        .then(|| (seconds * 1e9) as i64)
+}
+
+/// Prints reports every so often while somebody waits.
+pub(crate) struct Reporter {
+    since: i64,
+    next: i64,
+    every: i64,
+}
+
+impl Reporter {
+    /// Reports as the shutdown settings say.
+    pub(crate) fn shutdown() -> Reporter {
+        let now = clock::now_ns();
+        let every = every_ns();
+        Reporter {
+            since: now,
+            next: now.saturating_add(every),
+            every,
+        }
+    }
+
+    /// Never reports.
+    pub(crate) fn silent() -> Reporter {
+        Reporter {
+            since: 0,
+            next: 0,
+            every: 0,
+        }
+    }
+
+    /// Nanoseconds until the next report is due.
+    pub(crate) fn due_in_ns(&self) -> Option<i64> {
+        (self.every > 0).then(|| self.next - clock::now_ns())
+    }
+
+    /// Prints a report about `interp` if one is due.
+    pub(crate) fn maybe_report(&mut self, interp: Interp) {
+        let now = clock::now_ns();
+        if self.every <= 0 || now < self.next {
+            return;
+        }
+        self.next = now.saturating_add(self.every);
+        let fd = REPORT_FD.load(Relaxed);
+        let mut line = LineBuf::<256>::new();
+        let _ = write!(line, "pytstate: shutdown of interpreter {} has waited ", interp.id());
+        push_seconds(&mut line, now - self.since);
+        let _ = writeln!(line, " s for:");
+        write_fd(fd, line.as_bytes());
+        dump(fd, Some(interp), Some(now - self.since));
+    }
+}
+
+/// Appends nanoseconds as seconds with one digit behind the point.
+pub(crate) fn push_seconds<const N: usize>(line: &mut LineBuf<N>, ns: i64) {
+    let tenths = ns.max(0) / 100_000_000;
+    let _ = write!(line, "{}.{}", tenths / 10, tenths % 10);
+}
+
+/// Most states that one dump prints, however the lists look.
+const MOST: usize = 10_000;
+
+/// Prints the threads of `interp` (`None`: of all). Async-signal-safe: takes no
+/// lock and allocates nothing; lists are walked as a debugger would, bounded.
+/// With `waiting`, only those that a shutdown waits for.
+pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
+    let now = clock::now_ns();
+    let mut next = RUNTIME.interpreters.load(Relaxed);
+    let mut left = MOST;
+    // SAFETY: interpreter blocks are never unmapped (I1).
+    while let Some(one) = unsafe { Interp::from_ptr(next) } {
+        next = one.next.load(Relaxed);
+        left = left.saturating_sub(1);
+        if left == 0 {
+            return;
+        }
+        if interp.is_none_or(|wanted| wanted == one) {
+            dump_interp(fd, one, waiting, now, &mut left);
+        }
+    }
+    if waiting.is_none() || interp.is_some() {
+        crate::life::guards::dump(fd, interp, now);
+    }
+}
+
+fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &mut usize) {
+    let mut state: *mut PyThreadState = interp.threads.load(Relaxed);
+    // SAFETY: states in the list are live, or were a moment ago and their
+    // blocks are still mapped (T1).
+    while let Some(one) = unsafe { Ts::from_ptr(state) } {
+        state = one.next().load(Relaxed);
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            return;
+        }
+        if waiting.is_some() && !crate::life::wait::is_awaited(interp, one) {
+            continue;
+        }
+        let mut line = LineBuf::<768>::new();
+        describe(&mut line, interp, one, waiting, now);
+        write_fd(fd, line.as_bytes());
+    }
+}
+
+fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<i64>, now: i64) {
+    if let Some(ns) = waiting {
+        let _ = line.write_str("waiting ");
+        push_seconds(line, ns);
+        let _ = line.write_str(" s for ");
+    }
+    let name = state.name();
+    if name[0] == 0 {
+        let _ = write!(line, "thread 0x{:x}", state.thread_id());
+    } else {
+        let _ = write!(line, "thread '{}'", Name(&name));
+    }
+    let daemon = if state.daemon().load(Relaxed) != 0 {
+        "daemon"
+    } else {
+        "non-daemon"
+    };
+    let word = state.word().load(Relaxed);
+    let _ = write!(
+        line,
+        " (tid {}, {daemon}, state {} of interp {}, {} for ",
+        state.native_id(),
+        state.id(),
+        interp.id(),
+        word_name(word),
+    );
+    push_seconds(line, now - state.changed_ns.load(Relaxed));
+    let _ = line.write_str(" s)");
+    let created = state.created_at.load(Relaxed);
+    if !created.is_null() {
+        let _ = write!(line, ", created at {}", Text(created));
+    }
+    let last = state.last_at.load(Relaxed);
+    if !last.is_null() {
+        let what = if word == crate::state::word::ATTACHED {
+            "attached"
+        } else {
+            "detached"
+        };
+        let _ = write!(line, ", last {what} at {}", Text(last));
+    }
+    let guards = crate::life::guards::count_unlocked(state);
+    if guards > 0 {
+        let plural = if guards == 1 { "" } else { "s" };
+        let _ = write!(line, ", holds {guards} guard{plural}");
+    }
+    let _ = line.write_str("\n");
+}

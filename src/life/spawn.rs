@@ -1,0 +1,178 @@
+//! Starting threads that can be joined (extension API 3, S-HD).
+//!
+//! The starter makes the state, unbound, and links state and handle before the
+//! OS thread exists: nobody who waits can miss it. The child waits until the
+//! starter has filled the handle (S-HD-06), binds, attaches and runs the body.
+
+use crate::life::tstate::{self, NewError, Origin};
+use crate::os::clock::Deadline;
+use crate::os::thread::{self, Reaping};
+use crate::probe::{self, Point};
+use crate::sched::current::{self, interp_of};
+use crate::sched::{attach, fatal, late, thread_end};
+use crate::state::config::{Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
+use crate::state::handle::{Body, Handle, NOT_STARTED, RUNNING};
+use crate::state::interp::Interp;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{Ts, Whence};
+use crate::state::word;
+use crate::sync::waiting::Stay;
+use core::ffi::c_void;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Whether the runtime waits for the new thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Awaited,
+    Daemon,
+}
+
+/// Why a thread was not started. The handle is as it was.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartError {
+    AlreadyStarted,
+    ThreadsForbidden,
+    DaemonsForbidden,
+    Finalizing,
+    NoMemory,
+    NoThread,
+}
+
+/// Starts `body(arg)` on a new OS thread, attached to a fresh state of `interp`.
+pub(crate) fn start(
+    handle: Handle,
+    interp: Interp,
+    body: Body,
+    arg: *mut c_void,
+    kind: Kind,
+) -> Result<(), StartError> {
+    probe::point(Point::ThreadStartBegin);
+    if !handle.claim_start() {
+        return Err(StartError::AlreadyStarted);
+    }
+    let result = start_claimed(handle, interp, body, arg, kind);
+    if result.is_err() {
+        handle.publish(NOT_STARTED);
+    }
+    thread_end::reap_gone();
+    result
+}
+
+fn start_claimed(
+    handle: Handle,
+    interp: Interp,
+    body: Body,
+    arg: *mut c_void,
+    kind: Kind,
+) -> Result<(), StartError> {
+    if !interp.has_feature(Py_RTFLAGS_THREADS) {
+        return Err(StartError::ThreadsForbidden);
+    }
+    if kind == Kind::Daemon && !interp.has_feature(Py_RTFLAGS_DAEMON_THREADS) {
+        return Err(StartError::DaemonsForbidden);
+    }
+    let origin = Origin {
+        whence: match kind {
+            Kind::Awaited => Whence::Threading,
+            Kind::Daemon => Whence::ThreadingDaemon,
+        },
+        daemon: i32::from(kind == Kind::Daemon),
+        before_commit_only: true,
+    };
+    fill(handle, interp, body, arg, kind);
+    let state = tstate::new_unbound(interp, origin).map_err(|error| match error {
+        NewError::NoMemory => StartError::NoMemory,
+        NewError::Refused => StartError::Finalizing,
+    })?;
+    // One reference for the thread (H1).
+    handle.incref();
+    state.handle.store(handle.as_ptr().cast(), Relaxed);
+    handle.tstate.store(state.as_raw(), Release);
+    let head = RUNTIME.lock();
+    RUNTIME.link_handle(handle, &head);
+    drop(head);
+    let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
+    match thread::spawn(entry, handle.as_ptr().cast(), stack, Reaping::Joinable) {
+        Ok(os) => {
+            handle.os.store(os as usize, Relaxed);
+            handle.ident.store(os as usize, Relaxed);
+            handle.publish(RUNNING);
+            probe::point(Point::ThreadStartCreated);
+            handle.ready.set();
+            Ok(())
+        }
+        Err(_) => {
+            let head = RUNTIME.lock();
+            RUNTIME.unlink_handle(handle, &head);
+            drop(head);
+            tstate::discard(state);
+            let _ = handle.drop_ref();
+            Err(StartError::NoThread)
+        }
+    }
+}
+
+fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
+    handle.interp.store(interp.as_ptr(), Relaxed);
+    handle.func.store(body as *mut c_void, Relaxed);
+    handle.arg.store(arg, Relaxed);
+    handle
+        .daemon
+        .store(u32::from(kind == Kind::Daemon), Relaxed);
+}
+
+/// First function of a started OS thread.
+extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: the starter passed a live handle and a reference to it.
+    let Some(handle) = (unsafe { Handle::from_ptr(argument.cast()) }) else {
+        return core::ptr::null_mut();
+    };
+    handle.native.store(thread::native_id() as usize, Relaxed);
+    let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
+    current::set_own_handle(handle.as_ptr().cast());
+    current::arm_thread_end();
+    probe::point(Point::ThreadEntry);
+    // SAFETY: the state lives until this thread deletes it, or is kept for it
+    // when finalization gives it up.
+    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
+    if let Some(state) = state {
+        run(handle, state);
+    }
+    current::set_own_handle(core::ptr::null_mut());
+    probe::point(Point::ThreadTail);
+    thread_end::finish(handle);
+    core::ptr::null_mut()
+}
+
+fn run(handle: Handle, state: Ts) {
+    if state.word().load(Acquire) == word::SHUTTING_DOWN {
+        late::meet(Some(state));
+    }
+    let fresh = tstate::bind(state);
+    debug_assert!(fresh);
+    probe::point(Point::ThreadBound);
+    attach::attach(state);
+    probe::point(Point::ThreadFuncBegin);
+    let body = handle.func.load(Relaxed);
+    // SAFETY: `fill` stored a function of this type.
+    let body = unsafe { core::mem::transmute::<*mut c_void, Body>(body) };
+    // SAFETY: the host's function and argument; attached, no lock held.
+    unsafe { body(handle.arg.load(Relaxed)) };
+    probe::point(Point::ThreadFuncEnd);
+    match current::current() {
+        Some(now) if now == state => {}
+        None => attach::attach(state),
+        Some(other) => fatal::fatal(
+            c"PyThreadHandle_Start",
+            format_args!(
+                "the thread's function returned with thread state {:p} attached instead of its own {:p}",
+                other.as_ptr(),
+                state.as_ptr()
+            ),
+        ),
+    }
+    let _ = tstate::clear(state);
+    tstate::delete_current(state);
+    probe::point(Point::ThreadStateDeleted);
+}

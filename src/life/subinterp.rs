@@ -1,0 +1,219 @@
+//! Sub-interpreters: creation (S-NI) and end (S-EI), and the rounds that come
+//! before any interpreter's end is committed (S-FZ-10..14).
+
+use crate::life::at_exit::{self, When};
+use crate::life::guards;
+use crate::life::interp::{self, NewInterpError};
+use crate::life::leftovers;
+use crate::life::phase;
+use crate::life::report::Reporter;
+use crate::life::tstate::{self, Origin};
+use crate::life::wait::{self, Waited};
+use crate::os::clock::Deadline;
+use crate::probe::{self, Point};
+use crate::sched::blocking::Detach;
+use crate::sched::current::{current, interp_of};
+use crate::sched::stw::{self, Scope};
+use crate::sched::{attach, pending, raise};
+use crate::state::config::PyInterpreterConfig;
+use crate::state::interp::{
+    Interp, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_WAITING_GUARDS,
+    PyTState_PHASE_WAITING_THREADS,
+};
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use crate::sync::lot;
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Creates an interpreter and its first state and attaches that; the caller's
+/// state is left detached. On failure it is attached again (S-NI-02).
+pub(crate) fn create(config: &PyInterpreterConfig, whence: i64) -> Result<Ts, &'static CStr> {
+    if !RUNTIME.is_initialized() {
+        return Err(c"Py_Initialize must be called first");
+    }
+    let kind = config.validate()?;
+    let before = current();
+    if let Some(before) = before {
+        let _ = attach::detach(before);
+    }
+    let created = create_detached(config, kind, whence);
+    match (created, before) {
+        (Ok(state), _) => {
+            attach::attach(state);
+            Ok(state)
+        }
+        (Err(text), Some(before)) => {
+            attach::attach(before);
+            Err(text)
+        }
+        (Err(text), None) => Err(text),
+    }
+}
+
+fn create_detached(
+    config: &PyInterpreterConfig,
+    kind: crate::state::config::GilKind,
+    whence: i64,
+) -> Result<Ts, &'static CStr> {
+    let interp = interp::new(config, kind, whence).map_err(|error| match error {
+        NewInterpError::NoMemory => c"no memory for a new interpreter",
+        NewInterpError::NoId => c"failed to get an interpreter ID",
+    })?;
+    match tstate::new_bound(interp, Origin::FIRST) {
+        Ok(state) => {
+            interp.first_state.store(state.as_raw(), Relaxed);
+            interp.ready.store(1, Relaxed);
+            Ok(state)
+        }
+        Err(_) => {
+            interp.cleared.store(1, Relaxed);
+            let _ = interp::delete(interp);
+            Err(c"no memory for the first thread state of a new interpreter")
+        }
+    }
+}
+
+/// What happens to states that are left when an interpreter ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// The end fails (CPython up to 3.13).
+    Refuse,
+    /// They are given up: their threads meet the late-attach policy.
+    Abandon,
+}
+
+/// The end failed: this state is left.
+#[derive(Clone, Copy)]
+pub(crate) struct NotLast(pub(crate) Ts);
+
+/// Ends the interpreter of the attached `state`. On return nothing is attached
+/// and the interpreter is gone.
+pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), NotLast> {
+    let interp = interp_of(state);
+    probe::point(Point::InterpEndBegin);
+    interp.ending.store(1, Relaxed);
+    let mut rounds = Rounds::new(interp, state);
+    loop {
+        rounds.run_until_guards();
+        probe::point(Point::InterpEndCheck);
+        stw::stop(Scope::One(interp));
+        if rounds.try_commit(|_| true) {
+            break;
+        }
+        stw::start(Scope::One(interp));
+    }
+    let head = RUNTIME.lock();
+    let other = list::iter(interp, &head).find(|one| *one != state);
+    if policy == Leftovers::Refuse
+        && let Some(other) = other
+    {
+        drop(head);
+        return Err(NotLast(other));
+    }
+    let chain = leftovers::remove_others(interp, state, &head);
+    drop(head);
+    stw::start(Scope::One(interp));
+    leftovers::wake(interp, chain);
+    leftovers::clear_and_keep(chain);
+    phase::set(interp, PyTState_PHASE_FINALIZING);
+    interp::clear(interp);
+    let deleted = interp::delete(interp);
+    debug_assert!(deleted.is_ok());
+    probe::point(Point::InterpEndDone);
+    Ok(())
+}
+
+/// The rounds before the commit: wait for threads, run pending calls, run
+/// callbacks, wait for guards, until nothing is left.
+pub(crate) struct Rounds {
+    interp: Interp,
+    state: Ts,
+    reporter: Reporter,
+}
+
+impl Rounds {
+    pub(crate) fn new(interp: Interp, state: Ts) -> Rounds {
+        Rounds {
+            interp,
+            state,
+            reporter: Reporter::shutdown(),
+        }
+    }
+
+    /// Threads, pending calls, callbacks.
+    pub(crate) fn run_until_subinterpreters(&mut self) {
+        phase::set(self.interp, PyTState_PHASE_WAITING_THREADS);
+        let waited = wait::wait_for_threads(self.interp, Deadline::NEVER, &mut self.reporter);
+        if waited == Waited::Interrupted {
+            raise::report_and_clear("while waiting for threads at shutdown");
+            self.demote();
+        }
+        probe::point(Point::InterpEndThreadsGone);
+        phase::set(self.interp, PyTState_PHASE_ATEXIT);
+        pending::finish(self.state);
+        at_exit::run_list(self.interp, When::BeforeCommit);
+    }
+
+    /// All of a round for an interpreter that has no sub-interpreters.
+    pub(crate) fn run_until_guards(&mut self) {
+        self.run_until_subinterpreters();
+        self.wait_guards();
+    }
+
+    /// Sleeps until no guard is open; names them every so often.
+    pub(crate) fn wait_guards(&mut self) {
+        phase::set(self.interp, PyTState_PHASE_WAITING_GUARDS);
+        let guards = &self.interp.guards;
+        loop {
+            let open = guards.value.load(core::sync::atomic::Ordering::Acquire);
+            if guards.open_now() == 0 {
+                return;
+            }
+            let deadline = self
+                .reporter
+                .due_in_ns()
+                .map_or(Deadline::NEVER, |due| Deadline::after(due.max(0)));
+            let _ = lot::park(
+                guards::count_key(self.interp),
+                || guards.value.load(Relaxed) == open,
+                deadline,
+                core::ptr::null_mut(),
+                &mut Detach::new(),
+            );
+            self.reporter.maybe_report(self.interp);
+        }
+    }
+
+    /// An interrupted wait gives the rest up: they count as daemons (S-FZ-08).
+    fn demote(&self) {
+        let head = RUNTIME.lock();
+        for state in list::iter(self.interp, &head) {
+            if wait::is_awaited(self.interp, state) {
+                state.daemon().store(1, Relaxed);
+            }
+        }
+        drop(head);
+    }
+
+    /// With the world stopped: commits if nothing is left that a round would
+    /// have to see to (S-FZ-12, S-FZ-13).
+    #[must_use]
+    pub(crate) fn try_commit(
+        &self,
+        also: impl FnOnce(&crate::sync::rank::Guard<'_>) -> bool,
+    ) -> bool {
+        let interp = self.interp;
+        let head = RUNTIME.lock();
+        let busy = list::iter(interp, &head).any(|state| wait::is_awaited(interp, state))
+            || at_exit::any(interp, When::BeforeCommit)
+            || interp.pending.len() != 0;
+        let commit = !busy && also(&head) && interp.guards.forbid();
+        if commit {
+            interp.commit(self.state.as_raw());
+        }
+        drop(head);
+        commit
+    }
+}

@@ -1,0 +1,211 @@
+//! Waiting until the threads of an interpreter are gone (extension API 1, 2).
+//!
+//! "Gone" means: the thread state is unlinked, so that ending the interpreter
+//! cannot meet it, and the OS thread has ended if this library started it.
+//! Three kinds of leftover are looked for, in this order, until a pass finds
+//! none: started threads (joined through their handles), other non-daemon
+//! states (their deletion is told through `departures`), and ended threads
+//! whose handles nobody holds (the graveyard).
+
+use crate::life::census::{self, PyTState_ThreadInfo};
+use crate::life::join::{self, JoinError, Joined};
+use crate::life::report::Reporter;
+use crate::os::clock::{self, Deadline};
+use crate::os::thread;
+use crate::probe::{self, Point};
+use crate::sched::blocking::{DetachAndSignals, detached};
+use crate::sched::thread_end::{reap, release_handle};
+use crate::state::handle::Handle;
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use crate::sync::lot::{self, Parked};
+use crate::sync::rank::Guard;
+use crate::sync::waiting::{OnSignal, Waiting};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// The longest sleep before the leftovers are looked at again: `is_daemon` is
+/// a plain field that the host may write, and no wake-up tells of that.
+const RESCAN_NS: i64 = 50_000_000;
+
+/// Outcome of a wait.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Nobody is left.
+    AllGone,
+    /// The deadline passed first.
+    TimedOut,
+    /// A signal handler failed: the error indicator is set.
+    Interrupted,
+}
+
+/// What still has to end.
+enum Leftover {
+    /// A started thread; a reference is held.
+    Thread(Handle),
+    /// A state of another kind.
+    State,
+    None,
+}
+
+/// Whether the wait covers `state`: not a daemon, not the interpreter's first
+/// state, not of the calling OS thread.
+pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
+    state.daemon().load(Relaxed) == 0
+        && interp.first_state.load(Relaxed) != state.as_raw()
+        && state.thread_id() != thread::ident()
+}
+
+fn is_awaited_thread(interp: Interp, handle: Handle, head: &Guard<'_>) -> bool {
+    if handle.interp.load(Relaxed) != interp.as_ptr()
+        || handle.hung.load(Relaxed) != 0
+        || handle.ident() == thread::ident()
+    {
+        return false;
+    }
+    // The field of the living state decides; a dead one left its value behind.
+    let state = list::iter(interp, head)
+        .find(|state| core::ptr::eq(state.handle.load(Relaxed), handle.as_ptr().cast()));
+    state.map_or(!handle.is_daemon(), |state| state.daemon().load(Relaxed) == 0)
+}
+
+fn find(interp: Interp, head: &Guard<'_>) -> Leftover {
+    if let Some(handle) = RUNTIME
+        .handles(head)
+        .find(|&handle| is_awaited_thread(interp, handle, head))
+    {
+        handle.incref();
+        return Leftover::Thread(handle);
+    }
+    if list::iter(interp, head).any(|state| is_awaited(interp, state)) {
+        return Leftover::State;
+    }
+    Leftover::None
+}
+
+/// Waits until every awaited thread of `interp` is gone. An attached caller
+/// detaches while it sleeps. Threads that start meanwhile are waited for too.
+pub(crate) fn wait_for_threads(
+    interp: Interp,
+    deadline: Deadline,
+    reporter: &mut Reporter,
+) -> Waited {
+    probe::point(Point::WaitThreadsBegin);
+    let waited = loop {
+        probe::point(Point::WaitThreadsScan);
+        let slice = slice(deadline, reporter);
+        let head = RUNTIME.lock();
+        let leftover = find(interp, &head);
+        let seen = interp.departures.load(Acquire);
+        if matches!(leftover, Leftover::State) {
+            let waiters = interp.departure_waiters.load(Relaxed);
+            interp.departure_waiters.store(waiters + 1, Relaxed);
+        }
+        drop(head);
+        let step = match leftover {
+            Leftover::Thread(handle) => join_one(handle, slice),
+            Leftover::State => wait_departure(interp, seen, slice),
+            Leftover::None if detached(|| reap(slice)) => break Waited::AllGone,
+            Leftover::None => Waited::TimedOut,
+        };
+        if step == Waited::Interrupted {
+            break Waited::Interrupted;
+        }
+        if step == Waited::TimedOut {
+            if deadline.passed() {
+                break Waited::TimedOut;
+            }
+            reporter.maybe_report(interp);
+        }
+    };
+    probe::point(Point::WaitThreadsDone);
+    waited
+}
+
+/// The next moment at which something other than an end may have to happen.
+fn slice(deadline: Deadline, reporter: &Reporter) -> Deadline {
+    let mut left = RESCAN_NS;
+    if let Some(until_report) = reporter.due_in_ns() {
+        left = left.min(until_report.max(0));
+    }
+    match deadline.remaining_ns() {
+        Some(remaining) if remaining <= left => deadline,
+        _ => Deadline::after(left),
+    }
+}
+
+fn join_one(handle: Handle, slice: Deadline) -> Waited {
+    let outcome = join::join(handle, slice);
+    release_handle(handle);
+    match outcome {
+        Ok(Joined::Gone) => Waited::AllGone,
+        Ok(Joined::TimedOut) => Waited::TimedOut,
+        Err(JoinError::Interrupted) => Waited::Interrupted,
+        Err(_) => {
+            // STARTING, or another joiner's failure: look again shortly.
+            detached(thread::yield_now);
+            Waited::TimedOut
+        }
+    }
+}
+
+/// Sleeps until a state of `interp` was deleted since `seen`.
+fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
+    let mut waiting = DetachAndSignals::new();
+    let parked = lot::park(
+        core::ptr::from_ref(&interp.departures).cast(),
+        || interp.departures.load(Acquire) == seen,
+        slice,
+        core::ptr::null_mut(),
+        &mut waiting,
+    );
+    let head = RUNTIME.lock();
+    let waiters = interp.departure_waiters.load(Relaxed);
+    interp.departure_waiters.store(waiters - 1, Relaxed);
+    drop(head);
+    match parked {
+        Parked::Unparked | Parked::Again => Waited::AllGone,
+        Parked::TimedOut => Waited::TimedOut,
+        Parked::Interrupted => match waiting.interrupted() {
+            OnSignal::GiveUp => Waited::Interrupted,
+            OnSignal::Retry => Waited::AllGone,
+        },
+    }
+}
+
+/// Fills `out` with the states that a wait of `interp` still waits for and
+/// returns their true number.
+pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let mut count = 0;
+    for state in list::iter(interp, &head) {
+        let handle = state.handle.load(Relaxed);
+        let awaited = if handle.is_null() {
+            is_awaited(interp, state)
+        } else {
+            state.daemon().load(Relaxed) == 0 && state.thread_id() != thread::ident()
+        };
+        if !awaited {
+            continue;
+        }
+        if let Some(slot) = out.get_mut(count) {
+            *slot = census::info(state, now, &head);
+        }
+        count += 1;
+    }
+    for handle in RUNTIME.handles(&head) {
+        // State gone, OS thread not yet: known by the handle alone.
+        let stateless = handle.tstate.load(Acquire).is_null();
+        if stateless && is_awaited_thread(interp, handle, &head) {
+            if let Some(slot) = out.get_mut(count) {
+                *slot = census::info_of_handle(interp, handle);
+            }
+            count += 1;
+        }
+    }
+    drop(head);
+    count
+}

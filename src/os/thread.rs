@@ -1,0 +1,444 @@
+//! OS threads: start, join until the kernel has let go, names, ends.
+//!
+//! A join here means more than `pthread_join`: that call returns when the
+//! kernel clears the thread's id word, a moment before the task leaves
+//! `/proc/self/task`. [`join`] waits out that moment as well.
+
+use crate::os::clock::Deadline;
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+
+/// A joinable OS thread.
+pub(crate) type OsThread = libc::pthread_t;
+
+/// Entry point of an OS thread.
+pub(crate) type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Whether somebody will join the new thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaping {
+    /// The thread must be joined or detached exactly once.
+    Joinable,
+    /// The OS reclaims the thread by itself.
+    Detached,
+}
+
+/// Outcome of [`join`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// The OS thread is gone; its id must not be used again.
+    Joined,
+    /// The deadline passed first; the thread is still joinable.
+    TimedOut,
+    /// The OS refused; the thread is still joinable.
+    Failed,
+}
+
+unsafe extern "C" {
+    fn pthread_exit(value: *mut c_void) -> !;
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn pthread_clockjoin_np(
+        thread: OsThread,
+        value: *mut *mut c_void,
+        clock: libc::clockid_t,
+        deadline: *const libc::timespec,
+    ) -> c_int;
+}
+
+/// Identity of the calling thread; never 0; reused by the OS after the end.
+#[inline]
+pub(crate) fn ident() -> core::ffi::c_ulong {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() as core::ffi::c_ulong }
+}
+
+/// Kernel id of the calling thread, cached in the thread-local block.
+#[inline]
+pub(crate) fn native_id() -> core::ffi::c_ulong {
+    use core::sync::atomic::Ordering::Relaxed;
+    let slot = &crate::os::tls::block().native_id;
+    let known = slot.load(Relaxed);
+    if known != 0 {
+        return known as core::ffi::c_ulong;
+    }
+    let id = kernel_id();
+    slot.store(id as usize, Relaxed);
+    id
+}
+
+/// Forgets the cached kernel id: the survivor of a fork has a new one.
+pub(crate) fn forget_native_id() {
+    crate::os::tls::block()
+        .native_id
+        .store(0, core::sync::atomic::Ordering::Relaxed);
+}
+
+#[cfg(target_os = "linux")]
+fn kernel_id() -> core::ffi::c_ulong {
+    // SAFETY: no preconditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as core::ffi::c_ulong }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kernel_id() -> core::ffi::c_ulong {
+    ident()
+}
+
+/// Starts an OS thread with `stack` bytes (0: the system's default).
+///
+/// `Err` carries the OS error number; nothing was started.
+pub(crate) fn spawn(
+    entry: Entry,
+    arg: *mut c_void,
+    stack: usize,
+    reaping: Reaping,
+) -> Result<OsThread, c_int> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: initialises the attribute object.
+    let status = unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
+    if status != 0 {
+        return Err(status);
+    }
+    let result = spawn_with(entry, arg, stack, reaping, attributes.as_mut_ptr());
+    // SAFETY: initialised above and not used again.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    result
+}
+
+fn spawn_with(
+    entry: Entry,
+    arg: *mut c_void,
+    stack: usize,
+    reaping: Reaping,
+    attributes: *mut libc::pthread_attr_t,
+) -> Result<OsThread, c_int> {
+    if stack != 0 {
+        // SAFETY: `attributes` is initialised by the caller.
+        let status = unsafe { libc::pthread_attr_setstacksize(attributes, stack) };
+        if status != 0 {
+            return Err(status);
+        }
+    }
+    if reaping == Reaping::Detached {
+        // SAFETY: as above.
+        let status = unsafe {
+            libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
+        };
+        if status != 0 {
+            return Err(status);
+        }
+    }
+    let mut thread = MaybeUninit::<OsThread>::uninit();
+    // SAFETY: `attributes` is initialised; `entry` accepts `arg` by the
+    // caller's contract.
+    let status = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, entry, arg) };
+    if status != 0 {
+        return Err(status);
+    }
+    // SAFETY: pthread_create succeeded and filled it.
+    Ok(unsafe { thread.assume_init() })
+}
+
+/// Whether the OS would accept `size` bytes as a thread's stack.
+pub(crate) fn stack_size_accepted(size: usize) -> bool {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: initialises the attribute object.
+    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: initialised above.
+    let status = unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), size) };
+    // SAFETY: initialised above and not used again.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    status == 0
+}
+
+/// Waits until `thread` is gone from the process, or until the deadline.
+///
+/// `native_id` (0: unknown) is used to wait for the end of the kernel task.
+pub(crate) fn join(thread: OsThread, native_id: core::ffi::c_ulong, deadline: Deadline) -> Join {
+    let status = pthread_join_until(thread, deadline);
+    match status {
+        0 => {
+            wait_task_gone(native_id);
+            Join::Joined
+        }
+        libc::ETIMEDOUT | libc::EBUSY => Join::TimedOut,
+        _ => Join::Failed,
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn pthread_join_until(thread: OsThread, deadline: Deadline) -> c_int {
+    match deadline.remaining_ns() {
+        // SAFETY: the caller owns the joinable thread.
+        None => unsafe { libc::pthread_join(thread, core::ptr::null_mut()) },
+        Some(left) => {
+            let when = crate::os::clock::now_ns().saturating_add(left.max(0));
+            let when = libc::timespec {
+                tv_sec: when / 1_000_000_000,
+                tv_nsec: when % 1_000_000_000,
+            };
+            // SAFETY: as above; `when` lives across the call.
+            unsafe {
+                pthread_clockjoin_np(
+                    thread,
+                    core::ptr::null_mut(),
+                    libc::CLOCK_MONOTONIC,
+                    &when,
+                )
+            }
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn pthread_join_until(thread: OsThread, _deadline: Deadline) -> c_int {
+    // SAFETY: the caller owns the joinable thread. Without a timed join the
+    // wait covers only the thread's last steps: callers wait for its exit
+    // event, with their deadline, first.
+    unsafe { libc::pthread_join(thread, core::ptr::null_mut()) }
+}
+
+/// Gives up the right to join `thread`.
+pub(crate) fn detach(thread: OsThread) -> bool {
+    // SAFETY: the caller owns the joinable thread.
+    unsafe { libc::pthread_detach(thread) == 0 }
+}
+
+/// Waits out the moment between the wake-up of `pthread_join` and the task's
+/// disappearance from the process.
+#[cfg(target_os = "linux")]
+fn wait_task_gone(native_id: core::ffi::c_ulong) {
+    if native_id == 0 {
+        return;
+    }
+    let mut rounds = 0_u32;
+    while task_exists(native_id) {
+        rounds += 1;
+        if rounds > 64 && !task_is_exiting(native_id) {
+            // The kernel gave the number to a new thread of this process.
+            return;
+        }
+        yield_now();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_task_gone(_native_id: core::ffi::c_ulong) {}
+
+/// Whether a task of this process has this kernel id.
+#[cfg(target_os = "linux")]
+pub(crate) fn task_exists(native_id: core::ffi::c_ulong) -> bool {
+    // SAFETY: signal 0 only asks.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_tgkill,
+            libc::getpid(),
+            native_id as libc::pid_t,
+            0,
+        )
+    };
+    status == 0
+}
+
+/// Whether a task of this process has this kernel id.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn task_exists(_native_id: core::ffi::c_ulong) -> bool {
+    true
+}
+
+/// Reads the kernel's flags of a task: is it on its way out?
+#[cfg(target_os = "linux")]
+fn task_is_exiting(native_id: core::ffi::c_ulong) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let mut path = [0_u8; 64];
+    let mut writer = Digits {
+        bytes: &mut path,
+        used: 0,
+    };
+    writer.text(b"/proc/self/task/");
+    writer.number(native_id);
+    writer.text(b"/stat\0");
+    let mut stat = [0_u8; 512];
+    // SAFETY: the path is NUL-terminated.
+    let file = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return true; // gone meanwhile: the next existence test says so
+    }
+    // SAFETY: the buffer is writable for its whole length.
+    let got = unsafe { libc::read(file, stat.as_mut_ptr().cast(), stat.len()) };
+    // SAFETY: opened above.
+    unsafe { libc::close(file) };
+    if got <= 0 {
+        return true;
+    }
+    let text = &stat[..got as usize];
+    // Fields follow the name in parentheses: state ppid pgrp session tty tpgid flags.
+    let Some(end_of_name) = text.iter().rposition(|&b| b == b')') else {
+        return true;
+    };
+    let flags = text[end_of_name + 1..]
+        .split(|&b| b == b' ')
+        .filter(|field| !field.is_empty())
+        .nth(6);
+    let value = flags.map_or(0, |digits| {
+        digits
+            .iter()
+            .filter(|b| b.is_ascii_digit())
+            .fold(0_u64, |n, b| n * 10 + u64::from(b - b'0'))
+    });
+    value & PF_EXITING != 0
+}
+
+/// A path writer that does not allocate.
+#[cfg(target_os = "linux")]
+struct Digits<'a> {
+    bytes: &'a mut [u8],
+    used: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Digits<'_> {
+    fn text(&mut self, text: &[u8]) {
+        self.bytes[self.used..self.used + text.len()].copy_from_slice(text);
+        self.used += text.len();
+    }
+
+    fn number(&mut self, mut number: core::ffi::c_ulong) {
+        let mut digits = [0_u8; 20];
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.text(&digits[first..]);
+    }
+}
+
+/// Lets other threads run.
+pub(crate) fn yield_now() {
+    // SAFETY: no preconditions.
+    unsafe { libc::sched_yield() };
+}
+
+/// Ends the calling thread through the C library (its destructors run).
+pub(crate) fn exit_thread() -> ! {
+    // SAFETY: the caller decided that this thread ends here; frames below hold
+    // nothing that needs unwinding.
+    unsafe { pthread_exit(core::ptr::null_mut()) }
+}
+
+/// Puts the calling thread to sleep for ever, without using the processor.
+pub(crate) fn hang() -> ! {
+    loop {
+        // SAFETY: no preconditions; returns after a signal handler ran.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Names the calling thread for the OS (cut to what the OS takes).
+pub(crate) fn set_name(name: &[u8]) {
+    set_name_of(own_thread(), name);
+}
+
+/// Handle of the calling thread.
+pub(crate) fn own_thread() -> OsThread {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() }
+}
+
+/// Names a live thread of this process for the OS.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_name_of(thread: OsThread, name: &[u8]) {
+    let mut short = [0_u8; 16];
+    let length = name.len().min(short.len() - 1);
+    short[..length].copy_from_slice(&name[..length]);
+    // SAFETY: `short` is NUL-terminated; the caller vouches for the thread.
+    unsafe { libc::pthread_setname_np(thread, short.as_ptr().cast()) };
+}
+
+/// Names a live thread of this process for the OS.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn set_name_of(_thread: OsThread, _name: &[u8]) {}
+
+/// Runs `at_exit` when the calling thread ends; armed once per thread.
+///
+/// Returns false when the OS has no key left: thread ends are then not seen,
+/// which costs memory of abandoned states but no safety.
+pub(crate) fn arm_exit(at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static KEY: AtomicUsize = AtomicUsize::new(0); // key + 1, or 0
+    let mut key = KEY.load(Ordering::Acquire);
+    if key == 0 {
+        let mut fresh: libc::pthread_key_t = 0;
+        // SAFETY: `at_exit` is a plain function that lives as long as the library.
+        if unsafe { libc::pthread_key_create(&mut fresh, Some(at_exit)) } != 0 {
+            return false;
+        }
+        key = fresh as usize + 1;
+        if let Err(winner) = KEY.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: created above and published nowhere.
+            unsafe { libc::pthread_key_delete(fresh) };
+            key = winner;
+        }
+    }
+    let value = core::ptr::from_ref(crate::os::tls::block());
+    // SAFETY: the key exists; the value is not freed through it.
+    unsafe { libc::pthread_setspecific((key - 1) as libc::pthread_key_t, value.cast()) == 0 }
+}
+
+/// Highest and lowest address of the calling thread's stack, if the OS tells.
+#[cfg(target_os = "linux")]
+pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: fills the attribute object on success.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let mut low = core::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: filled above.
+    let status =
+        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) };
+    // SAFETY: filled above and not used again.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    (status == 0).then(|| (low as usize + size, low as usize))
+}
+
+/// Highest and lowest address of the calling thread's stack, if the OS tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    None
+}
+
+/// The OS error number of the calling thread.
+#[inline]
+pub(crate) fn errno() -> c_int {
+    // SAFETY: the location is valid for the calling thread.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Restores the OS error number of the calling thread.
+#[inline]
+pub(crate) fn set_errno(value: c_int) {
+    // SAFETY: the location is valid for the calling thread.
+    unsafe { *libc::__errno_location() = value };
+}
+
+/// Ends the process with SIGABRT.
+pub(crate) fn abort() -> ! {
+    // SAFETY: no preconditions.
+    unsafe { libc::abort() }
+}
+
+/// Ends the process as exit(3) does: at-exit functions and streams included.
+pub(crate) fn exit_process(code: c_int) -> ! {
+    // SAFETY: no preconditions.
+    unsafe { libc::exit(code) }
+}

@@ -1,0 +1,185 @@
+//! Attaching and detaching: the two moves on which everything else stands.
+//!
+//! Attach (S-TS-11): take the GIL, win the state word, publish the current
+//! pointer, become gilstate, resume the top critical section. Detach (S-TS-12)
+//! is the reverse; the current pointer is NULL before the GIL is free.
+//!
+//! Atomic read-modify-writes when nothing contends: attach 2 (GIL, word; 1
+//! without a GIL), detach 1 (GIL; 0 without).
+//!
+//! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
+
+use crate::os::errno;
+use crate::probe::{self, Point};
+use crate::sched::current::{become_gilstate, current, set_current, take_place};
+use crate::sched::{breaker, gil, late};
+use crate::state::gil_word::Gil;
+use crate::state::thread_state::{Ts, status};
+use crate::state::word::{self, TryAttach};
+use crate::sync::lot;
+use crate::sync::waiting::Stay;
+use crate::os::clock::Deadline;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// Why a state cannot be attached by the caller.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The calling thread has an attached state already (S-TS-08).
+    AlreadyAttached,
+    /// The state was cleared or deleted, or never bound.
+    NotUsable,
+    /// The state is bound to another OS thread.
+    OtherThread,
+}
+
+/// Whether the caller may attach `state`; a few loads.
+#[inline(always)]
+pub(crate) fn check(state: Ts) -> Result<(), Refusal> {
+    const USABLE: u32 = status::INITIALIZED | status::BOUND;
+    if current().is_some() {
+        return Err(Refusal::AlreadyAttached);
+    }
+    let bits = state.status.load(Relaxed);
+    // A state that finalization gave up goes on to the late-attach policy.
+    if bits != USABLE && bits & status::ABANDONED == 0 {
+        return Err(Refusal::NotUsable);
+    }
+    if state.thread_id() != crate::os::thread::ident() {
+        return Err(Refusal::OtherThread);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn gil_of(state: Ts) -> Option<&'static Gil> {
+    let gil = state.gil.load(Relaxed);
+    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
+    unsafe { gil.as_ref() }
+}
+
+/// Attaches `state` to the calling thread, which has none attached.
+///
+/// Does not return when the state's interpreter committed to finalization:
+/// the late-attach policy decides what happens then. Keeps errno.
+#[inline]
+pub(crate) fn attach(state: Ts) {
+    probe::point(Point::AttachBegin);
+    let gil = gil_of(state);
+    let taken = gil.is_none_or(Gil::try_take);
+    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
+        attach_slow(state, gil, taken);
+    }
+    if let Some(gil) = gil {
+        gil::note_taken(gil, state);
+        state.holds_gil().store(1, Relaxed);
+    }
+    set_current(Some(state));
+    become_gilstate(state);
+    note_change(state);
+    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
+        crate::sched::gilfree::attached(state);
+    }
+    probe::point(Point::AttachDone);
+}
+
+#[cold]
+fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) {
+    let saved = errno::get();
+    loop {
+        if let (Some(gil), false) = (gil, taken) {
+            match gil::take_slow(gil, state) {
+                gil::Taken::Held => {}
+                gil::Taken::MustExit => late::meet(Some(state)),
+            }
+        }
+        probe::point(Point::AttachGilTaken);
+        let outcome = word::try_attach(state.word());
+        if outcome == TryAttach::Attached {
+            break;
+        }
+        // Nobody waits for anything else with the GIL in hand.
+        if let Some(gil) = gil {
+            let _ = gil::release(gil, false);
+        }
+        taken = gil.is_none();
+        match outcome {
+            TryAttach::Attached => {}
+            TryAttach::Suspended => wait_resumed(state),
+            TryAttach::ShuttingDown => late::meet(Some(state)),
+            TryAttach::InUse => crate::sched::fatal::fatal(
+                c"attach",
+                format_args!(
+                    "thread state {:p} is attached already, by another use of it",
+                    state.as_ptr()
+                ),
+            ),
+        }
+    }
+    errno::set(saved);
+}
+
+/// Sleeps until the pause that suspended `state` is over.
+fn wait_resumed(state: Ts) {
+    let word = state.word();
+    while word.load(Acquire) == word::SUSPENDED {
+        let _ = lot::park(
+            state.word_key(),
+            || word.load(Acquire) == word::SUSPENDED,
+            Deadline::NEVER,
+            core::ptr::null_mut(),
+            &mut Stay,
+        );
+    }
+}
+
+/// What the state word becomes when its thread lets go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    /// The thread does something else.
+    Detached,
+    /// The thread serves a stop request.
+    Suspended,
+}
+
+/// Detaches `state`, the attached state of the calling thread.
+///
+/// False when its GIL was not locked: the host let go of it behind our back.
+#[inline]
+#[must_use]
+pub(crate) fn detach(state: Ts) -> bool {
+    probe::point(Point::DetachBegin);
+    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
+        crate::sched::gilfree::detaching(state);
+    }
+    note_change(state);
+    set_current(None);
+    let gil = gil_of(state);
+    let forced = breaker::is_set(state, breaker::GIL_DROP_REQUEST);
+    state.holds_gil().store(0, Relaxed);
+    word::detach(state.word());
+    let released = gil.is_none_or(|gil| {
+        probe::point(Point::GilDrop);
+        gil::release(gil, forced)
+    });
+    probe::point(Point::DetachDone);
+    released
+}
+
+/// Lets go of the GIL and of the current pointer without touching the word:
+/// the state is being deleted, or its thread suspends itself.
+pub(crate) fn let_go(state: Ts) -> bool {
+    set_current(None);
+    state.holds_gil().store(0, Relaxed);
+    gil_of(state).is_none_or(|gil| gil::release(gil, false))
+}
+
+/// Records time and place of an attach or detach.
+#[inline(always)]
+fn note_change(state: Ts) {
+    state.stamp();
+    let place = take_place();
+    if !place.is_null() {
+        state.last_at.store(place, Relaxed);
+    }
+}

@@ -1,0 +1,86 @@
+//! What `sync` does around a sleep on behalf of a thread that may be attached.
+
+use crate::sched::attach;
+use crate::sched::current::current;
+use crate::sched::pending;
+use crate::state::thread_state::Ts;
+use crate::sync::waiting::{OnSignal, Waiting};
+
+/// Detaches for the sleep if the caller is attached (S-PL-07); ignores signals.
+#[derive(Default)]
+pub(crate) struct Detach {
+    state: Option<Ts>,
+}
+
+impl Detach {
+    pub(crate) fn new() -> Detach {
+        Detach { state: None }
+    }
+}
+
+impl Waiting for Detach {
+    fn before_sleep(&mut self) {
+        self.state = current();
+        if let Some(state) = self.state {
+            // A GIL that was not locked is reported by the next attach's owner.
+            let _ = attach::detach(state);
+        }
+    }
+
+    fn after_sleep(&mut self) {
+        if let Some(state) = self.state.take() {
+            attach::attach(state);
+        }
+    }
+}
+
+/// As [`Detach`]; a signal ends the sleep, its handlers run attached, and the
+/// wait goes on unless they fail.
+#[derive(Default)]
+pub(crate) struct DetachAndSignals {
+    inner: Detach,
+    /// A handler failed: the error indicator is set.
+    pub(crate) failed: bool,
+}
+
+impl DetachAndSignals {
+    pub(crate) fn new() -> DetachAndSignals {
+        DetachAndSignals {
+            inner: Detach::new(),
+            failed: false,
+        }
+    }
+}
+
+impl Waiting for DetachAndSignals {
+    fn before_sleep(&mut self) {
+        self.inner.before_sleep();
+    }
+
+    fn after_sleep(&mut self) {
+        self.inner.after_sleep();
+    }
+
+    fn ends_on_signal(&self) -> bool {
+        true
+    }
+
+    fn interrupted(&mut self) -> OnSignal {
+        if let Some(state) = current()
+            && pending::make_pending_calls(state).is_err()
+        {
+            self.failed = true;
+            return OnSignal::GiveUp;
+        }
+        OnSignal::Retry
+    }
+}
+
+/// Runs `work`, which may block in the OS, detached if the caller is attached.
+pub(crate) fn detached<R>(work: impl FnOnce() -> R) -> R {
+    let mut around = Detach::new();
+    around.before_sleep();
+    let result = work();
+    around.after_sleep();
+    result
+}

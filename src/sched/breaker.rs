@@ -1,0 +1,94 @@
+//! The eval breaker: what a running thread is asked to do at its next poll.
+//!
+//! Setting is an atomic or from any thread and, for signals, from a handler;
+//! polling costs the host one relaxed load when nothing is pending.
+//!
+//! Mirrors CPython 3.13 `_Py_HandlePending` (ceval_gil.c); bit values as there.
+
+use crate::os::errno;
+use crate::sched::current::interp_of;
+use crate::sched::raise;
+use crate::sched::{attach, pending, stw};
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use core::sync::atomic::fence;
+
+pub(crate) const GIL_DROP_REQUEST: usize = 1 << 0;
+pub(crate) const SIGNALS_PENDING: usize = 1 << 1;
+pub(crate) const CALLS_TO_DO: usize = 1 << 2;
+pub(crate) const ASYNC_EXCEPTION: usize = 1 << 3;
+pub(crate) const PLEASE_STOP: usize = 1 << 5;
+
+/// The error indicator is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raised;
+
+/// Sets a bit on `state`.
+pub(crate) fn set(state: Ts, bit: usize) {
+    state.breaker().fetch_or(bit, AcqRel);
+}
+
+/// Clears a bit on `state`; free when it is not set.
+pub(crate) fn clear(state: Ts, bit: usize) {
+    if is_set(state, bit) {
+        state.breaker().fetch_and(!bit, AcqRel);
+    }
+}
+
+/// Whether a bit is set.
+#[inline(always)]
+pub(crate) fn is_set(state: Ts, bit: usize) -> bool {
+    state.breaker().load(Relaxed) & bit != 0
+}
+
+/// Recomputes the pending-calls bit of a state that just took the GIL over
+/// (S-EB-06). The fence pairs with the one in `pending::signal_calls`: either
+/// the adder sees the new holder, or the new holder sees the call.
+pub(crate) fn refresh_calls(state: Ts) {
+    fence(SeqCst);
+    let queued = interp_of(state).pending.len() != 0
+        || (RUNTIME.main_pending.len() != 0 && RUNTIME.on_main_thread());
+    if queued {
+        set(state, CALLS_TO_DO);
+    }
+}
+
+/// Serves the pending bits in CPython's order (S-EB-03). The word is sampled
+/// once; an error leaves later bits for the next visit (S-EB-05).
+pub(crate) fn handle_pending(state: Ts) -> Result<(), Raised> {
+    let bits = state.breaker().load(Relaxed);
+    if bits & PLEASE_STOP != 0 {
+        let saved = errno::get();
+        stw::suspend_if_asked(state);
+        errno::set(saved);
+    }
+    if bits & SIGNALS_PENDING != 0 {
+        crate::sched::signals::handle(state)?;
+    }
+    if bits & CALLS_TO_DO != 0 {
+        pending::make_pending_calls(state)?;
+    }
+    if bits & GIL_DROP_REQUEST != 0 {
+        // The bit stays set until another state has the GIL: see `gil`.
+        let _ = attach::detach(state);
+        attach::attach(state);
+        crate::sched::gil::forget_request(state);
+    }
+    if bits & ASYNC_EXCEPTION != 0 {
+        raise_async(state)?;
+    }
+    Ok(())
+}
+
+/// Raises the pending asynchronous exception, once (S-AX-05).
+fn raise_async(state: Ts) -> Result<(), Raised> {
+    clear(state, ASYNC_EXCEPTION);
+    let exception = state.async_exc().swap(core::ptr::null_mut(), AcqRel);
+    if exception.is_null() {
+        return Ok(());
+    }
+    raise::raise_object(exception, c"");
+    raise::drop_reference(exception);
+    Err(Raised)
+}

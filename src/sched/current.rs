@@ -1,0 +1,131 @@
+//! The calling thread's own state, and its gilstate slot (S-BD).
+
+use crate::os::{thread, tls};
+use crate::state::interp::Interp;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The attached state of the calling thread.
+#[inline(always)]
+pub(crate) fn current() -> Option<Ts> {
+    let pointer = tls::block().current.load(Relaxed);
+    // SAFETY: the slot holds NULL or the attached state, which is live.
+    unsafe { Ts::from_raw(pointer.cast()) }
+}
+
+/// Publishes the attached state. Must be NULL before the GIL is free (S-TS-12).
+#[inline(always)]
+pub(crate) fn set_current(state: Option<Ts>) {
+    let pointer = state.map_or(core::ptr::null_mut(), |state| state.as_raw().cast());
+    tls::block().current.store(pointer, Relaxed);
+}
+
+/// The interpreter of a live state.
+#[inline(always)]
+pub(crate) fn interp_of(state: Ts) -> Interp {
+    // SAFETY: interpreter blocks are never unmapped (I1).
+    match unsafe { Interp::from_ptr(state.interp_ptr()) } {
+        Some(interp) => interp,
+        None => crate::sched::fatal::fatal(
+            c"thread state",
+            format_args!("no interpreter belongs to thread state {:p}", state.as_ptr()),
+        ),
+    }
+}
+
+/// The state that the PyGILState calls of this thread use.
+#[inline(always)]
+pub(crate) fn gilstate() -> Option<Ts> {
+    let pointer = tls::block().gilstate.load(Relaxed);
+    // SAFETY: whoever deletes a state empties the slot it is in.
+    unsafe { Ts::from_raw(pointer.cast()) }
+}
+
+/// Makes `state` this thread's gilstate; the replaced one loses the mark
+/// (S-BD-06).
+#[inline(always)]
+pub(crate) fn become_gilstate(state: Ts) {
+    let block = tls::block();
+    let old = block.gilstate.load(Relaxed);
+    if core::ptr::eq(old, state.as_raw().cast()) {
+        return;
+    }
+    replace_gilstate(block, state);
+}
+
+#[cold]
+fn replace_gilstate(block: &'static tls::TlsBlock, state: Ts) {
+    if let Some(old) = gilstate() {
+        old.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+    }
+    arm_thread_end();
+    state
+        .gilstate_slot
+        .store(core::ptr::from_ref(block).cast_mut(), Relaxed);
+    block.gilstate.store(state.as_raw().cast(), Relaxed);
+}
+
+/// Has `thread_end` told when the calling thread ends.
+pub(crate) fn arm_thread_end() {
+    let block = tls::block();
+    if block.armed.load(Relaxed) == 0 {
+        let armed = thread::arm_exit(crate::sched::thread_end::at_exit);
+        block.armed.store(usize::from(armed), Relaxed);
+    }
+}
+
+/// Empties whatever slot `state` is in: its own thread's, even if another
+/// thread deletes it. Head lock held, or the slot is the caller's.
+pub(crate) fn leave_gilstate_slot(state: Ts) {
+    let slot = state.gilstate_slot.swap(core::ptr::null_mut(), Relaxed);
+    if slot.is_null() {
+        return;
+    }
+    // SAFETY: a thread that ends empties the mark of the state in its slot
+    // first (`thread_end`), so a marked slot belongs to a living thread.
+    let slot = unsafe { &*slot };
+    let _ = slot.gilstate.compare_exchange(
+        state.as_raw().cast(),
+        core::ptr::null_mut(),
+        Relaxed,
+        Relaxed,
+    );
+}
+
+/// Whether the caller is the main OS thread and `state` is in the main
+/// interpreter: the only place where signals are handled (S-PC-13).
+pub(crate) fn may_handle_signals(state: Ts) -> bool {
+    RUNTIME.on_main_thread()
+        && RUNTIME.main_interp().map(Interp::as_ptr) == Some(state.interp_ptr())
+}
+
+/// Takes the place ("file:line") that the caller left, if any.
+#[inline(always)]
+pub(crate) fn take_place() -> *mut c_char {
+    let slot = &tls::block().place;
+    let place = slot.load(Relaxed);
+    if !place.is_null() {
+        slot.store(core::ptr::null_mut(), Relaxed);
+    }
+    place.cast()
+}
+
+/// Leaves a place for the next attach, detach or creation on this thread.
+pub(crate) fn leave_place(place: *const c_char) {
+    tls::block().place.store(place.cast_mut().cast(), Relaxed);
+}
+
+/// The handle of the calling thread, if the library started it.
+pub(crate) fn own_handle() -> Option<crate::state::handle::Handle> {
+    let pointer: *mut () = tls::block().handle.load(Relaxed);
+    // SAFETY: set by the thread's start routine, which holds a reference until
+    // it empties the slot.
+    unsafe { crate::state::handle::Handle::from_ptr(pointer.cast()) }
+}
+
+/// Sets the handle of the calling thread.
+pub(crate) fn set_own_handle(handle: *mut c_void) {
+    tls::block().handle.store(handle.cast(), Relaxed);
+}

@@ -1,0 +1,85 @@
+//! Setting the error indicator, or raising in the host if it has exceptions of
+//! its own (extension API 4 and 6).
+
+use crate::sched::current::current;
+use crate::state::error::{self, Kind};
+use crate::state::object::PyObject;
+use crate::state::runtime::RUNTIME;
+use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::fatal::Text;
+use core::ffi::CStr;
+use core::fmt::Write;
+
+/// Sets the error indicator of the attached state. Without one the error has
+/// no place: the caller's return value is all there is.
+pub(crate) fn raise(kind: Kind, message: &CStr) {
+    raise_object(kind.object(), message);
+}
+
+/// As [`raise`], with the host's own exception type.
+pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
+    let Some(state) = current() else { return };
+    if let Some(hook) = RUNTIME.objects().raise {
+        // SAFETY: the host's hook; attached, no lock held, text outlives the call.
+        unsafe { hook(exception, message.as_ptr()) };
+        return;
+    }
+    take_reference(exception);
+    let old = state.exception();
+    error::set(state, exception, message);
+    drop_reference(old);
+}
+
+/// Empties the error indicator of the attached state.
+pub(crate) fn clear() {
+    if let Some(state) = current() {
+        drop_reference(error::clear(state));
+    }
+}
+
+/// Counts a reference to an object of the host. The library's own exception
+/// globals are not counted. Attached, no lock held.
+pub(crate) fn take_reference(object: *mut PyObject) {
+    if object.is_null() || Kind::of(object).is_some() {
+        return;
+    }
+    if let Some(incref) = RUNTIME.objects().incref {
+        // SAFETY: the host's hook on the host's object.
+        unsafe { incref(object) };
+    }
+}
+
+/// Drops a counted reference. Attached, no lock held: the host's destructor
+/// may run and call back.
+pub(crate) fn drop_reference(object: *mut PyObject) {
+    if object.is_null() || Kind::of(object).is_some() {
+        return;
+    }
+    if let Some(decref) = RUNTIME.objects().decref {
+        // SAFETY: the host's hook on a reference that the library took.
+        unsafe { decref(object) };
+    }
+}
+
+/// Whether the error indicator of the attached state is set.
+pub(crate) fn occurred() -> bool {
+    current().is_some_and(|state| !state.exception().is_null())
+}
+
+/// Prints the error indicator as an unraisable error and empties it (S-IM-03).
+pub(crate) fn report_and_clear(context: &str) {
+    let Some(state) = current() else { return };
+    let exception = state.exception();
+    if exception.is_null() {
+        return;
+    }
+    let mut line = LineBuf::<512>::new();
+    let name = Kind::of(exception).map_or("exception", Kind::name);
+    let _ = writeln!(
+        line,
+        "Exception ignored {context}: {name}: {}",
+        Text(error::text(state))
+    );
+    write_fd(2, line.as_bytes());
+    clear();
+}

@@ -1,0 +1,160 @@
+//! Signals as the runtime sees them: tripped anywhere, handled at a poll of the
+//! main thread in the main interpreter (S-PC-13).
+//!
+//! `trip` and everything it calls is async-signal-safe: atomics only.
+//!
+//! Mirrors CPython 3.13 `trip_signal`, `_PyErr_CheckSignalsTstate`
+//! (signalmodule.c), with a host's C function in the place of Python handlers.
+
+use crate::os::errno;
+use crate::os::signal::{self, Disposition};
+use crate::sched::breaker::{self, Raised, SIGNALS_PENDING};
+use crate::sched::current::may_handle_signals;
+use crate::sched::raise;
+use crate::state::error::Kind;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release};
+
+/// Host's handler, run attached on the main thread; non-zero: an error is set.
+pub(crate) type HostHandler = unsafe extern "C" fn(signal: c_int, data: *mut c_void) -> c_int;
+
+const UNHANDLED: u8 = 0;
+/// Handled by the runtime: KeyboardInterrupt for SIGINT, or the host's function.
+const HANDLED: u8 = 1;
+
+static HANDLERS: [AtomicU8; signal::COUNT] = [const { AtomicU8::new(UNHANDLED) }; signal::COUNT];
+static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) }; signal::COUNT];
+static ANY: AtomicBool = AtomicBool::new(false);
+static HOST: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static HOST_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+/// SIGINT's handler was installed by initialization.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_signal(number: c_int) {
+    let saved = errno::get();
+    trip(number);
+    errno::set(saved);
+}
+
+/// Records that `number` arrived. Async-signal-safe.
+pub(crate) fn trip(number: c_int) {
+    TRIPPED[number as usize].store(true, Relaxed);
+    ANY.store(true, Release);
+    if let Some(state) = RUNTIME.main_state() {
+        breaker::set(state, SIGNALS_PENDING);
+    }
+}
+
+/// Whether `number` can be simulated at all (S-PC-15).
+pub(crate) fn in_range(number: c_int) -> bool {
+    (1..signal::COUNT as c_int).contains(&number)
+}
+
+/// Simulates `number` if somebody handles it. Async-signal-safe.
+pub(crate) fn simulate(number: c_int) {
+    if HANDLERS[number as usize].load(Acquire) == HANDLED {
+        trip(number);
+    }
+}
+
+/// Installs the runtime's SIGINT handler, as initialization with signals does,
+/// unless the host has chosen a disposition of its own.
+pub(crate) fn install() {
+    if signal::get(signal::SIGINT) == Some(Disposition::Default)
+        && signal::set(signal::SIGINT, Disposition::Handler(on_signal as *const () as usize)).is_some()
+    {
+        INSTALLED.store(true, Relaxed);
+        HANDLERS[signal::SIGINT as usize].store(HANDLED, Release);
+    }
+}
+
+/// Gives SIGINT back and forgets what was tripped.
+pub(crate) fn uninstall() {
+    if INSTALLED.swap(false, Relaxed) {
+        let ours = Disposition::Handler(on_signal as *const () as usize);
+        if signal::get(signal::SIGINT) == Some(ours) {
+            signal::set(signal::SIGINT, Disposition::Default);
+        }
+    }
+    for handler in &HANDLERS {
+        handler.store(UNHANDLED, Relaxed);
+    }
+    HOST.store(core::ptr::null_mut(), Relaxed);
+    forget();
+}
+
+/// Drops everything tripped (a fork child, finalization).
+pub(crate) fn forget() {
+    ANY.store(false, Relaxed);
+    for tripped in &TRIPPED {
+        tripped.store(false, Relaxed);
+    }
+}
+
+/// Routes `number` to the runtime (`true`) or back to the system's default.
+/// False when the OS refuses the number.
+pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
+    let disposition = if to_runtime {
+        Disposition::Handler(on_signal as *const () as usize)
+    } else {
+        Disposition::Default
+    };
+    if signal::set(number, disposition).is_none() {
+        return false;
+    }
+    let value = if to_runtime { HANDLED } else { UNHANDLED };
+    HANDLERS[number as usize].store(value, Release);
+    true
+}
+
+/// Installs the host's handler for everything that is routed to the runtime.
+pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) {
+    HOST_DATA.store(data, Relaxed);
+    let pointer = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut c_void);
+    HOST.store(pointer, Release);
+}
+
+/// Whether SIGINT is tripped; clears it.
+pub(crate) fn take_interrupt() -> bool {
+    TRIPPED[signal::SIGINT as usize].swap(false, Relaxed)
+}
+
+/// Runs the handlers of tripped signals on the main thread; elsewhere only the
+/// bit is cleared (S-PC-13).
+pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
+    breaker::clear(state, SIGNALS_PENDING);
+    if !may_handle_signals(state) || !ANY.swap(false, Acquire) {
+        return Ok(());
+    }
+    for number in 1..signal::COUNT {
+        if !TRIPPED[number].swap(false, Relaxed) {
+            continue;
+        }
+        if run_handler(number as c_int).is_err() {
+            // The rest waits for the next visit, with the bit set (S-PC-06).
+            ANY.store(true, Relaxed);
+            breaker::set(state, SIGNALS_PENDING);
+            return Err(Raised);
+        }
+    }
+    Ok(())
+}
+
+fn run_handler(number: c_int) -> Result<(), Raised> {
+    let host = HOST.load(Acquire);
+    if !host.is_null() {
+        // SAFETY: only `set_host_handler` fills the pointer, with this type.
+        let host = unsafe { core::mem::transmute::<*mut c_void, HostHandler>(host) };
+        // SAFETY: the host's function; attached, no lock held.
+        let status = unsafe { host(number, HOST_DATA.load(Relaxed)) };
+        return if status == 0 { Ok(()) } else { Err(Raised) };
+    }
+    if number == signal::SIGINT {
+        raise::raise(Kind::KeyboardInterrupt, c"");
+        return Err(Raised);
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! A joinable thread of the library: what is known about it, counted.
+//!
+//! | state       | meaning                                   | next               |
+//! |-------------|-------------------------------------------|--------------------|
+//! | NOT_STARTED | never started, or a start failed          | STARTING           |
+//! | STARTING    | the OS thread is being made               | RUNNING, NOT_STARTED |
+//! | RUNNING     | the OS thread exists (or waits to be joined) | DONE            |
+//! | DONE        | joined; no OS thread belongs to it        | -                  |
+//!
+//! Invariants:
+//! - H1: `refs` counts the host's references, one of the running thread, one of
+//!   each joiner under way. The block is freed at 0.
+//! - H2: the OS thread is joined or detached exactly once, by whoever moves the
+//!   state to DONE while holding `joining`, or by the last reference.
+//! - H3: `exiting` is set exactly once, after the thread state was deleted (or
+//!   given up): from then on the thread runs no host code but thread-local
+//!   destructors.
+//! - H4: a started handle stays in the runtime's list until it is DONE or freed.
+//!
+//! Field access: `state` atomically; `os`, `ident`, `native` written before
+//! RUNNING is published (release) and constant after; links under the head lock.
+//!
+//! Mirrors CPython 3.13 `ThreadHandle` (_threadmodule.c), except that a failed
+//! start leaves the handle startable (extension API 3).
+
+use crate::os::mem;
+use crate::os::thread::OsThread;
+use crate::state::interp::PyInterpreterState;
+use crate::state::thread_state::ThreadState;
+use crate::sync::event::PyEvent;
+use crate::sync::mutex::PyMutex;
+use core::ffi::{c_ulong, c_void};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed};
+
+pub(crate) const NOT_STARTED: u32 = 1;
+pub(crate) const STARTING: u32 = 2;
+pub(crate) const RUNNING: u32 = 3;
+pub(crate) const DONE: u32 = 4;
+
+/// The body of a thread, called attached.
+pub(crate) type Body = unsafe extern "C" fn(*mut c_void);
+
+/// A joinable thread (opaque in C; reference counted).
+pub struct _PyThreadHandle {
+    refs: AtomicU32,
+    pub(crate) state: AtomicU32,
+    pub(crate) exiting: PyEvent,
+    /// Serialises those who join the OS thread.
+    pub(crate) joining: PyMutex,
+    /// 1: the flag of a daemon was given at the start.
+    pub(crate) daemon: AtomicU32,
+    /// 1: finalization put the OS thread to sleep for ever.
+    pub(crate) hung: AtomicU32,
+    /// Set when the starter has filled the handle (S-HD-06).
+    pub(crate) ready: PyEvent,
+    pub(crate) ident: AtomicUsize,
+    pub(crate) native: AtomicUsize,
+    pub(crate) os: AtomicUsize,
+    /// The thread's state until it is deleted, then NULL.
+    pub(crate) tstate: AtomicPtr<ThreadState>,
+    pub(crate) interp: AtomicPtr<PyInterpreterState>,
+    pub(crate) prev: AtomicPtr<_PyThreadHandle>,
+    pub(crate) next: AtomicPtr<_PyThreadHandle>,
+    /// What to run: read once by the new thread.
+    pub(crate) func: AtomicPtr<c_void>,
+    pub(crate) arg: AtomicPtr<c_void>,
+}
+
+/// CPython-style name of [`_PyThreadHandle`].
+pub type PyThreadHandle = _PyThreadHandle;
+
+/// A counted pointer to a live handle (H1). Copying does not count: call
+/// [`Handle::incref`] and [`Handle::drop_ref`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handle(NonNull<_PyThreadHandle>);
+
+impl Deref for Handle {
+    type Target = _PyThreadHandle;
+
+    fn deref(&self) -> &_PyThreadHandle {
+        // SAFETY: H1.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// Outcome of [`Handle::drop_ref`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// Others still refer to it.
+    Shared,
+    /// That was the last reference: the caller disposes of the handle.
+    Last,
+}
+
+impl Handle {
+    /// A fresh handle with one reference, or `None` without memory.
+    pub(crate) fn new() -> Option<Handle> {
+        let block = mem::alloc_zeroed::<_PyThreadHandle>()?;
+        let handle = Handle(block);
+        handle.refs.store(1, Relaxed);
+        handle.state.store(NOT_STARTED, Relaxed);
+        Some(handle)
+    }
+
+    /// # Safety
+    /// `pointer` is NULL or a live handle (H1).
+    pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadHandle) -> Option<Handle> {
+        NonNull::new(pointer).map(Handle)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut PyThreadHandle {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn incref(self) {
+        self.refs.fetch_add(1, Relaxed);
+    }
+
+    /// Drops one reference.
+    pub(crate) fn drop_ref(self) -> Dropped {
+        // AcqRel: the last one sees everything that the others did.
+        match self.refs.fetch_sub(1, Ordering::AcqRel) {
+            1 => Dropped::Last,
+            _ => Dropped::Shared,
+        }
+    }
+
+    /// Returns the block.
+    ///
+    /// # Safety
+    /// The last reference was dropped and the handle is in no list.
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: made by `new`, and nobody refers to it any more.
+        unsafe { mem::free(self.0.as_ptr().cast()) };
+    }
+}
+
+impl _PyThreadHandle {
+    /// The state, with everything that was written before it was published.
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// NOT_STARTED to STARTING, by one caller.
+    pub(crate) fn claim_start(&self) -> bool {
+        self.state
+            .compare_exchange(NOT_STARTED, STARTING, Ordering::AcqRel, Relaxed)
+            .is_ok()
+    }
+
+    /// Publishes a state together with what was written before.
+    pub(crate) fn publish(&self, state: u32) {
+        self.state.store(state, Ordering::Release);
+    }
+
+    pub(crate) fn ident(&self) -> c_ulong {
+        self.ident.load(Relaxed) as c_ulong
+    }
+
+    pub(crate) fn native(&self) -> c_ulong {
+        self.native.load(Relaxed) as c_ulong
+    }
+
+    pub(crate) fn os(&self) -> OsThread {
+        self.os.load(Relaxed) as OsThread
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.daemon.load(Relaxed) != 0
+    }
+}

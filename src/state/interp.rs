@@ -1,0 +1,256 @@
+//! One interpreter: the list of its thread states and what they share.
+//!
+//! Memory of ended interpreters goes to a pool and is never returned to the
+//! system: a thread that wakes up late, or a host with a stale pointer, reads
+//! `alive == 0` instead of unmapped memory (I1).
+//!
+//! Field access: lists and counters under the head lock, unless said
+//! otherwise. `finalizing` pointers: written by the finalizing thread with the
+//! world stopped, read by anybody. `phase`: written by the finalizing thread.
+//!
+//! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
+
+use crate::state::config::{Compat, GilKind, PyInterpreterConfig};
+use crate::state::gil_word::Gil;
+use crate::state::guard_count::GuardCount;
+use crate::state::object::PyObject;
+use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
+use crate::state::thread_state::{_ts, ThreadState};
+use crate::sync::mutex::PyMutex;
+use core::ffi::{c_int, c_ulong, c_void};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    Ordering::Relaxed,
+};
+
+/// Shutdown phase: no one ends it.
+pub const PyTState_PHASE_RUNNING: c_int = 0;
+/// Shutdown phase: waiting for non-daemon threads.
+pub const PyTState_PHASE_WAITING_THREADS: c_int = 1;
+/// Shutdown phase: pending calls and at-exit callbacks run.
+pub const PyTState_PHASE_ATEXIT: c_int = 2;
+/// Shutdown phase: waiting for open guards.
+pub const PyTState_PHASE_WAITING_GUARDS: c_int = 3;
+/// Shutdown phase: committed; nobody else attaches any more.
+pub const PyTState_PHASE_FINALIZING: c_int = 4;
+/// Shutdown phase: the interpreter is gone.
+pub const PyTState_PHASE_GONE: c_int = 5;
+
+/// State of one stop-the-world scope (one interpreter, or all).
+pub(crate) struct StopScope {
+    /// Serialises pauses of this scope.
+    pub(crate) mutex: PyMutex,
+    /// 1 while a pause is requested or held (head lock to write).
+    pub(crate) requested: AtomicU32,
+    /// States not stopped yet (head lock).
+    pub(crate) countdown: AtomicI64,
+    /// The state that asked (exempt), NULL when the caller had none.
+    pub(crate) requester: AtomicPtr<ThreadState>,
+    /// Bumped when `countdown` reaches 0: futex word of the requester.
+    pub(crate) progress: AtomicU32,
+}
+
+impl StopScope {
+    pub(crate) const fn new() -> StopScope {
+        StopScope {
+            mutex: PyMutex::new(),
+            requested: AtomicU32::new(0),
+            countdown: AtomicI64::new(0),
+            requester: AtomicPtr::new(core::ptr::null_mut()),
+            progress: AtomicU32::new(0),
+        }
+    }
+}
+
+/// An interpreter state (opaque in C).
+pub struct _is {
+    /// 1 between `New` and the end of `Delete` (I1).
+    pub(crate) alive: AtomicU32,
+    pub(crate) id: AtomicI64,
+    /// Older interpreter, or next in the pool.
+    pub(crate) next: AtomicPtr<_is>,
+    /// Newest thread state.
+    pub(crate) threads: AtomicPtr<_ts>,
+    /// Last id given to a thread state.
+    pub(crate) last_thread_id: AtomicU64,
+    /// The state that the interpreter was born with, NULL when deleted.
+    pub(crate) first_state: AtomicPtr<ThreadState>,
+    /// Number of states in the list.
+    pub(crate) thread_count: AtomicUsize,
+    /// The GIL its states take, NULL without one. Constant while alive.
+    pub(crate) gil: AtomicPtr<Gil>,
+    pub(crate) own_gil: Gil,
+    /// Feature bits (Py_RTFLAGS_*).
+    pub(crate) features: AtomicU64,
+    /// Py_EndInterpreter or Py_FinalizeEx has begun (S-FZ-07).
+    pub(crate) ending: AtomicI32,
+    /// The state that committed the end; refuses threads from then on.
+    pub(crate) finalizing: AtomicPtr<ThreadState>,
+    pub(crate) finalizing_thread: AtomicUsize,
+    pub(crate) phase: AtomicI32,
+    /// Grows when a state is deleted while somebody waits for that.
+    pub(crate) departures: AtomicU32,
+    pub(crate) departure_waiters: AtomicU32,
+    pub(crate) guards: GuardCount,
+    pub(crate) pending: PendingQueue,
+    /// PyUnstable_AtExit callbacks, newest first.
+    pub(crate) at_exit: AtomicPtr<c_void>,
+    /// PyTState_AtShutdown callbacks, newest first.
+    pub(crate) at_shutdown: AtomicPtr<c_void>,
+    pub(crate) dict: AtomicPtr<PyObject>,
+    pub(crate) stack_size: AtomicUsize,
+    pub(crate) stop: StopScope,
+    /// The state registered as running __main__, or NULL.
+    pub(crate) running_main: AtomicPtr<ThreadState>,
+    pub(crate) id_refs: AtomicI64,
+    pub(crate) requires_id_ref: AtomicI32,
+    pub(crate) whence: AtomicI64,
+    /// Creation was completed by lifecycle code.
+    pub(crate) ready: AtomicI32,
+    /// Cleared by PyInterpreterState_Clear.
+    pub(crate) cleared: AtomicI32,
+    pub(crate) qsbr: AtomicPtr<c_void>,
+}
+
+/// CPython's name for [`_is`].
+pub type PyInterpreterState = _is;
+
+/// A pointer to an interpreter block (I1: mapped for ever once made).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interp(NonNull<_is>);
+
+impl Deref for Interp {
+    type Target = _is;
+
+    #[inline(always)]
+    fn deref(&self) -> &_is {
+        // SAFETY: I1.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Interp {
+    /// # Safety
+    /// `pointer` is NULL or came from the library.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(pointer: *mut PyInterpreterState) -> Option<Interp> {
+        NonNull::new(pointer).map(Interp)
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *mut PyInterpreterState {
+        self.0.as_ptr()
+    }
+}
+
+impl _is {
+    /// An interpreter block that nobody uses.
+    pub(crate) const fn new() -> _is {
+        _is {
+            alive: AtomicU32::new(0),
+            id: AtomicI64::new(-1),
+            next: AtomicPtr::new(core::ptr::null_mut()),
+            threads: AtomicPtr::new(core::ptr::null_mut()),
+            last_thread_id: AtomicU64::new(0),
+            first_state: AtomicPtr::new(core::ptr::null_mut()),
+            thread_count: AtomicUsize::new(0),
+            gil: AtomicPtr::new(core::ptr::null_mut()),
+            own_gil: Gil::new(),
+            features: AtomicU64::new(0),
+            ending: AtomicI32::new(0),
+            finalizing: AtomicPtr::new(core::ptr::null_mut()),
+            finalizing_thread: AtomicUsize::new(0),
+            phase: AtomicI32::new(PyTState_PHASE_RUNNING),
+            departures: AtomicU32::new(0),
+            departure_waiters: AtomicU32::new(0),
+            guards: GuardCount::new(),
+            pending: PendingQueue::new(MAX_INTERPRETER),
+            at_exit: AtomicPtr::new(core::ptr::null_mut()),
+            at_shutdown: AtomicPtr::new(core::ptr::null_mut()),
+            dict: AtomicPtr::new(core::ptr::null_mut()),
+            stack_size: AtomicUsize::new(0),
+            stop: StopScope::new(),
+            running_main: AtomicPtr::new(core::ptr::null_mut()),
+            id_refs: AtomicI64::new(0),
+            requires_id_ref: AtomicI32::new(0),
+            whence: AtomicI64::new(-1),
+            ready: AtomicI32::new(0),
+            cleared: AtomicI32::new(0),
+            qsbr: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Makes a fresh or pooled block the interpreter `id`. The GIL's lock word
+    /// is left alone: a late waiter of the previous life may still look at it.
+    pub(crate) fn begin_life(&self, id: i64) {
+        self.id.store(id, Relaxed);
+        self.threads.store(core::ptr::null_mut(), Relaxed);
+        self.last_thread_id.store(0, Relaxed);
+        self.first_state.store(core::ptr::null_mut(), Relaxed);
+        self.thread_count.store(0, Relaxed);
+        self.features.store(0, Relaxed);
+        self.ending.store(0, Relaxed);
+        self.finalizing.store(core::ptr::null_mut(), Relaxed);
+        self.finalizing_thread.store(0, Relaxed);
+        self.phase.store(PyTState_PHASE_RUNNING, Relaxed);
+        self.guards.reset();
+        self.pending.forget();
+        self.at_exit.store(core::ptr::null_mut(), Relaxed);
+        self.at_shutdown.store(core::ptr::null_mut(), Relaxed);
+        self.dict.store(core::ptr::null_mut(), Relaxed);
+        self.stack_size.store(0, Relaxed);
+        self.running_main.store(core::ptr::null_mut(), Relaxed);
+        self.id_refs.store(0, Relaxed);
+        self.requires_id_ref.store(0, Relaxed);
+        self.whence.store(0, Relaxed);
+        self.ready.store(0, Relaxed);
+        self.cleared.store(0, Relaxed);
+        self.alive.store(1, Ordering::Release);
+    }
+
+    pub(crate) fn id(&self) -> i64 {
+        self.id.load(Relaxed)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire) == 1
+    }
+
+    pub(crate) fn has_feature(&self, bits: u64) -> bool {
+        self.features.load(Relaxed) & bits == bits
+    }
+
+    /// Whether the end was committed (new threads are refused from then on).
+    pub(crate) fn committed(&self) -> bool {
+        !self.finalizing.load(Ordering::Acquire).is_null()
+    }
+
+    /// Marks the commit by `state` (S-FZ-03).
+    pub(crate) fn commit(&self, state: *mut ThreadState) {
+        self.finalizing_thread
+            .store(crate::os::thread::ident() as usize, Relaxed);
+        self.finalizing.store(state, Ordering::Release);
+    }
+
+    pub(crate) fn finalizing_thread(&self) -> c_ulong {
+        self.finalizing_thread.load(Relaxed) as c_ulong
+    }
+
+    /// Applies a validated configuration. `main_gil` is the GIL to share.
+    pub(crate) fn configure(&self, config: &PyInterpreterConfig, kind: GilKind, main_gil: *mut Gil) {
+        self.features.store(config.features(), Relaxed);
+        let gil = match kind {
+            GilKind::Shared => main_gil,
+            GilKind::Own => core::ptr::from_ref(&self.own_gil).cast_mut(),
+            GilKind::Without => core::ptr::null_mut(),
+        };
+        self.gil.store(gil, Relaxed);
+    }
+
+    /// Which rules decide where versions differ.
+    pub(crate) fn compat(&self) -> Compat {
+        crate::state::runtime::RUNTIME.compat()
+    }
+}

@@ -1,0 +1,26 @@
+//! L2: what the runtime knows. Data, bits and transitions; nothing here waits
+//! for another thread beyond the few instructions of the head lock.
+
+pub(crate) mod gil_word;
+pub(crate) mod word;
+
+#[cfg(not(loom))]
+pub(crate) mod config;
+#[cfg(not(loom))]
+pub(crate) mod error;
+#[cfg(not(loom))]
+pub(crate) mod guard_count;
+#[cfg(not(loom))]
+pub(crate) mod handle;
+#[cfg(not(loom))]
+pub(crate) mod interp;
+#[cfg(not(loom))]
+pub(crate) mod list;
+#[cfg(not(loom))]
+pub(crate) mod object;
+#[cfg(not(loom))]
+pub(crate) mod pending_queue;
+#[cfg(not(loom))]
+pub(crate) mod runtime;
+#[cfg(not(loom))]
+pub(crate) mod thread_state;

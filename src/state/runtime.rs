@@ -1,0 +1,330 @@
+//! The process-wide state: interpreters, the head lock, free blocks, settings.
+//!
+//! Everything is usable from the first instruction of the process: all zero
+//! means "not initialized". Finalization returns to that picture, except for
+//! what late threads may still look at.
+//!
+//! Field access: lists under `head`; flags are atomics that anybody reads.
+//! Mirrors CPython 3.13 `_PyRuntimeState` (pycore_runtime.h).
+
+use crate::os::mem;
+use crate::state::config::Compat;
+use crate::state::handle::{_PyThreadHandle, Handle};
+use crate::state::interp::{_is, Interp, StopScope};
+use crate::state::object::PyTState_ObjectHooks;
+use crate::state::pending_queue::{MAX_MAIN, PendingQueue};
+use crate::state::thread_state::{ThreadState, Ts, status};
+use crate::sync::rank::{Guard, Rank, RankedLock};
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, c_ulong, c_void};
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed,
+};
+
+/// Most freed thread-state blocks kept for the next `New`.
+const SPARE_STATES: u32 = 256;
+
+/// The process-wide state.
+pub(crate) struct Runtime {
+    /// CPython's HEAD_LOCK: lists of interpreters, states, handles, queues.
+    pub(crate) head: RankedLock,
+    pub(crate) interpreters: AtomicPtr<_is>,
+    pub(crate) main: AtomicPtr<_is>,
+    /// Next interpreter id; -1 until the runtime is initialized once.
+    pub(crate) next_interp_id: AtomicI64,
+    /// 1 between initialization and the commit of finalization.
+    pub(crate) initialized: AtomicI32,
+    /// Number of initializations so far.
+    pub(crate) generation: AtomicU32,
+    /// The state that committed Py_FinalizeEx, until the next initialization.
+    pub(crate) finalizing: AtomicPtr<ThreadState>,
+    pub(crate) finalizing_thread: AtomicUsize,
+    /// OS identity of the main thread (S-BD-09).
+    pub(crate) main_thread: AtomicUsize,
+    /// State of the main thread in the main interpreter.
+    pub(crate) main_state: AtomicPtr<ThreadState>,
+    /// 0 once a sub-interpreter was made (S-GS-15).
+    pub(crate) gilstate_check: AtomicI32,
+    /// Pause of all interpreters.
+    pub(crate) stop: StopScope,
+    /// Started handles that are not joined yet (H4).
+    pub(crate) handles: AtomicPtr<_PyThreadHandle>,
+    /// Ended threads whose handles nobody holds, waiting to be joined.
+    pub(crate) graveyard: AtomicPtr<_PyThreadHandle>,
+    /// Open guards of all interpreters, newest first (`life::guards`).
+    pub(crate) open_guards: AtomicPtr<c_void>,
+    /// Calls for the main thread (S-PC-01).
+    pub(crate) main_pending: PendingQueue,
+    spare_states: AtomicPtr<ThreadState>,
+    spare_count: AtomicU32,
+    spare_interps: AtomicPtr<_is>,
+    /// States left over at finalization, kept for their OS threads.
+    pub(crate) abandoned: AtomicPtr<ThreadState>,
+    pub(crate) late_policy: AtomicI32,
+    pub(crate) late_hook: AtomicPtr<c_void>,
+    pub(crate) late_hook_arg: AtomicPtr<c_void>,
+    pub(crate) check_level: AtomicI32,
+    compat: AtomicU32,
+    host_size: AtomicUsize,
+    objects: UnsafeCell<PyTState_ObjectHooks>,
+}
+
+// SAFETY: `objects` is written during initialization only, before any other
+// thread can have a state; every other field is atomic or a lock.
+unsafe impl Sync for Runtime {}
+
+/// The one runtime of the process.
+pub(crate) static RUNTIME: Runtime = Runtime {
+    head: RankedLock::new(Rank::Head),
+    interpreters: AtomicPtr::new(core::ptr::null_mut()),
+    main: AtomicPtr::new(core::ptr::null_mut()),
+    next_interp_id: AtomicI64::new(-1),
+    initialized: AtomicI32::new(0),
+    generation: AtomicU32::new(0),
+    finalizing: AtomicPtr::new(core::ptr::null_mut()),
+    finalizing_thread: AtomicUsize::new(0),
+    main_thread: AtomicUsize::new(0),
+    main_state: AtomicPtr::new(core::ptr::null_mut()),
+    gilstate_check: AtomicI32::new(1),
+    stop: StopScope::new(),
+    handles: AtomicPtr::new(core::ptr::null_mut()),
+    graveyard: AtomicPtr::new(core::ptr::null_mut()),
+    open_guards: AtomicPtr::new(core::ptr::null_mut()),
+    main_pending: PendingQueue::new(MAX_MAIN),
+    spare_states: AtomicPtr::new(core::ptr::null_mut()),
+    spare_count: AtomicU32::new(0),
+    spare_interps: AtomicPtr::new(core::ptr::null_mut()),
+    abandoned: AtomicPtr::new(core::ptr::null_mut()),
+    late_policy: AtomicI32::new(-1),
+    late_hook: AtomicPtr::new(core::ptr::null_mut()),
+    late_hook_arg: AtomicPtr::new(core::ptr::null_mut()),
+    check_level: AtomicI32::new(0),
+    compat: AtomicU32::new(Compat::DEFAULT.0),
+    host_size: AtomicUsize::new(0),
+    objects: UnsafeCell::new(PyTState_ObjectHooks::NONE),
+};
+
+impl Runtime {
+    /// Takes the head lock. Never detaches; hold it for a few instructions and
+    /// call nothing outside the library under it (S-IN-11).
+    #[inline]
+    pub(crate) fn lock(&'static self) -> Guard<'static> {
+        self.head.lock()
+    }
+
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn is_finalizing(&self) -> bool {
+        !self.finalizing.load(Ordering::Acquire).is_null()
+    }
+
+    pub(crate) fn main_interp(&self) -> Option<Interp> {
+        // SAFETY: NULL or a block that is never unmapped (I1).
+        unsafe { Interp::from_ptr(self.main.load(Ordering::Acquire)) }
+    }
+
+    pub(crate) fn main_state(&self) -> Option<Ts> {
+        // SAFETY: NULL or live: the pointer is emptied when the state is deleted.
+        unsafe { Ts::from_raw(self.main_state.load(Ordering::Acquire)) }
+    }
+
+    /// Whether the caller is the main OS thread.
+    pub(crate) fn on_main_thread(&self) -> bool {
+        self.main_thread.load(Relaxed) == crate::os::thread::ident() as usize
+    }
+
+    pub(crate) fn finalizing_thread(&self) -> c_ulong {
+        self.finalizing_thread.load(Relaxed) as c_ulong
+    }
+
+    pub(crate) fn compat(&self) -> Compat {
+        Compat(self.compat.load(Relaxed))
+    }
+
+    pub(crate) fn set_compat(&self, compat: Compat) {
+        self.compat.store(compat.0, Relaxed);
+    }
+
+    pub(crate) fn set_late_policy(&self, policy: c_int) {
+        self.late_policy.store(policy, Relaxed);
+    }
+
+    pub(crate) fn host_size(&self) -> usize {
+        self.host_size.load(Relaxed)
+    }
+
+    pub(crate) fn set_host_size(&self, size: usize) {
+        self.host_size.store(size, Relaxed);
+    }
+
+    pub(crate) fn objects(&self) -> PyTState_ObjectHooks {
+        // SAFETY: see `Sync`: only written before other threads have states.
+        unsafe { *self.objects.get() }
+    }
+
+    /// # Safety
+    /// No other thread has a thread state.
+    pub(crate) unsafe fn set_objects(&self, hooks: PyTState_ObjectHooks) {
+        // SAFETY: the caller's contract.
+        unsafe { *self.objects.get() = hooks };
+    }
+
+    /// A zeroed block for a thread state: a spare one if it fits (T1).
+    pub(crate) fn take_state_block(&self, _head: &Guard) -> Option<Ts> {
+        // SAFETY: spare blocks are mapped and used by nobody.
+        let spare = unsafe { Ts::from_raw(self.spare_states.load(Relaxed)) }?;
+        if spare.host_size.load(Relaxed) != self.host_size() {
+            return None;
+        }
+        self.spare_states
+            .store(spare.spare.load(Relaxed), Relaxed);
+        self.spare_count
+            .store(self.spare_count.load(Relaxed) - 1, Relaxed);
+        Some(spare)
+    }
+
+    /// Fresh memory for a thread state; `None` without memory.
+    pub(crate) fn new_state_block(&self) -> Option<Ts> {
+        let host = self.host_size();
+        let block = mem::calloc(size_of::<ThreadState>().checked_add(host)?);
+        // SAFETY: NULL or a fresh zeroed block of the right size.
+        let state = unsafe { Ts::from_raw(block.cast()) }?;
+        state.host_size.store(host, Relaxed);
+        Some(state)
+    }
+
+    /// Keeps a dead block for the next state; `false`: free it instead.
+    #[must_use]
+    pub(crate) fn keep_state_block(&self, state: Ts, _head: &Guard) -> bool {
+        if self.spare_count.load(Relaxed) >= SPARE_STATES
+            || state.host_size.load(Relaxed) != self.host_size()
+        {
+            return false;
+        }
+        state
+            .spare
+            .store(self.spare_states.load(Relaxed), Relaxed);
+        self.spare_states.store(state.as_raw(), Relaxed);
+        self.spare_count
+            .store(self.spare_count.load(Relaxed) + 1, Relaxed);
+        true
+    }
+
+    /// Empties the list of spare blocks and returns its head (chained by
+    /// `spare`) to be freed by the caller.
+    pub(crate) fn take_spares(&self, _head: &Guard) -> *mut ThreadState {
+        self.spare_count.store(0, Relaxed);
+        self.spare_states.swap(core::ptr::null_mut(), Relaxed)
+    }
+
+    /// A pooled interpreter block.
+    pub(crate) fn take_interp_block(&self, _head: &Guard) -> Option<Interp> {
+        // SAFETY: pooled blocks are mapped for ever (I1).
+        let spare = unsafe { Interp::from_ptr(self.spare_interps.load(Relaxed)) }?;
+        self.spare_interps.store(spare.next.load(Relaxed), Relaxed);
+        Some(spare)
+    }
+
+    /// Puts an interpreter block into the pool.
+    pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &Guard) {
+        interp
+            .next
+            .store(self.spare_interps.load(Relaxed), Relaxed);
+        self.spare_interps.store(interp.as_ptr(), Relaxed);
+    }
+
+    /// The interpreters, newest first.
+    pub(crate) fn interps(&self, _head: &Guard) -> Interps {
+        Interps {
+            next: self.interpreters.load(Relaxed),
+        }
+    }
+
+    /// Puts a started handle into the list (H4).
+    pub(crate) fn link_handle(&self, handle: Handle, _head: &Guard) {
+        let old = self.handles.load(Relaxed);
+        handle.next.store(old, Relaxed);
+        handle.prev.store(core::ptr::null_mut(), Relaxed);
+        // SAFETY: members of the list are live (H4).
+        if let Some(old) = unsafe { Handle::from_ptr(old) } {
+            old.prev.store(handle.as_ptr(), Relaxed);
+        }
+        self.handles.store(handle.as_ptr(), Relaxed);
+    }
+
+    /// Takes a handle out of the list. The caller knows that it is in it.
+    pub(crate) fn unlink_handle(&self, handle: Handle, _head: &Guard) {
+        let (prev, next) = (handle.prev.load(Relaxed), handle.next.load(Relaxed));
+        // SAFETY: members of the list are live (H4).
+        match unsafe { Handle::from_ptr(prev) } {
+            Some(prev) => prev.next.store(next, Relaxed),
+            None => self.handles.store(next, Relaxed),
+        }
+        // SAFETY: as above.
+        if let Some(next) = unsafe { Handle::from_ptr(next) } {
+            next.prev.store(prev, Relaxed);
+        }
+        handle.prev.store(core::ptr::null_mut(), Relaxed);
+        handle.next.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// The started handles, newest first.
+    pub(crate) fn handles(&self, _head: &Guard) -> Handles {
+        Handles {
+            next: self.handles.load(Relaxed),
+        }
+    }
+
+    /// Drops one reference to a state's block; returns it to the spare list or
+    /// to the system at the last one (T2).
+    pub(crate) fn drop_state_ref(&'static self, state: Ts) {
+        // A lone reference needs no read-modify-write: nobody else can take one.
+        if state.refs.load(Ordering::Acquire) != 1
+            && state.refs.fetch_sub(1, Ordering::AcqRel) != 1
+        {
+            return;
+        }
+        debug_assert!(state.has(status::DELETED));
+        let head = self.lock();
+        let kept = self.keep_state_block(state, &head);
+        drop(head);
+        if !kept {
+            // SAFETY: the last reference is gone (T2).
+            unsafe { mem::free(state.as_raw().cast()) };
+        }
+    }
+}
+
+/// Iterator of [`Runtime::interps`].
+pub(crate) struct Interps {
+    next: *mut _is,
+}
+
+impl Iterator for Interps {
+    type Item = Interp;
+
+    fn next(&mut self) -> Option<Interp> {
+        // SAFETY: members of the list are live; blocks are never unmapped (I1).
+        let interp = unsafe { Interp::from_ptr(self.next) }?;
+        self.next = interp.next.load(Relaxed);
+        Some(interp)
+    }
+}
+
+/// Iterator of [`Runtime::handles`].
+pub(crate) struct Handles {
+    next: *mut _PyThreadHandle,
+}
+
+impl Iterator for Handles {
+    type Item = Handle;
+
+    fn next(&mut self) -> Option<Handle> {
+        // SAFETY: members of the list are live (H4).
+        let handle = unsafe { Handle::from_ptr(self.next) }?;
+        self.next = handle.next.load(Relaxed);
+        Some(handle)
+    }
+}

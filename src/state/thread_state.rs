@@ -1,0 +1,336 @@
+//! One thread of execution inside one interpreter.
+//!
+//! The public part (`struct _ts`) comes first and the private part follows in
+//! the same block, so both addresses are the same.
+//!
+//! Life (S-TS-13), bits of `status`, only ever set:
+//! INITIALIZED -> BOUND -> FINALIZING -> CLEARED -> UNBOUND -> DELETED.
+//!
+//! Field access:
+//! - `prev`, `next`: the head lock. `interp`, `id`: constant while alive.
+//! - `thread_id`, `native_thread_id`: written by `bind` on the owning thread.
+//! - `state`: `state::word`. `eval_breaker`: atomic or/and, anybody.
+//! - `gilstate_counter`, `dict`, `current_exception`, `error_text`,
+//!   `critical_section`, `ensure_*`: the attached owner.
+//! - `is_daemon`: the host while attached; read by waiters under the head lock.
+//! - `async_exc`: exchanged under the head lock or by the owner.
+//!
+//! Invariants:
+//! - T1: a [`Ts`] is only made from a pointer to a live block; blocks of dead
+//!   states stay mapped (free list) until the runtime's memory is given back,
+//!   so a stale pointer reads a DELETED status, not unmapped memory.
+//! - T2: `refs` is 1 for the state itself plus one per reference to its exit
+//!   event; the block is reused only at 0.
+//! - T3: `event` is set exactly once in a life.
+//!
+//! Mirrors CPython 3.13 `struct _ts` (cpython/pystate.h) and
+//! `_PyThreadStateImpl` (pycore_tstate.h); `on_delete` as in 3.12.
+
+use crate::os::clock;
+use crate::state::gil_word::Gil;
+use crate::state::interp::PyInterpreterState;
+use crate::state::object::{PyObject, PyTState_Callback};
+use crate::sync::event::PyEvent;
+use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_int, c_ulong, c_void};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
+
+/// A thread state (CPython's `struct _ts`; `PyThreadState` in C).
+///
+/// Fields that CPython documents or that extensions are known to read. Members
+/// that other threads also touch are read and written by the library with
+/// atomic operations; a host reads them as snapshots.
+#[repr(C)]
+pub struct _ts {
+    /// Newer neighbour in the interpreter's list (head lock).
+    pub prev: *mut _ts,
+    /// Older neighbour in the interpreter's list (head lock).
+    pub next: *mut _ts,
+    /// Owning interpreter; constant.
+    pub interp: *mut PyInterpreterState,
+    /// Pending events: bits 0 to 7 as in CPython 3.13.
+    pub eval_breaker: usize,
+    /// DETACHED 0, ATTACHED 1, SUSPENDED 2, SHUTTING_DOWN 3.
+    pub state: c_int,
+    /// Origin code: 0 unknown, 1 init, 2 fini, 3 threading, 4 C API, 5 exec,
+    /// 6 daemon thread.
+    pub _whence: c_int,
+    /// PyGILState nesting; starts at 1, which protects the state from being
+    /// deleted by PyGILState_Release().
+    pub gilstate_counter: c_int,
+    /// 0: the runtime waits for this state; 1: it does not. The host may write
+    /// it while attached.
+    pub is_daemon: c_int,
+    /// 1 while it holds a GIL.
+    pub holds_gil: c_int,
+    /// 1 while it waits for a GIL.
+    pub gil_requested: c_int,
+    /// Unique in the interpreter, from 1 up, never reused.
+    pub id: u64,
+    /// Identity of the bound OS thread; 0 before it is bound.
+    pub thread_id: c_ulong,
+    /// Kernel id of the bound OS thread; 0 before it is bound.
+    pub native_thread_id: c_ulong,
+    /// The host's per-thread dictionary, or NULL.
+    pub dict: *mut PyObject,
+    /// Pending asynchronous exception, or NULL.
+    pub async_exc: *mut PyObject,
+    /// The exception of the error indicator, or NULL.
+    pub current_exception: *mut PyObject,
+    /// Top of the critical-section stack (tagged pointer), 0 when empty.
+    pub critical_section: usize,
+    /// Called exactly once, at the end of PyThreadState_Clear(), by the thread
+    /// that clears, attached; the state is still linked and valid then.
+    pub on_delete: PyTState_Callback,
+    /// Argument of `on_delete`.
+    pub on_delete_data: *mut c_void,
+    /// Set once, right after `on_delete`; see PyTState_GetExitEvent().
+    pub exit_event: *mut PyEvent,
+}
+
+/// CPython's name for [`_ts`].
+pub type PyThreadState = _ts;
+
+/// Bits of `status`.
+pub(crate) mod status {
+    pub(crate) const INITIALIZED: u32 = 1;
+    pub(crate) const BOUND: u32 = 1 << 1;
+    pub(crate) const FINALIZING: u32 = 1 << 2;
+    pub(crate) const CLEARED: u32 = 1 << 3;
+    pub(crate) const UNBOUND: u32 = 1 << 4;
+    pub(crate) const DELETED: u32 = 1 << 5;
+    /// Left over at finalization: out of the list, kept for its OS thread.
+    pub(crate) const ABANDONED: u32 = 1 << 6;
+}
+
+/// Where a state comes from (S-TS-14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Whence {
+    Unknown = 0,
+    Init = 1,
+    Fini = 2,
+    Threading = 3,
+    CApi = 4,
+    Exec = 5,
+    ThreadingDaemon = 6,
+}
+
+/// Bytes of a thread's name, with the terminating NUL.
+pub(crate) const NAME_SIZE: usize = 64;
+
+/// The whole block behind a `PyThreadState *`.
+#[repr(C)]
+pub(crate) struct ThreadState {
+    base: UnsafeCell<_ts>,
+    pub(crate) refs: AtomicU32,
+    pub(crate) status: AtomicU32,
+    /// The GIL to hold while attached, NULL without one. Constant while alive.
+    pub(crate) gil: AtomicPtr<Gil>,
+    pub(crate) event: PyEvent,
+    /// 1: this state is in its thread's gilstate slot, at `gilstate_slot`.
+    pub(crate) gilstate_slot: AtomicPtr<crate::os::tls::TlsBlock>,
+    /// Handle of the thread that the library started for it, or NULL.
+    pub(crate) handle: AtomicPtr<c_void>,
+    pub(crate) error_text: AtomicPtr<c_char>,
+    pub(crate) created_ns: AtomicI64,
+    /// Coarse time of the last attach or detach.
+    pub(crate) changed_ns: AtomicI64,
+    pub(crate) created_at: AtomicPtr<c_char>,
+    pub(crate) last_at: AtomicPtr<c_char>,
+    /// PyThreadState_Ensure nesting (S-G8-24).
+    pub(crate) ensure_counter: AtomicI32,
+    /// 1: made by PyThreadState_Ensure, deleted by the last Release.
+    pub(crate) ensure_deletes: AtomicU32,
+    /// Guard that an EnsureFromView left with the state, or NULL.
+    pub(crate) ensure_guard: AtomicPtr<c_void>,
+    /// C stack bounds: top, soft limit, hard limit (0: not known yet).
+    pub(crate) stack: [AtomicUsize; 3],
+    pub(crate) qsbr: AtomicPtr<c_void>,
+    /// Unblock function of the blocking region that the thread is in.
+    pub(crate) unblock: AtomicPtr<c_void>,
+    pub(crate) unblock_arg: AtomicPtr<c_void>,
+    /// Next in a free list or list of abandoned states.
+    pub(crate) spare: AtomicPtr<ThreadState>,
+    /// Bytes of the host after this struct.
+    pub(crate) host_size: AtomicUsize,
+    name: [AtomicU64; NAME_SIZE / 8],
+}
+
+/// A pointer to a live thread state (T1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ts(NonNull<ThreadState>);
+
+impl Deref for Ts {
+    type Target = ThreadState;
+
+    #[inline(always)]
+    fn deref(&self) -> &ThreadState {
+        // SAFETY: T1.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Ts {
+    /// # Safety
+    /// `pointer` came from the library and its block is still mapped (T1).
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadState) -> Option<Ts> {
+        NonNull::new(pointer.cast()).map(Ts)
+    }
+
+    /// # Safety
+    /// As [`Ts::from_ptr`].
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<Ts> {
+        NonNull::new(pointer).map(Ts)
+    }
+
+    /// The address that C sees.
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *mut PyThreadState {
+        self.0.as_ptr().cast()
+    }
+
+    /// The address of the whole block.
+    #[inline(always)]
+    pub(crate) fn as_raw(self) -> *mut ThreadState {
+        self.0.as_ptr()
+    }
+
+    /// The host's bytes beside the state; NULL when it asked for none.
+    pub(crate) fn host_data(self) -> *mut c_void {
+        if self.host_size.load(Relaxed) == 0 {
+            return core::ptr::null_mut();
+        }
+        self.as_raw().wrapping_add(1).cast()
+    }
+
+    /// Key on which attachers wait while the state is suspended.
+    pub(crate) fn word_key(self) -> *const () {
+        core::ptr::from_ref(self.word()).cast()
+    }
+}
+
+macro_rules! public_field {
+    ($($(#[$doc:meta])* $name:ident: $field:ident as $atomic:ty;)*) => {
+        $($(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(&self) -> &$atomic {
+            // SAFETY: the field is inside a live block (T1), aligned, and the
+            // library touches it only through this atomic view.
+            unsafe { <$atomic>::from_ptr((&raw mut (*self.base.get()).$field).cast()) }
+        })*
+    };
+}
+
+impl ThreadState {
+    public_field! {
+        /// State word: see `state::word`.
+        word: state as AtomicI32;
+        /// Pending-event bits.
+        breaker: eval_breaker as AtomicUsize;
+        whence: _whence as AtomicI32;
+        gilstate_counter: gilstate_counter as AtomicI32;
+        daemon: is_daemon as AtomicI32;
+        holds_gil: holds_gil as AtomicI32;
+        gil_requested: gil_requested as AtomicI32;
+        id_cell: id as AtomicU64;
+        prev: prev as AtomicPtr<_ts>;
+        next: next as AtomicPtr<_ts>;
+        interp_cell: interp as AtomicPtr<PyInterpreterState>;
+        dict: dict as AtomicPtr<PyObject>;
+        async_exc: async_exc as AtomicPtr<PyObject>;
+        exception_cell: current_exception as AtomicPtr<PyObject>;
+        critical_section: critical_section as AtomicUsize;
+        thread_id_cell: thread_id as AtomicUsize;
+        native_id_cell: native_thread_id as AtomicUsize;
+        exit_event_cell: exit_event as AtomicPtr<PyEvent>;
+        on_delete_data: on_delete_data as AtomicPtr<c_void>;
+        on_delete_cell: on_delete as AtomicPtr<c_void>;
+    }
+
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        self.id_cell().load(Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn interp_ptr(&self) -> *mut PyInterpreterState {
+        self.interp_cell().load(Relaxed)
+    }
+
+    /// Identity of the bound OS thread.
+    #[inline(always)]
+    pub(crate) fn thread_id(&self) -> c_ulong {
+        self.thread_id_cell().load(Relaxed) as c_ulong
+    }
+
+    pub(crate) fn native_id(&self) -> c_ulong {
+        self.native_id_cell().load(Relaxed) as c_ulong
+    }
+
+    pub(crate) fn exception(&self) -> *mut PyObject {
+        self.exception_cell().load(Relaxed)
+    }
+
+    pub(crate) fn set_exception(&self, exception: *mut PyObject) {
+        self.exception_cell().store(exception, Relaxed);
+    }
+
+    /// Takes the hook out, so that it runs at most once.
+    pub(crate) fn take_on_delete(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
+        let hook = self.on_delete_cell().swap(core::ptr::null_mut(), Relaxed);
+        // SAFETY: the field holds NULL or a function pointer of this type, and
+        // the two representations are the same (NULL is None).
+        unsafe { core::mem::transmute::<*mut c_void, PyTState_Callback>(hook) }
+    }
+
+    /// Sets a life bit and returns the bits before.
+    pub(crate) fn advance(&self, bit: u32) -> u32 {
+        self.status.fetch_or(bit, Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        self.status.load(Relaxed) & bits == bits
+    }
+
+    /// Records who runs with the state (S-BD-01).
+    pub(crate) fn record_thread(&self) {
+        self.thread_id_cell()
+            .store(crate::os::thread::ident() as usize, Relaxed);
+        self.native_id_cell()
+            .store(crate::os::thread::native_id() as usize, Relaxed);
+    }
+
+    /// Stamps an attach or detach.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) {
+        self.changed_ns.store(clock::coarse_ns(), Relaxed);
+    }
+
+    pub(crate) fn set_name(&self, name: &[u8]) {
+        let mut bytes = [0_u8; NAME_SIZE];
+        let length = name.len().min(NAME_SIZE - 1);
+        bytes[..length].copy_from_slice(&name[..length]);
+        for (word, chunk) in self.name.iter().zip(bytes.chunks_exact(8)) {
+            let mut eight = [0_u8; 8];
+            eight.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Relaxed);
+        }
+    }
+
+    /// A copy of the name, NUL-padded.
+    pub(crate) fn name(&self) -> [u8; NAME_SIZE] {
+        let mut bytes = [0_u8; NAME_SIZE];
+        for (word, chunk) in self.name.iter().zip(bytes.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        bytes
+    }
+}
