@@ -115,7 +115,8 @@ selftest: ## the harness reports what it must
 
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # $(call sanitized,NAME,FULL_NAME): the static library, instrumented. The
-# target is named so that build scripts and their crates are left alone.
+# target is named so that build scripts and their crates are left alone (and
+# are not built once more).
 define sanitized
 $(TARGET)/$(1)/libpytstate.a: lib-$(1)
 .PHONY: lib-$(1)
@@ -123,8 +124,10 @@ lib-$(1):
 	@RUSTC_BOOTSTRAP=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 \
 	    RUSTFLAGS="-Zsanitizer=$(2) -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) rustc --quiet --lib --crate-type staticlib \
-	    --target $$(HOST) --target-dir $(TARGET)/$(1)
-	@cp -u $(TARGET)/$(1)/$$(HOST)/debug/libpytstate.a $(TARGET)/$(1)/
+	    --target $$(HOST)
+	@mkdir -p $(TARGET)/$(1)
+	@cmp -s $(TARGET)/$$(HOST)/debug/libpytstate.a $(TARGET)/$(1)/libpytstate.a || \
+	    cp $(TARGET)/$$(HOST)/debug/libpytstate.a $(TARGET)/$(1)/
 endef
 $(eval $(call sanitized,tsan,thread))
 $(eval $(call sanitized,asan,address))
@@ -161,8 +164,8 @@ soak: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, ROUNDS times, pertur
 
 .PHONY: loom
 loom: ## the small machines under loom: every interleaving
-	@RUSTFLAGS="--cfg loom" $(CARGO) test --quiet --lib --release \
-	    --target-dir $(TARGET)/loom
+	@CARGO_PROFILE_DEV_OPT_LEVEL=3 RUSTFLAGS="--cfg loom" \
+	    $(CARGO) test --quiet --lib --target $(HOST)
 
 # ---- Differential: the same source against us and against a libpython ----
 
