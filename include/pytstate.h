@@ -29,8 +29,115 @@
 extern "C" {
 #endif
 
+/** `PyTState_ThreadInfo.state`: may not touch the runtime. */
+#define PyTState_DETACHED 0
+
+/** `PyTState_ThreadInfo.state`: runs. */
+#define PyTState_ATTACHED 1
+
+/** `PyTState_ThreadInfo.state`: held by a stop-the-world pause. */
+#define PyTState_SUSPENDED 2
+
+/** `PyInterpreterConfig.gil`: treated as shared. */
+#define PyInterpreterConfig_DEFAULT_GIL 0
+
+/** `PyInterpreterConfig.gil`: use the main interpreter's GIL. */
+#define PyInterpreterConfig_SHARED_GIL 1
+
+/** `PyInterpreterConfig.gil`: a GIL of its own. */
+#define PyInterpreterConfig_OWN_GIL 2
+
+/** `PyInterpreterConfig.gil`: no GIL; attached threads run at the same time. */
+#define PyTState_INTERP_NO_GIL 3
+
+/** Feature bit: shares the main allocator. */
+#define Py_RTFLAGS_USE_MAIN_OBMALLOC (1 << 5)
+
+/** Feature bit: checks extensions for multi-interpreter support. */
+#define Py_RTFLAGS_MULTI_INTERP_EXTENSIONS (1 << 8)
+
+/** Feature bit: threads may be started. */
+#define Py_RTFLAGS_THREADS (1 << 10)
+
+/** Feature bit: daemon threads may be started. */
+#define Py_RTFLAGS_DAEMON_THREADS (1 << 11)
+
+/** Feature bit: fork is allowed. */
+#define Py_RTFLAGS_FORK (1 << 15)
+
+/** Feature bit: exec is allowed. */
+#define Py_RTFLAGS_EXEC (1 << 16)
+
+/** `PyTState_Config.gil`: the main interpreter has a GIL (default). */
+#define PyTState_GIL_SHARED 0
+
+/** `PyTState_Config.gil`: the main interpreter runs without a GIL. */
+#define PyTState_GIL_NONE 1
+
+/** Late attach: the thread sleeps for ever (CPython 3.14; the default). */
+#define PyTState_LATE_HANG 0
+
+/** Late attach: the thread ends (CPython 3.12). */
+#define PyTState_LATE_EXIT 1
+
+/** Late attach: fatal error that names the thread. */
+#define PyTState_LATE_ABORT 2
+
+/** Checks: none beyond what keeps memory valid. */
+#define PyTState_CHECK_OFF 1
+
+/** Checks: a line on stderr, then go on as CPython would. */
+#define PyTState_CHECK_WARN 2
+
+/** Checks: fatal error (the default). */
+#define PyTState_CHECK_FATAL 0
+
+/** Checks: call the function given to PyTState_SetCheckCallback(). */
+#define PyTState_CHECK_CALLBACK 3
+
+/** Shutdown phase: no one ends it. */
+#define PyTState_PHASE_RUNNING 0
+
+/** Shutdown phase: waiting for non-daemon threads. */
+#define PyTState_PHASE_WAITING_THREADS 1
+
+/** Shutdown phase: pending calls and at-exit callbacks run. */
+#define PyTState_PHASE_ATEXIT 2
+
+/** Shutdown phase: waiting for open guards. */
+#define PyTState_PHASE_WAITING_GUARDS 3
+
+/** Shutdown phase: committed; nobody else attaches any more. */
+#define PyTState_PHASE_FINALIZING 4
+
+/** Shutdown phase: the interpreter is gone. */
+#define PyTState_PHASE_GONE 5
+
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
+
+/** A joinable OS thread. */
+typedef pthread_t OsThread;
+
+/** Words of the calling thread. Must match `struct pytstate_tls_block`. */
+typedef struct TlsBlock {
+    /** The attached thread state, or NULL. */
+    AtomicPtr current;
+    /** The state that the PyGILState calls use, or NULL. */
+    AtomicPtr gilstate;
+    /** "file:line" left by the caller for the next recorded place, or NULL. */
+    int8_t *place;
+    /** Kernel id of the thread, 0 until first asked for. */
+    uintptr_t native_id;
+    /** 1 when the thread-exit destructor is armed. */
+    uintptr_t armed;
+    /** Handle of a thread that this library started, or NULL. */
+    AtomicPtr handle;
+    /** States kept for this thread by the state cache, or NULL. */
+    AtomicPtr cached;
+    /** Set while a fatal error is being reported on this thread. */
+    uintptr_t in_fatal;
+} TlsBlock;
 
 /* ---- sync_points ---- */
 
@@ -261,6 +368,15 @@ int PyTState_TraceStart(const char *path);
  * Source:  pytstate.
  */
 int PyTState_TraceStop(void);
+
+extern _Py_NO_RETURN void pthread_exit(void *value);
+
+extern int pthread_clockjoin_np(OsThread thread,
+                                void **value,
+                                clockid_t clock,
+                                const timespec *deadline);
+
+extern TlsBlock *pytstate_tls_address(void);
 
 #ifdef __cplusplus
 }
