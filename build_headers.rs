@@ -74,6 +74,8 @@ struct Scan {
     lengths: Vec<(String, String)>,
     /// Types named `X_arg`: the header says `X`.
     args: BTreeSet<String>,
+    /// Functions of the operating system that the sources declare.
+    foreign: BTreeSet<String>,
 }
 
 impl Scan {
@@ -82,8 +84,14 @@ impl Scan {
         for path in sources {
             let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let mut exported = false;
+            let (mut exported, mut foreign) = (false, false);
             for line in text.lines().map(str::trim) {
+                if line.ends_with("extern \"C\" {") || (foreign && line == "}") {
+                    foreign = !foreign;
+                }
+                if let Some((_, rest)) = line.split_once("fn ").filter(|_| foreign) {
+                    scan.foreign.insert(word(rest).to_owned());
+                }
                 if line.starts_with("#[unsafe(no_mangle)]") {
                     exported = true;
                 } else if let Some(name) = export(line).filter(|_| exported) {
@@ -130,6 +138,7 @@ fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<String, S
     let others = scan.exports.keys().chain(&scan.constants);
     let skipped = others.filter(|name| belongs(name) != which).cloned();
     config.export.exclude.extend(skipped);
+    config.export.exclude.extend(scan.foreign.iter().cloned());
     config.export.exclude.extend(taken.iter().cloned());
     if which == Which::Internal {
         config.export.include.clear();

@@ -116,29 +116,6 @@ extern "C" {
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
 
-/** A joinable OS thread. */
-typedef pthread_t OsThread;
-
-/** Words of the calling thread. Must match `struct pytstate_tls_block`. */
-typedef struct TlsBlock {
-    /** The attached thread state, or NULL. */
-    AtomicPtr current;
-    /** The state that the PyGILState calls use, or NULL. */
-    AtomicPtr gilstate;
-    /** "file:line" left by the caller for the next recorded place, or NULL. */
-    int8_t *place;
-    /** Kernel id of the thread, 0 until first asked for. */
-    uintptr_t native_id;
-    /** 1 when the thread-exit destructor is armed. */
-    uintptr_t armed;
-    /** Handle of a thread that this library started, or NULL. */
-    AtomicPtr handle;
-    /** States kept for this thread by the state cache, or NULL. */
-    AtomicPtr cached;
-    /** Set while a fatal error is being reported on this thread. */
-    uintptr_t in_fatal;
-} TlsBlock;
-
 /* ---- sync_points ---- */
 
 /**
@@ -368,15 +345,6 @@ int PyTState_TraceStart(const char *path);
  * Source:  pytstate.
  */
 int PyTState_TraceStop(void);
-
-extern _Py_NO_RETURN void pthread_exit(void *value);
-
-extern int pthread_clockjoin_np(OsThread thread,
-                                void **value,
-                                clockid_t clock,
-                                const timespec *deadline);
-
-extern TlsBlock *pytstate_tls_address(void);
 
 #ifdef __cplusplus
 }

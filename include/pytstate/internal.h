@@ -10,14 +10,7 @@
 extern "C" {
 #endif
 
-extern _Py_NO_RETURN void pthread_exit(void *value);
 
-extern int pthread_clockjoin_np(OsThread thread,
-                                void **value,
-                                clockid_t clock,
-                                const timespec *deadline);
-
-extern TlsBlock *pytstate_tls_address(void);
 
 #ifdef __cplusplus
 }
