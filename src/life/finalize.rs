@@ -12,6 +12,7 @@ use crate::life::phase;
 use crate::life::subinterp::{self, Leftovers, Rounds};
 use crate::life::tstate::{self, Origin};
 use crate::os::{file, thread};
+use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::current::{current, interp_of};
 use crate::sched::stw::{self, Scope};
@@ -55,7 +56,8 @@ pub(crate) fn finalize() -> Finalized {
         None => true,
     };
     FINALIZER.store(0, Release);
-    probe::point(Point::FinalizeDone);
+    trace::at(Point::FinalizeDone, Event::At(Mark::InterpreterGone), || 0);
+    trace::flush();
     if flushed {
         Finalized::Done
     } else {

@@ -9,8 +9,9 @@
 
 use crate::life::{finalize, guards, init, interp, tstate};
 use crate::os::{futex, thread};
+use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
-use crate::sched::current::{self, current, interp_of};
+use crate::sched::current::{self, current, interp_of, traced_interp};
 use crate::sched::stw::{self, Scope};
 use crate::sched::{breaker, raise, signals};
 use crate::state::error;
@@ -37,7 +38,7 @@ pub(crate) fn after_in_parent() {
     let held = RUNTIME.head.force_unlock();
     debug_assert!(held, "PyOS_AfterFork_Parent without PyOS_BeforeFork");
     stw::start(Scope::All);
-    probe::point(Point::ForkParent);
+    trace::at(Point::ForkParent, Event::At(Mark::Fork), traced_interp);
 }
 
 /// After fork() in the child. The calling thread is the only one, attached.

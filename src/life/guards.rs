@@ -11,6 +11,7 @@ use crate::life::tstate::{self, NewError, Origin};
 use crate::os::mem;
 use crate::os::thread;
 use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::attach;
 use crate::sched::current::{self, current, gilstate, interp_of};
@@ -124,7 +125,9 @@ fn open(
         unsafe { mem::free(block.as_ptr().cast()) };
         return Err(GuardError::Unavailable);
     }
-    probe::point(Point::GuardAcquired);
+    trace::at(Point::GuardAcquired, Event::At(Mark::GuardOpen), || {
+        interp.map_or(-1, |interp| interp.id())
+    });
     Ok(block)
 }
 
@@ -144,7 +147,7 @@ pub(crate) unsafe fn close(guard: NonNull<PyInterpreterGuard>) -> bool {
     if closed == Close::Last {
         lot::unpark_all(count_key(interp));
     }
-    probe::point(Point::GuardClosed);
+    trace::at(Point::GuardClosed, Event::At(Mark::GuardClose), || interp.id());
     closed != Close::Unbalanced
 }
 

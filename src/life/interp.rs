@@ -3,7 +3,8 @@
 use crate::life::at_exit::{self, When};
 use crate::life::tstate;
 use crate::os::mem;
-use crate::probe::{self, Point};
+use crate::probe::trace::{self, Event, Mark};
+use crate::probe::Point;
 use crate::sched::attach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::raise;
@@ -66,7 +67,7 @@ pub(crate) fn new(
         RUNTIME.gilstate_check.store(0, Relaxed);
     }
     drop(head);
-    probe::point(Point::InterpNew);
+    trace::at(Point::InterpNew, Event::At(Mark::InterpreterNew), || interp.id());
     Ok(interp)
 }
 

@@ -2,8 +2,10 @@
 
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Join};
+use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{Detach, DetachAndSignals, detached};
+use crate::sched::current::traced_interp;
 use crate::sched::thread_end::release_handle;
 use crate::state::config::Compat;
 use crate::state::handle::{DONE, Handle, RUNNING};
@@ -53,9 +55,10 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     }
     // A reference of our own: the host may drop its last one meanwhile.
     handle.incref();
+    trace::event(Event::Begin(Span::Joining), traced_interp);
     let outcome = join_held(handle, deadline);
     release_handle(handle);
-    probe::point(Point::JoinDone);
+    trace::at(Point::JoinDone, Event::End(Span::Joining), traced_interp);
     outcome
 }
 

@@ -1,6 +1,10 @@
 //! Shutdown phases and the hook that hears of them (extension API 5.2).
 
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::probe::trace::{self, Event, Span};
+use crate::state::interp::{
+    Interp, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING,
+    PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
+};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
@@ -23,6 +27,9 @@ pub(crate) fn set(interp: Interp, phase: c_int) {
     if interp.phase.swap(phase, Relaxed) == phase {
         return;
     }
+    if let Some(span) = span_of(phase) {
+        trace::event(Event::Begin(span), || interp.id());
+    }
     let hook = HOOK.load(Acquire);
     if hook.is_null() {
         return;
@@ -31,4 +38,15 @@ pub(crate) fn set(interp: Interp, phase: c_int) {
     let hook = unsafe { core::mem::transmute::<*mut c_void, PhaseHook>(hook) };
     // SAFETY: the host's function; no lock held.
     unsafe { hook(interp.as_ptr(), phase, HOOK_DATA.load(Relaxed)) };
+}
+
+/// What the trace calls a phase.
+fn span_of(phase: c_int) -> Option<Span> {
+    match phase {
+        PyTState_PHASE_WAITING_THREADS => Some(Span::PhaseWaitingThreads),
+        PyTState_PHASE_ATEXIT => Some(Span::PhaseAtexit),
+        PyTState_PHASE_WAITING_GUARDS => Some(Span::PhaseWaitingGuards),
+        PyTState_PHASE_FINALIZING => Some(Span::PhaseFinalizing),
+        _ => None,
+    }
 }

@@ -7,6 +7,7 @@
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Reaping};
+use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, interp_of};
 use crate::sched::{attach, fatal, late, thread_end};
@@ -132,15 +133,16 @@ extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
     let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
     current::set_own_handle(handle.as_ptr().cast());
     current::arm_thread_end();
-    probe::point(Point::ThreadEntry);
     // SAFETY: the state lives until this thread deletes it, or is kept for it
     // when finalization gives it up.
     let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
+    let interp = state.map_or(-1, |state| current::interp_of(state).id());
+    trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp);
     if let Some(state) = state {
         run(handle, state);
     }
     current::set_own_handle(core::ptr::null_mut());
-    probe::point(Point::ThreadTail);
+    trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);
     thread_end::finish(handle);
     core::ptr::null_mut()
 }

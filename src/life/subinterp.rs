@@ -10,6 +10,7 @@ use crate::life::report::Reporter;
 use crate::life::tstate::{self, Origin};
 use crate::life::wait::{self, Waited};
 use crate::os::clock::Deadline;
+use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::current::{current, interp_of};
@@ -121,7 +122,7 @@ pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), NotLast> {
     interp::clear(interp);
     let deleted = interp::delete(interp);
     debug_assert!(deleted.is_ok());
-    probe::point(Point::InterpEndDone);
+    trace::at(Point::InterpEndDone, Event::At(Mark::InterpreterGone), || interp.id());
     Ok(())
 }
 

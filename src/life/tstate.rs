@@ -12,6 +12,7 @@
 //! `tstate_delete_common` (pystate.c).
 
 use crate::os::clock;
+use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
@@ -94,7 +95,7 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError
     admit(state, interp, &head);
     list::link(interp, state, &head);
     drop(head);
-    probe::point(Point::TstateCreated);
+    trace::at(Point::TstateCreated, Event::At(Mark::StateCreated), || interp.id());
     Ok(state)
 }
 
@@ -188,7 +189,7 @@ pub(crate) fn clear(state: Ts) -> Cleared {
     // What the hook left behind.
     raise::drop_reference(error::clear(state));
     state.event.set();
-    probe::point(Point::ExitEventSet);
+    trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(state).id());
     state.advance(status::CLEARED);
     probe::point(Point::ClearDone);
     Cleared::Now
@@ -196,7 +197,7 @@ pub(crate) fn clear(state: Ts) -> Cleared {
 
 /// Deletes a cleared state that nobody runs with.
 pub(crate) fn delete(state: Ts) {
-    probe::point(Point::DeleteBegin);
+    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(state).id());
     unlink(state);
     give_back(state);
     probe::point(Point::DeleteDone);
@@ -204,12 +205,14 @@ pub(crate) fn delete(state: Ts) {
 
 /// Deletes the attached, cleared state of the calling thread.
 pub(crate) fn delete_current(state: Ts) {
-    probe::point(Point::DeleteBegin);
+    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(state).id());
     if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
         crate::sched::gilfree::detaching(state);
     }
+    // Once unlinked, nothing keeps the interpreter from being ended and used again.
+    let interp = interp_of(state).id();
     unlink(state);
-    probe::point(Point::DeleteUnlinked);
+    trace::at(Point::DeleteUnlinked, Event::End(Span::Attached), || interp);
     // From here on no call on this thread may use the API (S-DL-03).
     let _ = attach::let_go(state);
     probe::point(Point::DeleteGilReleased);

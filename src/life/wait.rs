@@ -12,6 +12,7 @@ use crate::life::join::{self, JoinError, Joined};
 use crate::life::report::Reporter;
 use crate::os::clock::{self, Deadline};
 use crate::os::thread;
+use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached};
 use crate::sched::thread_end::{reap, release_handle};
@@ -92,7 +93,8 @@ pub(crate) fn wait_for_threads(
     deadline: Deadline,
     reporter: &mut Reporter,
 ) -> Waited {
-    probe::point(Point::WaitThreadsBegin);
+    let id = || interp.id();
+    trace::at(Point::WaitThreadsBegin, Event::Begin(Span::WaitingForThreads), id);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
         let slice = slice(deadline, reporter);
@@ -120,7 +122,7 @@ pub(crate) fn wait_for_threads(
             reporter.maybe_report(interp);
         }
     };
-    probe::point(Point::WaitThreadsDone);
+    trace::at(Point::WaitThreadsDone, Event::End(Span::WaitingForThreads), id);
     waited
 }
 

@@ -10,8 +10,9 @@
 //! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
 
 use crate::os::errno;
+use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::current::{become_gilstate, current, set_current, take_place};
+use crate::sched::current::{become_gilstate, current, interp_of, set_current, take_place};
 use crate::sched::{breaker, gil, late};
 use crate::state::gil_word::Gil;
 use crate::state::thread_state::{Ts, status};
@@ -67,6 +68,9 @@ pub(crate) fn attach(state: Ts) {
     probe::point(Point::AttachBegin);
     let gil = gil_of(state);
     let taken = gil.is_none_or(Gil::try_take);
+    if taken {
+        probe::point(Point::AttachGilTaken);
+    }
     if !taken || word::try_attach(state.word()) != TryAttach::Attached {
         attach_slow(state, gil, taken);
     }
@@ -80,7 +84,7 @@ pub(crate) fn attach(state: Ts) {
     if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
         crate::sched::gilfree::attached(state);
     }
-    probe::point(Point::AttachDone);
+    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
 }
 
 #[cold]
@@ -89,11 +93,10 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) {
     loop {
         if let (Some(gil), false) = (gil, taken) {
             match gil::take_slow(gil, state) {
-                gil::Taken::Held => {}
+                gil::Taken::Held => probe::point(Point::AttachGilTaken),
                 gil::Taken::MustExit => late::meet(Some(state)),
             }
         }
-        probe::point(Point::AttachGilTaken);
         let outcome = word::try_attach(state.word());
         if outcome == TryAttach::Attached {
             break;
@@ -148,7 +151,7 @@ pub(crate) enum Into {
 #[inline]
 #[must_use]
 pub(crate) fn detach(state: Ts) -> bool {
-    probe::point(Point::DetachBegin);
+    trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(state).id());
     if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
         crate::sched::gilfree::detaching(state);
     }

@@ -1,5 +1,6 @@
 //! What `sync` does around a sleep on behalf of a thread that may be attached.
 
+use crate::probe::{self, Point};
 use crate::sched::attach;
 use crate::sched::current::current;
 use crate::sched::pending;
@@ -10,16 +11,25 @@ use crate::sync::waiting::{OnSignal, Waiting};
 #[derive(Default)]
 pub(crate) struct Detach {
     state: Option<Ts>,
+    at: Option<Point>,
 }
 
 impl Detach {
     pub(crate) fn new() -> Detach {
-        Detach { state: None }
+        Detach { state: None, at: None }
+    }
+
+    /// The same; passes a sync point, still attached, before it sleeps.
+    pub(crate) fn at(point: Point) -> Detach {
+        Detach { state: None, at: Some(point) }
     }
 }
 
 impl Waiting for Detach {
     fn before_sleep(&mut self) {
+        if let Some(point) = self.at {
+            probe::point(point);
+        }
         self.state = current();
         if let Some(state) = self.state {
             // A GIL that was not locked is reported by the next attach's owner.

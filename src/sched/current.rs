@@ -35,6 +35,11 @@ pub(crate) fn interp_of(state: Ts) -> Interp {
     }
 }
 
+/// The id of the interpreter the calling thread is attached to, for the trace; -1 if none.
+pub(crate) fn traced_interp() -> i64 {
+    current().map_or(-1, |state| interp_of(state).id())
+}
+
 /// The state that the PyGILState calls of this thread use.
 #[inline(always)]
 pub(crate) fn gilstate() -> Option<Ts> {

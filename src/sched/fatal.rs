@@ -40,6 +40,7 @@ pub(crate) fn fatal(func: &CStr, message: Arguments<'_>) -> ! {
     write_fd(STDERR, line.as_bytes());
     report_runtime();
     report_caller();
+    crate::probe::trace::flush();
     thread::abort()
 }
 

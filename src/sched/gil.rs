@@ -12,8 +12,10 @@
 //! Mirrors CPython 3.13 `take_gil`, `drop_gil` (ceval_gil.c).
 
 use crate::os::clock::{self, Deadline};
+use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker;
+use crate::sched::current::interp_of;
 use crate::state::gil_word::{Gil, LOCKED, PARKED, Release};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
@@ -52,10 +54,13 @@ fn key(gil: &Gil) -> *const () {
 pub(crate) fn take_slow(gil: &'static Gil, state: Ts) -> Taken {
     state.gil_requested().store(1, Relaxed);
     gil.waiters.fetch_add(1, Relaxed);
-    probe::point(Point::GilWait);
+    trace::at(Point::GilWait, Event::Begin(Span::GilWait), || interp_of(state).id());
     let taken = wait(gil, state);
     gil.waiters.fetch_sub(1, Relaxed);
     state.gil_requested().store(0, Relaxed);
+    if taken == Taken::Held {
+        probe::point(Point::GilTaken);
+    }
     taken
 }
 

@@ -2,7 +2,8 @@
 //! committed to finalization (extension API 5.1, S-DT).
 
 use crate::os::thread;
-use crate::probe::{self, Point};
+use crate::probe::trace::{self, Event, Mark};
+use crate::probe::Point;
 use crate::sched::{current, fatal, thread_end};
 use crate::state::config::{
     Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG,
@@ -45,7 +46,9 @@ fn policy(state: Option<Ts>) -> c_int {
 /// library is held.
 #[cold]
 pub(crate) fn meet(state: Option<Ts>) -> ! {
-    probe::point(Point::LateAttachMet);
+    trace::at(Point::LateAttachMet, Event::At(Mark::LateAttach), || {
+        state.map_or(-1, |state| current::interp_of(state).id())
+    });
     current::set_current(None);
     match policy(state) {
         PyTState_LATE_EXIT => {

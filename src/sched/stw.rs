@@ -12,10 +12,11 @@
 
 use crate::os::clock::Deadline;
 use crate::os::futex;
+use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::breaker::{self, PLEASE_STOP};
-use crate::sched::current::{current, interp_of};
+use crate::sched::current::{current, interp_of, traced_interp};
 use crate::sched::{attach, gil};
 use crate::state::interp::{Interp, StopScope};
 use crate::state::list;
@@ -69,7 +70,7 @@ impl Scope {
 /// Stops every other thread state in scope. Attached, detached or without a
 /// state; an attached caller stays attached. Pauses do not nest.
 pub(crate) fn stop(scope: Scope) {
-    probe::point(Point::StwRequest);
+    trace::at(Point::StwRequest, Event::Begin(Span::StopTheWorld), traced_interp);
     STOP_GATE.lock(&mut Detach::new());
     let data = scope.data();
     let head = RUNTIME.lock();
@@ -124,7 +125,7 @@ pub(crate) fn start(scope: Scope) {
     data.requester.store(core::ptr::null_mut(), Relaxed);
     drop(head);
     let _ = STOP_GATE.unlock();
-    probe::point(Point::StwResumed);
+    trace::at(Point::StwResumed, Event::End(Span::StopTheWorld), traced_interp);
 }
 
 /// Whether a state that is linked now must begin suspended (S-TS-02).
@@ -201,7 +202,7 @@ fn stand(state: Ts) {
     if let Some(gil) = unsafe { gil.as_ref() } {
         let _ = gil::release(gil, false);
     }
-    probe::point(Point::StwSuspended);
+    trace::at(Point::StwSuspended, Event::Begin(Span::Suspended), || interp_of(state).id());
 }
 
 /// In a fork child: no pause is requested any more.

@@ -30,7 +30,7 @@ macro_rules! kinds {
 kinds! {
     /// Something that a thread does for a while.
     Span:
-    GilWait = "waiting for GIL", "The thread waits for the GIL. Ends the thread's `detached`.";
+    GilWait = "waiting for GIL", "The thread waits for the GIL. Ends `detached` and `suspended`.";
     Attached = "attached", "The thread runs with a state attached. Ends `detached`, `waiting for GIL` and `suspended`.";
     Detached = "detached", "The thread's state is detached. Ends `attached`.";
     Suspended = "suspended", "The thread stands still for somebody else's pause. Ends `attached` and `detached`.";
@@ -51,13 +51,13 @@ kinds! {
     ThreadEnd = "thread end", "A started thread is about to end. Ends whatever the thread had open.";
     StateCreated = "state created", "A thread state was created.";
     ExitEvent = "exit event", "A thread state's exit event was set.";
-    Deletion = "deletion", "A thread state was deleted.";
+    Deletion = "deletion", "A thread state is deleted.";
     GuardOpen = "guard open", "An interpreter guard was taken.";
     GuardClose = "guard close", "An interpreter guard was closed.";
     Fork = "fork", "The process has forked; seen in the parent.";
     InterpreterNew = "interpreter new", "The interpreter was created.";
     InterpreterGone = "interpreter gone", "The interpreter is gone (shutdown phase GONE). Ends the phase before.";
-    LateAttach = "late attach", "A thread tried to attach after the commit of finalization.";
+    LateAttach = "late attach", "A thread tried to attach after the commit of finalization. Ends whatever the thread had open.";
 }
 
 impl Span {
@@ -69,7 +69,7 @@ impl Span {
     /// True if beginning `self` ends an open `other` of the same thread and interpreter.
     pub(super) fn ends(self, other: Self) -> bool {
         match self {
-            Self::GilWait => other == Self::Detached,
+            Self::GilWait => matches!(other, Self::Detached | Self::Suspended),
             Self::Attached => matches!(other, Self::Detached | Self::GilWait | Self::Suspended),
             Self::Detached => other == Self::Attached,
             Self::Suspended => matches!(other, Self::Attached | Self::Detached),
@@ -81,7 +81,11 @@ impl Span {
 impl Mark {
     /// True if `self` ends an open `span` of the same thread and interpreter.
     pub(super) fn ends(self, span: Span) -> bool {
-        self == Self::ThreadEnd || (self == Self::InterpreterGone && span.is_phase())
+        match self {
+            Self::ThreadEnd | Self::LateAttach => true,
+            Self::InterpreterGone => span.is_phase(),
+            _ => false,
+        }
     }
 }
 

@@ -95,21 +95,29 @@ impl core::fmt::Display for TraceError {
 
 /// Notes what the calling thread does in the interpreter with this id (negative: in none).
 ///
-/// Off, one relaxed load. Any thread, any time, also with locks of the layers above held: nothing waits here but for
+/// Off, one relaxed load, and the id is not asked for. Any thread, any time, also with locks of the layers above held: nothing waits here but for
 /// the file. From a signal handler that interrupted this layer the event is lost. Keeps `errno`.
 #[inline(always)]
-pub(crate) fn event(event: Event, interp: i64) {
+pub(crate) fn event(event: Event, interp: impl FnOnce() -> i64) {
     if mode::get() & (mode::TRACE | mode::UNKNOWN) != 0 {
-        record(event, interp);
+        record(event, interp());
     }
 }
 
-/// [`super::point`] and then [`event`], for one relaxed load.
+/// [`super::point`] and then [`event`], for one relaxed load. Off, the id is not asked for.
 #[inline(always)]
-pub(crate) fn at(point: Point, event: Event, interp: i64) {
+pub(crate) fn at(point: Point, event: Event, interp: impl FnOnce() -> i64) {
     if mode::get() != 0 {
-        sync_point::arrive(point);
-        self::event(event, interp);
+        arrive(point, event, interp);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn arrive(point: Point, event: Event, interp: impl FnOnce() -> i64) {
+    sync_point::arrive(point);
+    if mode::get() & (mode::TRACE | mode::UNKNOWN) != 0 {
+        record(event, interp());
     }
 }
 
@@ -236,7 +244,7 @@ pub(crate) fn stop() -> Result<(), TraceError> {
 ///
 /// For the end of a finalization, and before a fatal error ends the process.
 pub(crate) fn flush() {
-    if !is_on() || monitor::is_inside() {
+    if !is_on() || monitor::is_inside() || OWNER.load(Relaxed) != ids::process() {
         return;
     }
     let saved = errno::get();

@@ -45,7 +45,7 @@ fn a_trace_is_complete_json_after_each_flush_and_keeps_the_order_of_a_thread() {
 
     assert_eq!(super::start(&c_path), Ok(()));
     assert_eq!(super::start(&c_path), Err(TraceError::Running));
-    super::event(Event::At(Mark::Fork), 0);
+    super::event(Event::At(Mark::Fork), || 0);
     super::flush();
     let text = std::fs::read_to_string(&path).expect("the file is there");
     assert!(rows(&text).iter().any(|row| row.contains("fork")), "{text}");
@@ -54,12 +54,12 @@ fn a_trace_is_complete_json_after_each_flush_and_keeps_the_order_of_a_thread() {
     const ROUNDS: usize = 700;
     let work = || {
         for _ in 0..ROUNDS {
-            super::event(Event::Begin(Span::GilWait), 3);
-            super::event(Event::Begin(Span::Attached), 3);
-            super::event(Event::At(Mark::GuardOpen), 3);
-            super::event(Event::Begin(Span::Detached), 3);
+            super::event(Event::Begin(Span::GilWait), || 3);
+            super::event(Event::Begin(Span::Attached), || 3);
+            super::event(Event::At(Mark::GuardOpen), || 3);
+            super::event(Event::Begin(Span::Detached), || 3);
         }
-        super::event(Event::At(Mark::ThreadEnd), 3);
+        super::event(Event::At(Mark::ThreadEnd), || 3);
         let mut name = [0; ids::THREAD_NAME_SIZE];
         let name = String::from_utf8(ids::thread_name(&mut name).to_vec()).expect("UTF-8");
         (ids::thread(), name)
