@@ -43,7 +43,8 @@ enum Which {
 }
 
 fn belongs(name: &str) -> Which {
-    let private = name.starts_with("_Py") && !PUBLIC_ANYWAY.contains(&name);
+    let prefixed = name.starts_with("_Py") || name.starts_with("_PY_");
+    let private = prefixed && !PUBLIC_ANYWAY.contains(&name);
     if private { Which::Internal } else { Which::Public }
 }
 

@@ -29,6 +29,12 @@
 extern "C" {
 #endif
 
+/** Value of a PyMutex that is not locked. */
+#define _Py_UNLOCKED 0
+
+/** Bit of a PyMutex that is locked. */
+#define _Py_LOCKED 1
+
 /** `PyTState_ThreadInfo.state`: may not touch the runtime. */
 #define PyTState_DETACHED 0
 
@@ -113,8 +119,247 @@ extern "C" {
 /** Shutdown phase: the interpreter is gone. */
 #define PyTState_PHASE_GONE 5
 
+/** How acquiring a lock ended. */
+typedef enum PyLockStatus {
+    /** The time passed, or it was only tried. */
+    PY_LOCK_FAILURE = 0,
+    /** The caller has the lock. */
+    PY_LOCK_ACQUIRED = 1,
+    /** A signal ended the wait. */
+    PY_LOCK_INTR = 2,
+} PyLockStatus;
+
+/**
+ * CPython's PyEvent: same size, same values. All-zero is not set. Must not move while in use.
+ */
+typedef struct PyEvent {
+    uint8_t v;
+} PyEvent;
+
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
+
+/**
+ * CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
+ */
+typedef struct PyMutex {
+    uint8_t _bits;
+} PyMutex;
+
+/**
+ * A lock that PyThread_allocate_lock() made; not recursive, any thread may release it.
+ */
+typedef void *PyThread_type_lock;
+
+/** A length of time in microseconds. */
+typedef long long PY_TIMEOUT_T;
+
+/* ---- event ---- */
+
+/**
+ * Waits until the event is set.
+ *
+ * @param evt  The event. Borrowed, must not move while in use. Not NULL (checked in debug builds only).
+ *
+ * Errors:  none.
+ * Blocks:  until the event is set. An attached caller is detached while it sleeps, and attached again before
+ *          the return, which may never come once the interpreter finalizes. Signals do not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `evt` points to an event that lives until it is set.
+ */
+void PyEvent_Wait(PyEvent *evt);
+
+/**
+ * Waits until the event is set, a time passed, or a signal arrived.
+ *
+ * @param evt         The event. Borrowed. Not NULL (checked in debug builds only).
+ * @param timeout_ns  Nanoseconds; nothing but a signal ends the wait earlier. Negative waits without limit.
+ * @param detach      Not 0: an attached caller is detached while it sleeps. 0: it keeps its GIL.
+ * @return 1 if the event is set, 0 if not: the time passed or a signal arrived, which only the caller's own
+ *         clock can tell apart.
+ *
+ * Errors:  none.
+ * Blocks:  up to `timeout_ns`; a detached caller also until it is attached again.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `evt` points to an event that outlives the call.
+ */
+int PyEvent_WaitTimed(PyEvent *evt,
+                      PyTime_t timeout_ns,
+                      int detach);
+
+/* ---- lock ---- */
+
+/**
+ * Locks the mutex.
+ *
+ * Not recursive: locking twice on one thread never returns. An uncontended lock is one atomic
+ * read-modify-write. A thread that has waited for more than a millisecond gets the lock handed when it is
+ * unlocked; until then whoever comes first gets it.
+ *
+ * @param m  The mutex; all-zero is unlocked. Borrowed, must not move while in use. Not NULL (checked in
+ *           debug builds only).
+ *
+ * Errors:  none.
+ * Blocks:  until the mutex is free. An attached caller is detached while it sleeps, and attached again
+ *          before the return, which may block too, or never return once the interpreter finalizes.
+ *          Signals do not end the wait.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child,
+ *          after PyOS_AfterFork_Child(); who held it in the parent still holds it.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+void PyMutex_Lock(PyMutex *m);
+
+/**
+ * Unlocks the mutex, and wakes who has waited longest.
+ *
+ * An uncontended unlock is one atomic read-modify-write. Once it is unlocked the call does not touch the
+ * mutex any more: whoever locks it next may free it.
+ *
+ * @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
+ *
+ * Errors:  aborts with "unlocking mutex that is not locked" if it is not locked, in every build.
+ * Blocks:  never.
+ * Threads: any, also another one than the one that locked it; attached or not. Not async-signal-safe. In a
+ *          fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex.
+ */
+void PyMutex_Unlock(PyMutex *m);
+
+/**
+ * Tells whether the mutex is locked at this moment, by any thread.
+ *
+ * @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
+ * @return 1 if it is locked, 0 if not. Good for assertions only: it may change at once.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `m` points to a mutex.
+ */
+int PyMutex_IsLocked(PyMutex *m);
+
+/* ---- pythread_lock ---- */
+
+/**
+ * Makes a lock that is free.
+ *
+ * @return The lock, or NULL if there is no memory. Owned: to be freed with PyThread_free_lock().
+ *
+ * Errors:  NULL as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+PyThread_type_lock PyThread_allocate_lock(void);
+
+/**
+ * Frees the memory of a lock.
+ *
+ * @param lock  The lock, which nobody holds or waits for. NULL does nothing.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `lock` is NULL or came from PyThread_allocate_lock() and is not used any more.
+ */
+void PyThread_free_lock(PyThread_type_lock lock);
+
+/**
+ * Takes a lock.
+ *
+ * @param lock      The lock. Borrowed. NULL is fatal.
+ * @param waitflag  NOWAIT_LOCK (0) only tries; anything else waits without limit.
+ * @return 1 if the caller has the lock, 0 if not.
+ *
+ * Errors:  none.
+ * Blocks:  until the lock is free, if asked to. Does not detach: an attached caller keeps its GIL, and the
+ *          holder may need it. Signals do not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still
+ *          holds it.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `lock` came from PyThread_allocate_lock() and is not freed before the return.
+ */
+int PyThread_acquire_lock(PyThread_type_lock lock,
+                          int waitflag);
+
+/**
+ * Takes a lock, with a time limit.
+ *
+ * @param lock          The lock. Borrowed. NULL is fatal.
+ * @param microseconds  Negative waits without limit, 0 only tries; more than PY_TIMEOUT_MAX is taken as that.
+ * @param intr_flag     Not 0: a signal ends the wait. 0: the wait goes on, with the same deadline.
+ * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR.
+ *
+ * Errors:  as above; no error indicator is set.
+ * Blocks:  up to `microseconds`. Does not detach: an attached caller keeps its GIL, and the holder may need
+ *          it.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still
+ *          holds it.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `lock` came from PyThread_allocate_lock() and is not freed before the return.
+ */
+PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock lock,
+                                              PY_TIMEOUT_T microseconds,
+                                              int intr_flag);
+
+/**
+ * Takes a lock as an attached thread should: tries, then waits detached, and runs pending calls when a
+ * signal arrives.
+ *
+ * @param lock          The lock. Borrowed. NULL is fatal.
+ * @param microseconds  Negative waits without limit, 0 only tries; more than PY_TIMEOUT_MAX is taken as that.
+ * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR when a pending
+ *         call raised, with the error indicator set.
+ *
+ * Errors:  as above.
+ * Blocks:  up to `microseconds`, detached, and until the caller is attached again.
+ * Threads: attached (a detached caller simply waits). Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `lock` came from PyThread_allocate_lock() and is not freed before the return.
+ */
+PyLockStatus PyThread_acquire_lock_timed_with_retries(PyThread_type_lock lock,
+                                                           PY_TIMEOUT_T microseconds);
+
+/**
+ * Releases a lock and wakes one thread that waits for it.
+ *
+ * @param lock  The lock. Borrowed. NULL is fatal.
+ *
+ * Errors:  aborts with "unlocking mutex that is not locked" if nobody has it, at every compatibility level
+ *          (CPython up to 3.14 leaves that undefined; 3.15 aborts).
+ * Blocks:  never.
+ * Threads: any, also another one than the one that acquired it; attached or not. Not async-signal-safe.
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `lock` came from PyThread_allocate_lock() and is not freed.
+ */
+void PyThread_release_lock(PyThread_type_lock lock);
 
 /* ---- sync_points ---- */
 

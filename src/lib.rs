@@ -20,6 +20,8 @@ mod state;
 mod sync;
 
 pub use sync::event::PyEvent;
+#[cfg(not(loom))]
+pub use sync::event_rc::_PyEventRc;
 pub use sync::mutex::PyMutex;
 pub use sync::once::_PyOnceFlag;
 pub use sync::raw_mutex::_PyRawMutex;

@@ -10,7 +10,600 @@
 extern "C" {
 #endif
 
+/** Bit of a lock on whose address somebody sleeps. */
+#define _Py_HAS_PARKED 2
 
+/** Waits as the caller is: an attached caller keeps its GIL. */
+#define _Py_LOCK_DONT_DETACH 0
+
+/** Detaches an attached caller while it sleeps. */
+#define _PY_LOCK_DETACH 1
+
+/** Runs pending calls when a signal arrives; gives up if they raise. */
+#define _PY_LOCK_HANDLE_SIGNALS 2
+
+/** Gives up when a signal arrives. */
+#define _PY_FAIL_IF_INTERRUPTED 4
+
+/** Value of a once flag whose function has succeeded. */
+#define _Py_ONCE_INITIALIZED 4
+
+/** The nogil forks' _PyEventRc: same fields. Made by _PyEventRc_New() only. */
+typedef struct _PyEventRc {
+    /** The event itself. */
+    PyEvent event;
+    /** How many references there are. */
+    intptr_t refcount;
+} _PyEventRc;
+
+/** How a lock waits: `_Py_LOCK_...` and `_PY_LOCK_...` values, or-ed. */
+typedef int _PyLockFlags;
+
+/**
+ * CPython's _PyOnceFlag: same size, same values. All-zero is not done. Must not move while in use.
+ */
+typedef struct _PyOnceFlag {
+    uint8_t v;
+} _PyOnceFlag;
+
+/**
+ * CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant (S-RW-03). Must not move while in use.
+ */
+typedef struct _PyRWMutex {
+    uintptr_t bits;
+} _PyRWMutex;
+
+/**
+ * CPython's _PySeqLock: same size. All-zero is free. Must not move while in use.
+ */
+typedef struct _PySeqLock {
+    uint32_t sequence;
+} _PySeqLock;
+
+/**
+ * CPython's _PyRawMutex: same size, same bit. All-zero is free. Must not move while in use.
+ */
+typedef struct _PyRawMutex {
+    uintptr_t v;
+} _PyRawMutex;
+
+/**
+ * CPython's _PyRecursiveMutex: same size, same fields. All-zero is free. Must not move while in use.
+ */
+typedef struct _PyRecursiveMutex {
+    PyMutex mutex;
+    uint64_t thread;
+    size_t level;
+} _PyRecursiveMutex;
+
+/* ---- event ---- */
+
+/**
+ * Tells whether the event is set.
+ *
+ * @param evt  The event; all-zero is not set. Borrowed. Not NULL (checked in debug builds only).
+ * @return 1 if it is set, and then for ever; 0 if not.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `evt` points to an event.
+ */
+int _PyEvent_IsSet(PyEvent *evt);
+
+/**
+ * Sets the event and wakes every thread that waits for it. Again does nothing.
+ *
+ * Once it is set the call does not touch the event any more: who waited for it may free it.
+ *
+ * @param evt  The event. Borrowed. Not NULL (checked in debug builds only).
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `evt` points to an event.
+ */
+void _PyEvent_Notify(PyEvent *evt);
+
+/**
+ * Makes an event that is not set, on the heap.
+ *
+ * @return The event with one reference, the caller's; NULL if there is no memory.
+ *
+ * Errors:  NULL as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  the nogil forks of CPython 3.12 (gh-114271).
+ */
+_PyEventRc *_PyEventRc_New(void);
+
+/**
+ * Takes one more reference to an event.
+ *
+ * @param erc  The event, to which the caller has a reference. Borrowed. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  the nogil forks of CPython 3.12 (gh-114271).
+ *
+ * # Safety
+ * `erc` points to an event to which the caller has a reference.
+ */
+void _PyEventRc_Incref(_PyEventRc *erc);
+
+/**
+ * Gives one reference to an event back; the last one frees it.
+ *
+ * @param erc  The event. The caller's reference goes. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  the nogil forks of CPython 3.12 (gh-114271).
+ *
+ * # Safety
+ * `erc` points to an event to which the caller has a reference, which it does not use any more.
+ */
+void _PyEventRc_Decref(_PyEventRc *erc);
+
+/* ---- lock ---- */
+
+/**
+ * Locks the mutex, with a time limit and a choice of how to wait.
+ *
+ * @param m           The mutex. Borrowed. Not NULL (checked in debug builds only).
+ * @param timeout_ns  Nanoseconds; negative waits without limit, 0 only tries.
+ * @param flags       `_PY_LOCK_DETACH`: detach an attached caller while it sleeps.
+ *                    `_PY_LOCK_HANDLE_SIGNALS`: when a signal arrives, run pending calls, and go on waiting
+ *                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives. Other bits
+ *                    are ignored.
+ * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR when a signal
+ *         ended the wait, with the error indicator set if it was a pending call that raised.
+ *
+ * Errors:  as above.
+ * Blocks:  up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` 3.15.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+PyLockStatus _PyMutex_LockTimed(PyMutex *m,
+                                PyTime_t timeout_ns,
+                                _PyLockFlags flags);
+
+/**
+ * Unlocks the mutex if it is locked.
+ *
+ * @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
+ * @return 0, or -1 if it was not locked; it stays unlocked then.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex.
+ */
+int _PyMutex_TryUnlock(PyMutex *m);
+
+/* ---- parking_lot ---- */
+
+/**
+ * Sleeps on `address` while what it points to equals what `expected` points to.
+ *
+ * The comparison and the enqueueing are one step for every unpark of the same address. Waiters of one address
+ * are woken in the order in which they came.
+ *
+ * @param address       What to sleep on, aligned to `address_size`. Borrowed. NULL is fatal.
+ * @param expected      A value of that size. Borrowed. NULL is fatal.
+ * @param address_size  1, 2, 4 or 8; anything else is fatal.
+ * @param timeout_ns    Nanoseconds; the wait never times out early. Negative waits without limit.
+ * @param park_arg      Passed to the function of the unpark that wakes the caller. Any value.
+ * @param detach        Not 0: an attached caller is detached while it sleeps. 0: it keeps its GIL.
+ * @return Py_PARK_OK: woken; Py_PARK_AGAIN: the values differ, no sleep; Py_PARK_TIMEOUT: the time passed;
+ *         Py_PARK_INTR: a signal arrived. A caller that an unpark had chosen already gets Py_PARK_OK.
+ *
+ * Errors:  as above.
+ * Blocks:  up to `timeout_ns`; a detached caller also until it is attached again.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `address` and `expected` are readable and as large and aligned as said; `address` outlives the call and is
+ * written with atomic operations only.
+ */
+int _PyParkingLot_Park(const void *address,
+                       const void *expected,
+                       size_t address_size,
+                       PyTime_t timeout_ns,
+                       void *park_arg,
+                       int detach);
+
+/**
+ * Wakes the thread that has slept longest on `address`.
+ *
+ * @param address  What threads sleep on. Only the address is used.
+ * @param fn       Called exactly once, before the thread runs: with `arg`, with the thread's `park_arg` or NULL
+ *                 if nobody sleeps there, and with whether somebody else sleeps there too. It runs under the
+ *                 lot's internal lock: it must not block, park, unpark or call anything that does. NULL is fatal.
+ * @param arg      Passed to `fn`. Any value.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child() or
+ *          _PyParkingLot_AfterFork().
+ * Source:  CPython 3.13 (there, "somebody else" may be somebody at another address).
+ *
+ * # Safety
+ * `fn` may be called with these arguments.
+ */
+void _PyParkingLot_Unpark(const void *address,
+                          void (*fn)(void *arg,
+                                     void *park_arg,
+                                     int has_more_waiters),
+                          void *arg);
+
+/**
+ * Wakes every thread that sleeps on `address`, in the order in which they came.
+ *
+ * @param address  What threads sleep on. Only the address is used.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child() or
+ *          _PyParkingLot_AfterFork().
+ * Source:  CPython 3.13.
+ */
+void _PyParkingLot_UnparkAll(const void *address);
+
+/**
+ * In a fork child: forgets every thread that slept in the parent. PyOS_AfterFork_Child() does it.
+ *
+ * Comes before any lock is touched in the child. Locks stay as the parent's threads left them.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: the only one of a fork child; attached or not.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * The caller is the only thread of the process.
+ */
+void _PyParkingLot_AfterFork(void);
+
+/* ---- pycore_lock ---- */
+
+/**
+ * Calls `fn` unless an earlier call has succeeded: what _PyOnceFlag_CallOnce() does when the flag is not set.
+ *
+ * @param flag  The flag; all-zero is not set. Borrowed, must not move while in use. NULL is fatal.
+ * @param fn    Returns 0 when it is done, -1 when it failed: whoever comes next, or waits already, calls its own
+ *             then. Any other result is fatal. Runs with no lock of the library held; calling on the same flag
+ *             from within never returns. NULL is fatal.
+ * @param arg   Passed to `fn`. Any value.
+ * @return 0 when it is done, by this call or an earlier one; -1 when this call's `fn` failed.
+ *
+ * Errors:  -1 as above; no error indicator is set but what `fn` sets.
+ * Blocks:  while another thread runs its `fn`. An attached caller is detached while it sleeps, and
+ *          attached again before the return, which may never come once the interpreter finalizes. Signals do
+ *          not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `flag` points to a flag that outlives the call, and `fn` may be called with `arg`.
+ */
+int _PyOnceFlag_CallOnceSlow(_PyOnceFlag *flag,
+                             int (*fn)(void *arg),
+                             void *arg);
+
+/**
+ * Locks the mutex together with other readers.
+ *
+ * Not reentrant: a reader that locks again while a writer waits never returns.
+ *
+ * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  while a writer has the mutex, or anybody waits for it. An attached caller is detached while it
+ *          sleeps, and attached again before the return, which may never come once the interpreter finalizes.
+ *          Signals do not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_RLock(_PyRWMutex *rwmutex);
+
+/**
+ * Gives a reader's lock back; the last one wakes everybody who waits.
+ *
+ * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "unlocking a mutex that no reader has" if that is so, in every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
+
+/**
+ * Locks the mutex alone.
+ *
+ * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  while anybody has the mutex. An attached caller is detached while it sleeps, and attached
+ *          again before the return, which may never come once the interpreter finalizes. Signals do not end
+ *          the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_Lock(_PyRWMutex *rwmutex);
+
+/**
+ * Gives the writer's lock back and wakes everybody who waits.
+ *
+ * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "unlocking a mutex that no writer has" if that is so, in every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_Unlock(_PyRWMutex *rwmutex);
+
+/**
+ * Begins to write: readers that are under way will read again.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  while a writer is active, yielding the processor. Never parks, never detaches.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_LockWrite(_PySeqLock *seqlock);
+
+/**
+ * Ends the write.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "no writer is active" if that is so, in every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_UnlockWrite(_PySeqLock *seqlock);
+
+/**
+ * Ends a write that wrote nothing: readers that began before it need not read again.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "no writer is active" if that is so, in every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_AbandonWrite(_PySeqLock *seqlock);
+
+/**
+ * Begins to read, once no writer is active.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @return What _PySeqLock_EndRead() is to be given; even.
+ *
+ * Errors:  none.
+ * Blocks:  while a writer is active, yielding the processor. Never parks, never detaches.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+uint32_t _PySeqLock_BeginRead(_PySeqLock *seqlock);
+
+/**
+ * Tells whether what was read is whole.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @param previous  What _PySeqLock_BeginRead() returned.
+ * @return 1 if nothing was written since; 0 if what was read must be thrown away and read again.
+ *
+ * Errors:  none.
+ * Blocks:  never; yields the processor once before it returns 0.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+int _PySeqLock_EndRead(_PySeqLock *seqlock,
+                       uint32_t previous);
+
+/**
+ * In a fork child: frees the lock if a thread of the parent was writing.
+ *
+ * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @return 1 if somebody was writing: the data must be thrown away; 0 if not.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: the only one of a fork child.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `seqlock` points to a lock that outlives the call.
+ */
+int _PySeqLock_AfterFork(_PySeqLock *seqlock);
+
+/**
+ * Locks the mutex: what _PyRawMutex_Lock() does when it is not free.
+ *
+ * Not recursive. Nothing is handed over: a woken thread competes with whoever comes.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  until the mutex is free. Never detaches: an attached caller keeps its GIL. Signals do not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still holds it.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+void _PyRawMutex_LockSlow(_PyRawMutex *m);
+
+/**
+ * Unlocks the mutex and wakes who came last: what _PyRawMutex_Unlock() does when somebody waits.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "unlocking mutex that is not locked" if it is not locked, in every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+void _PyRawMutex_UnlockSlow(_PyRawMutex *m);
+
+/**
+ * Tells whether the calling thread has the recursive mutex.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @return 1 if it has, 0 if not.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+int _PyRecursiveMutex_IsLockedByCurrentThread(_PyRecursiveMutex *m);
+
+/**
+ * Locks the recursive mutex, once more if the calling thread has it already.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  none.
+ * Blocks:  until no other thread has it. An attached caller is detached while it sleeps, and attached
+ *          again before the return, which may never come once the interpreter finalizes. Signals do not end
+ *          the wait.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+void _PyRecursiveMutex_Lock(_PyRecursiveMutex *m);
+
+/**
+ * Locks the recursive mutex, with a time limit and a choice of how to wait.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @param timeout  Nanoseconds; negative waits without limit, 0 only tries.
+ * @param flags    As _PyMutex_LockTimed() takes them.
+ * @return PY_LOCK_ACQUIRED, always if the calling thread has it already; PY_LOCK_FAILURE when the time passed,
+ *         never early; PY_LOCK_INTR when a signal ended the wait.
+ *
+ * Errors:  as above; the error indicator is set if a pending call raised.
+ * Blocks:  up to `timeout`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+PyLockStatus _PyRecursiveMutex_LockTimed(_PyRecursiveMutex *m,
+                                         PyTime_t timeout,
+                                         _PyLockFlags flags);
+
+/**
+ * Takes one of the calling thread's locks of the recursive mutex back; the last one frees it.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ *
+ * Errors:  aborts with "unlocking a recursive mutex that is not owned by the current thread" if that is so, in
+ *          every build.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+void _PyRecursiveMutex_Unlock(_PyRecursiveMutex *m);
+
+/**
+ * Takes one of the calling thread's locks of the recursive mutex back, if it has one.
+ *
+ * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
+ * @return 0, or -1 if the calling thread does not have the mutex; nothing changed then.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `m` points to a mutex that outlives the call.
+ */
+int _PyRecursiveMutex_TryUnlock(_PyRecursiveMutex *m);
+
+/* ---- pythread_lock ---- */
+
+/**
+ * In a fork child: puts a free lock in the place of one that a thread of the parent may hold.
+ *
+ * @param lock  Where the lock stands; the new one is written there. The old one's memory is not freed:
+ *              somebody may still hold its address. NULL is fatal.
+ * @return 0, or -1 if there is no memory; nothing changed then.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: the only one of a fork child.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `lock` points to a writable lock variable.
+ */
+int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
 
 #ifdef __cplusplus
 }

@@ -100,10 +100,90 @@
     PyCriticalSection2_End(&_py_cs2); \
     }
 
-/* ---- PyMutex under its private names (lock.h) ---- */
+/* ---- PyMutex: the fast paths, inline (lock.h) ---- */
 
-#define _PyMutex_Lock PyMutex_Lock
-#define _PyMutex_Unlock PyMutex_Unlock
-#define _PyMutex_IsLocked PyMutex_IsLocked
+/* One atomic operation on the byte of a mutex, for C11 and C++11: what the
+ * standard library of the language offers. Without it (__STDC_NO_ATOMICS__)
+ * every call goes to the library. A byte and the atomic type of a byte have the
+ * same size and alignment wherever the library runs. */
+#ifdef __cplusplus
+#include <atomic>
+static_assert(sizeof(std::atomic<uint8_t>) == sizeof(uint8_t),
+              "an atomic byte is a byte");
+#define _Py_HAVE_INLINE_ATOMICS 1
+/** From `from` to `to`, with acquire order: 1 if it was `from`. */
+static inline int _Py_byte_lock_(uint8_t *byte, uint8_t from, uint8_t to) {
+    return reinterpret_cast<std::atomic<uint8_t> *>(byte)
+        ->compare_exchange_strong(from, to, std::memory_order_acquire,
+                                  std::memory_order_relaxed);
+}
+/** From `from` to `to`, with release order: 1 if it was `from`. */
+static inline int _Py_byte_unlock_(uint8_t *byte, uint8_t from, uint8_t to) {
+    return reinterpret_cast<std::atomic<uint8_t> *>(byte)
+        ->compare_exchange_strong(from, to, std::memory_order_release,
+                                  std::memory_order_relaxed);
+}
+/** The value, with acquire order. */
+static inline uint8_t _Py_byte_load_(uint8_t *byte) {
+    return reinterpret_cast<std::atomic<uint8_t> *>(byte)->load(
+        std::memory_order_acquire);
+}
+#elif !defined(__STDC_NO_ATOMICS__)
+#include <stdatomic.h>
+_Static_assert(sizeof(_Atomic(uint8_t)) == sizeof(uint8_t),
+               "an atomic byte is a byte");
+#define _Py_HAVE_INLINE_ATOMICS 1
+/** From `from` to `to`, with acquire order: 1 if it was `from`. */
+static inline int _Py_byte_lock_(uint8_t *byte, uint8_t from, uint8_t to) {
+    return atomic_compare_exchange_strong_explicit(
+        (_Atomic(uint8_t) *)byte, &from, to, memory_order_acquire,
+        memory_order_relaxed);
+}
+/** From `from` to `to`, with release order: 1 if it was `from`. */
+static inline int _Py_byte_unlock_(uint8_t *byte, uint8_t from, uint8_t to) {
+    return atomic_compare_exchange_strong_explicit(
+        (_Atomic(uint8_t) *)byte, &from, to, memory_order_release,
+        memory_order_relaxed);
+}
+/** The value, with acquire order. */
+static inline uint8_t _Py_byte_load_(uint8_t *byte) {
+    return atomic_load_explicit((_Atomic(uint8_t) *)byte, memory_order_acquire);
+}
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef _Py_HAVE_INLINE_ATOMICS
+/** PyMutex_Lock(): one atomic read-modify-write if nobody has the mutex. */
+static inline void _PyMutex_Lock(PyMutex *m) {
+    if (!_Py_byte_lock_(&m->_bits, _Py_UNLOCKED, _Py_LOCKED)) {
+        PyMutex_Lock(m);
+    }
+}
+/** PyMutex_Unlock(): one atomic read-modify-write if nobody waits. */
+static inline void _PyMutex_Unlock(PyMutex *m) {
+    if (!_Py_byte_unlock_(&m->_bits, _Py_LOCKED, _Py_UNLOCKED)) {
+        PyMutex_Unlock(m);
+    }
+}
+/** PyMutex_IsLocked(). */
+static inline int _PyMutex_IsLocked(PyMutex *m) {
+    return (_Py_byte_load_(&m->_bits) & _Py_LOCKED) != 0;
+}
+#else
+#define _PyMutex_Lock(m) (PyMutex_Lock)(m)
+#define _PyMutex_Unlock(m) (PyMutex_Unlock)(m)
+#define _PyMutex_IsLocked(m) (PyMutex_IsLocked)(m)
+#endif
+/* The functions of the same names remain: (PyMutex_Lock)(m), &PyMutex_Lock. */
+#define PyMutex_Lock(m) _PyMutex_Lock(m)
+#define PyMutex_Unlock(m) _PyMutex_Unlock(m)
+#define PyMutex_IsLocked(m) _PyMutex_IsLocked(m)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* PYTSTATE_MACROS_H */

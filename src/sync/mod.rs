@@ -2,6 +2,8 @@
 
 pub(crate) mod atomic;
 pub(crate) mod event;
+#[cfg(not(loom))]
+pub(crate) mod event_rc;
 pub(crate) mod lot;
 pub(crate) mod mutex;
 pub(crate) mod once;
