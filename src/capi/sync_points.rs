@@ -186,6 +186,9 @@ pub unsafe extern "C" fn PyTState_Sync_Hook(
 /// `user_point` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Sync_Point(user_point: *const c_char) {
+    if sync_point::is_off() {
+        return;
+    }
     // SAFETY: this function's contract is nullable_name's.
     if let Some(name) = unsafe { nullable_name(user_point) } {
         sync_point::user_point(name);

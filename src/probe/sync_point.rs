@@ -53,7 +53,7 @@ impl From<NameError> for Answer {
 /// Keeps `errno`.
 #[inline(always)]
 pub(crate) fn point(at: Point) {
-    if mode::get() != 0 {
+    if !is_off() {
         arrive(at);
     }
 }
@@ -65,9 +65,17 @@ pub(super) fn arrive(at: Point) {
     pass(at as usize);
 }
 
-/// A user's point: made on first use, ignored when it cannot be made. Off, one relaxed load.
+/// True while nothing at all is on. One relaxed load.
+#[inline(always)]
+pub(crate) fn is_off() -> bool {
+    mode::get() == 0
+}
+
+/// A user's point: made on first use, ignored when it cannot be made.
+#[cold]
+#[inline(never)]
 pub(crate) fn user_point(name: &CStr) {
-    if mode::get() == 0 || monitor::is_inside() || mode::resolved() == 0 {
+    if monitor::is_inside() || mode::resolved() == 0 {
         return;
     }
     let index = names::find(name).or_else(|| {
