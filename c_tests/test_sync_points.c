@@ -9,7 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <pytstate.h>
+#include <pytstate/internal.h>
 
 #define MS INT64_C(1000000)
 #define LIMIT (10000 * MS)
@@ -478,6 +478,74 @@ TEST("a value in the environment that makes no sense is reported") {
         PyTState_Sync_Point("my.point");
         exit(0);
     }
+}
+
+/* ---- Points of the library: locks and events --------------------------- */
+
+static PyMutex mutex;
+static PyEvent event;
+
+static void lock_and_unlock(void *arg) {
+    (void)arg;
+    PyMutex_Lock(&mutex);
+    PyMutex_Unlock(&mutex);
+}
+
+TEST("a thread can be held where it is about to wait for a mutex") {
+    struct peers peers = PEERS_INIT;
+    PyMutex_Lock(&mutex); /* uncontended: no point is passed */
+    PyTState_Sync_Pause("mutex.wait");
+    PyMutex_Unlock(&mutex);
+    PyMutex_Lock(&mutex);
+    peers_add(&peers, 1, lock_and_unlock, NULL);
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("mutex.wait", LIMIT), 0);
+    PyMutex_Unlock(&mutex);
+    CHECK_INT_EQ(peers_running(&peers), 1);
+    PyTState_Sync_Wake("mutex.wait");
+    peers_join(&peers, 10000);
+}
+
+TEST("a mutex that is handed to a waiter says so, one that is freed does not") {
+    struct peers peers = PEERS_INIT;
+    atomic_int waits = 0, handed = 0;
+    PyTState_Sync_Hook("mutex.wait", count_call, &waits);
+    PyTState_Sync_Hook("mutex.handed", count_call, &handed);
+    PyMutex_Lock(&mutex);
+    PyMutex_Unlock(&mutex);
+    CHECK_INT_EQ(atomic_load(&handed), 0);
+    PyMutex_Lock(&mutex);
+    peers_add(&peers, 1, lock_and_unlock, NULL);
+    peers_start(&peers);
+    WAIT_UNTIL(atomic_load(&waits) == 1, 10000);
+    /* A waiter of more than a millisecond is handed the mutex. */
+    int64_t end = test_now_ns() + 5 * MS;
+    WAIT_UNTIL(test_now_ns() > end, 10000);
+    PyMutex_Unlock(&mutex);
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&handed), 1);
+}
+
+static void wait_for_event(void *arg) {
+    (void)arg;
+    PyEvent_Wait(&event);
+    atomic_fetch_add(&passes, 1);
+}
+
+TEST("a thread can be held on both sides of an event") {
+    struct peers peers = PEERS_INIT;
+    atomic_int set = 0;
+    PyTState_Sync_Hook("event.set", count_call, &set);
+    PyTState_Sync_Pause("event.wait");
+    peers_add(&peers, 1, wait_for_event, NULL);
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("event.wait", LIMIT), 0);
+    _PyEvent_Notify(&event);
+    CHECK_INT_EQ(atomic_load(&set), 1);
+    CHECK_INT_EQ(atomic_load(&passes), 0);
+    PyTState_Sync_Wake("event.wait");
+    peers_join(&peers, 10000);
+    CHECK_INT_EQ(atomic_load(&passes), 1);
 }
 
 /* ---- Signals ---------------------------------------------------------- */

@@ -7,6 +7,7 @@ use super::arg;
 use super::lock::{_PY_FAIL_IF_INTERRUPTED, _PY_LOCK_DETACH, ByFlags};
 use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
+use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sync::event::PyEvent;
 use crate::sync::event_rc::_PyEventRc;
@@ -46,6 +47,7 @@ pub unsafe extern "C" fn _PyEvent_IsSet(evt: *mut PyEvent) -> c_int {
 pub unsafe extern "C" fn _PyEvent_Notify(evt: *mut PyEvent) {
     // SAFETY: this function's contract is `hot`'s.
     unsafe { arg::hot(evt) }.set();
+    probe::point(Point::EventSet);
 }
 
 /// Waits until the event is set.
@@ -64,7 +66,7 @@ pub unsafe extern "C" fn _PyEvent_Notify(evt: *mut PyEvent) {
 pub unsafe extern "C" fn PyEvent_Wait(evt: *mut PyEvent) {
     // SAFETY: this function's contract is `hot`'s.
     let event = unsafe { arg::hot(evt) };
-    while !event.wait(Deadline::NEVER, &mut Detach::new()) {}
+    while !event.wait(Deadline::NEVER, &mut Detach::at(Point::EventWait)) {}
 }
 
 /// Waits until the event is set, a time passed, or a signal arrived.
@@ -89,7 +91,7 @@ pub unsafe extern "C" fn PyEvent_WaitTimed(
     detach: c_int,
 ) -> c_int {
     let detach = if detach == 0 { 0 } else { _PY_LOCK_DETACH };
-    let mut waiting = ByFlags::new(detach | _PY_FAIL_IF_INTERRUPTED);
+    let mut waiting = ByFlags::at(Point::EventWait, detach | _PY_FAIL_IF_INTERRUPTED);
     // SAFETY: this function's contract is `hot`'s.
     let event = unsafe { arg::hot(evt) };
     c_int::from(event.wait(Deadline::after(timeout_ns), &mut waiting))

@@ -8,9 +8,10 @@ use super::arg;
 use super::pythread_lock::PyLockStatus;
 use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
+use crate::probe::{self, Point};
 use crate::sched::blocking::{Detach, DetachAndSignals};
 use crate::sched::fatal::fatal;
-use crate::sync::mutex::PyMutex;
+use crate::sync::mutex::{NotLocked, PyMutex, Released};
 use crate::sync::waiting::{OnSignal, Waiting};
 
 /// Value of a PyMutex that is not locked.
@@ -34,17 +35,26 @@ pub const _PY_FAIL_IF_INTERRUPTED: c_int = 4;
 /// A [`Waiting`] as [`_PyLockFlags`] describe it.
 pub(super) struct ByFlags {
     flags: _PyLockFlags,
+    at: Option<Point>,
     around: DetachAndSignals,
 }
 
 impl ByFlags {
     pub(super) fn new(flags: _PyLockFlags) -> Self {
-        Self { flags, around: DetachAndSignals::new() }
+        Self { flags, at: None, around: DetachAndSignals::new() }
+    }
+
+    /// The same; passes a sync point before it sleeps.
+    pub(super) fn at(point: Point, flags: _PyLockFlags) -> Self {
+        Self { at: Some(point), ..Self::new(flags) }
     }
 }
 
 impl Waiting for ByFlags {
     fn before_sleep(&mut self) {
+        if let Some(point) = self.at {
+            probe::point(point);
+        }
         if self.flags & _PY_LOCK_DETACH != 0 {
             self.around.before_sleep();
         }
@@ -65,6 +75,15 @@ impl Waiting for ByFlags {
         }
         self.around.interrupted()
     }
+}
+
+/// Passes the sync point of an unlock that handed the mutex over.
+#[inline]
+fn passed(unlocked: Result<Released, NotLocked>) -> Result<(), NotLocked> {
+    if unlocked? == Released::HandedOff {
+        probe::point(Point::MutexHanded);
+    }
+    Ok(())
 }
 
 /// Locks the mutex.
@@ -89,7 +108,7 @@ impl Waiting for ByFlags {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyMutex_Lock(m: *mut PyMutex) {
     // SAFETY: this function's contract is `hot`'s.
-    unsafe { arg::hot(m) }.lock(&mut Detach::new());
+    unsafe { arg::hot(m) }.lock(&mut Detach::at(Point::MutexWait));
 }
 
 /// Unlocks the mutex, and wakes who has waited longest.
@@ -110,7 +129,8 @@ pub unsafe extern "C" fn PyMutex_Lock(m: *mut PyMutex) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyMutex_Unlock(m: *mut PyMutex) {
     // SAFETY: this function's contract is `hot`'s.
-    if unsafe { arg::hot(m) }.unlock().is_err() {
+    let unlocked = unsafe { arg::hot(m) }.release();
+    if passed(unlocked).is_err() {
         fatal(c"PyMutex_Unlock", format_args!("unlocking mutex that is not locked"));
     }
 }
@@ -166,7 +186,8 @@ pub unsafe extern "C" fn _PyMutex_LockTimed(
             PyLockStatus::PY_LOCK_FAILURE
         };
     }
-    mutex.lock_timed(Deadline::after(timeout_ns), &mut ByFlags::new(flags)).into()
+    let mut waiting = ByFlags::at(Point::MutexWait, flags);
+    mutex.lock_timed(Deadline::after(timeout_ns), &mut waiting).into()
 }
 
 /// Unlocks the mutex if it is locked.
@@ -184,7 +205,7 @@ pub unsafe extern "C" fn _PyMutex_LockTimed(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyMutex_TryUnlock(m: *mut PyMutex) -> c_int {
     // SAFETY: this function's contract is `hot`'s.
-    match unsafe { arg::hot(m) }.unlock() {
+    match passed(unsafe { arg::hot(m) }.release()) {
         Ok(()) => 0,
         Err(_) => -1,
     }

@@ -55,6 +55,16 @@ pub(crate) enum LockOutcome {
     Interrupted,
 }
 
+/// Who has a mutex after [`PyMutex::release`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// Whoever comes first; a waiter may have been woken to try.
+    Free,
+    /// The waiter that was woken.
+    HandedOff,
+}
+
 /// [`PyMutex::unlock`] of a lock that nobody held; it stays unlocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLocked;
@@ -179,14 +189,20 @@ impl PyMutex {
     /// Unlocks, by any thread. The mutex's memory may be given back by whoever locks it next: it is not touched after.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
+        self.release().map(|_| ())
+    }
+
+    /// [`PyMutex::unlock`] that tells who has the mutex now.
+    #[inline]
+    pub(crate) fn release(&self) -> Result<Released, NotLocked> {
         match self._bits.compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
-            Err(bits) => self.unlock_slow(bits),
+            Ok(_) => Ok(Released::Free),
+            Err(bits) => self.release_slow(bits),
         }
     }
 
     #[cold]
-    fn unlock_slow(&self, mut bits: u8) -> Result<(), NotLocked> {
+    fn release_slow(&self, mut bits: u8) -> Result<Released, NotLocked> {
         loop {
             if bits & LOCKED == 0 {
                 return Err(NotLocked);
@@ -200,28 +216,32 @@ impl PyMutex {
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(Released::Free),
                 Err(now) => bits = now,
             }
         }
+        let mut released = Released::Free;
         lot::unpark_one(self.key(), |token, has_more| {
             // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (lot L2).
             let entry = token.map(|token| unsafe { &*token.cast::<Entry>().cast_const() });
-            self.settle(entry, has_more);
+            released = self.settle(entry, has_more);
         });
-        Ok(())
+        Ok(released)
     }
 
     /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (M3).
-    fn settle(&self, waiter: Option<&Entry>, has_more: bool) {
+    fn settle(&self, waiter: Option<&Entry>, has_more: bool) -> Released {
+        let mut released = Released::Free;
         let mut bits = if has_more { HAS_PARKED } else { UNLOCKED };
         if let Some(waiter) = waiter {
             if now_ns() >= waiter.fair_at_ns {
                 waiter.handed_off.set(true);
                 bits |= LOCKED;
+                released = Released::HandedOff;
             }
         }
         self._bits.store(bits, Ordering::Release);
+        released
     }
 
     /// A snapshot, for assertions (S-MX-10).
