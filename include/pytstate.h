@@ -29,11 +29,29 @@
 extern "C" {
 #endif
 
+/** A joinable thread (opaque in C; reference counted). */
+typedef struct _PyThreadHandle _PyThreadHandle;
+
+/** CPython's name for `_is`. */
+typedef struct _is PyInterpreterState;
+
+/** CPython's name for `_object`. */
+typedef struct _object PyObject;
+
+/** CPython's name for `_ts`. */
+typedef struct _ts PyThreadState;
+
+/** CPython-style name of `_PyThreadHandle`. */
+typedef struct _PyThreadHandle PyThreadHandle;
+
 /** Value of a PyMutex that is not locked. */
 #define _Py_UNLOCKED 0
 
 /** Bit of a PyMutex that is locked. */
 #define _Py_LOCKED 1
+
+/** `PyThreadHandle_Start` flag: the runtime does not wait for the thread. */
+#define PyThreadHandle_DAEMON 1
 
 /** `PyTState_ThreadInfo.state`: may not touch the runtime. */
 #define PyTState_DETACHED 0
@@ -119,6 +137,14 @@ extern "C" {
 /** Shutdown phase: the interpreter is gone. */
 #define PyTState_PHASE_GONE 5
 
+/** Pairs PyGILState_Ensure() with PyGILState_Release(). */
+typedef enum PyGILState_STATE {
+    /** The caller had its state attached. */
+    PyGILState_LOCKED,
+    /** The caller was detached, or had no state. */
+    PyGILState_UNLOCKED,
+} PyGILState_STATE;
+
 /** How acquiring a lock ended. */
 typedef enum PyLockStatus {
     /** The time passed, or it was only tried. */
@@ -129,6 +155,9 @@ typedef enum PyLockStatus {
     PY_LOCK_INTR = 2,
 } PyLockStatus;
 
+/** A C callback that takes one pointer. */
+typedef void (*PyTState_Callback)(void*);
+
 /**
  * CPython's PyEvent: same size, same values. All-zero is not set. Must not move while in use.
  */
@@ -136,8 +165,84 @@ typedef struct PyEvent {
     uint8_t v;
 } PyEvent;
 
+/**
+ * A thread state (CPython's `struct _ts`; `PyThreadState` in C).
+ *
+ * Fields that CPython documents or that extensions are known to read. Members
+ * that other threads also touch are read and written by the library with
+ * atomic operations; a host reads them as snapshots.
+ */
+struct _ts {
+    /** Newer neighbour in the interpreter's list (head lock). */
+    struct _ts *prev;
+    /** Older neighbour in the interpreter's list (head lock). */
+    struct _ts *next;
+    /** Owning interpreter; constant. */
+    PyInterpreterState *interp;
+    /** Pending events: bits 0 to 7 as in CPython 3.13. */
+    size_t eval_breaker;
+    /** DETACHED 0, ATTACHED 1, SUSPENDED 2, SHUTTING_DOWN 3. */
+    int state;
+    /**
+     * Origin code: 0 unknown, 1 init, 2 fini, 3 threading, 4 C API, 5 exec,
+     * 6 daemon thread.
+     */
+    int _whence;
+    /**
+     * PyGILState nesting; starts at 1, which protects the state from being
+     * deleted by PyGILState_Release().
+     */
+    int gilstate_counter;
+    /**
+     * 0: the runtime waits for this state; 1: it does not. The host may write
+     * it while attached.
+     */
+    int is_daemon;
+    /** 1 while it holds a GIL. */
+    int holds_gil;
+    /** 1 while it waits for a GIL. */
+    int gil_requested;
+    /** Unique in the interpreter, from 1 up, never reused. */
+    uint64_t id;
+    /** Identity of the bound OS thread; 0 before it is bound. */
+    unsigned long thread_id;
+    /** Kernel id of the bound OS thread; 0 before it is bound. */
+    unsigned long native_thread_id;
+    /** The host's per-thread dictionary, or NULL. */
+    PyObject *dict;
+    /** Pending asynchronous exception, or NULL. */
+    PyObject *async_exc;
+    /** The exception of the error indicator, or NULL. */
+    PyObject *current_exception;
+    /** Top of the critical-section stack (tagged pointer), 0 when empty. */
+    size_t critical_section;
+    /**
+     * Called exactly once, at the end of PyThreadState_Clear(), by the thread
+     * that clears, attached; the state is still linked and valid then.
+     */
+    PyTState_Callback on_delete;
+    /** Argument of `on_delete`. */
+    void *on_delete_data;
+    /** Set once, right after `on_delete`; see PyTState_GetExitEvent(). */
+    struct PyEvent *exit_event;
+};
+
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
+
+/**
+ * Result of calls that can fail before there is an error indicator. Passed by value.
+ */
+typedef struct PyStatus {
+    /** A _PyStatus_TYPE. */
+    int _type;
+    /** The function that failed, or NULL. Static. */
+    const char *func;
+    /** What went wrong, or NULL. Static. */
+    const char *err_msg;
+    /** Exit code of an exit request. */
+    int exitcode;
+} PyStatus;
 
 /**
  * CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
@@ -147,12 +252,223 @@ typedef struct PyMutex {
 } PyMutex;
 
 /**
+ * How the host counts, makes and raises its objects (extension API 6).
+ *
+ * Every member may be NULL. Hooks are called without any lock of this
+ * library held; `incref`, `decref` and `raise` on an attached thread.
+ */
+typedef struct PyTState_ObjectHooks {
+    /** Takes one reference. */
+    void (*incref)(PyObject*);
+    /** Drops one reference; may run the host's destructors. */
+    void (*decref)(PyObject*);
+    /** Makes an empty dictionary (a new reference), or returns NULL. */
+    PyObject *(*new_dict)(void);
+    /**
+     * Raises `exc_type` with `message` in the host; the library then leaves
+     * its own error indicator alone.
+     */
+    void (*raise)(PyObject *exc_type, const char *message);
+    /** The mutex of an object, for critical sections. */
+    struct PyMutex *(*object_mutex)(PyObject*);
+} PyTState_ObjectHooks;
+
+/**
+ * How the runtime behaves (extension API 5). Zero it, then set what differs.
+ */
+typedef struct PyTState_Config {
+    /** sizeof(PyTState_Config): the struct may grow. 0 means "all defaults". */
+    size_t size;
+    /** PyTState_GIL_SHARED or PyTState_GIL_NONE, for the main interpreter. */
+    int gil;
+    /** PyTState_LATE_HANG, _EXIT or _ABORT. */
+    int late_attach;
+    /** CPython version to behave like: 0x030C0000 to 0x030F0000; 0: default. */
+    int compat;
+    /** PyTState_CHECK_FATAL (default), _OFF, _WARN or _CALLBACK. */
+    int check_level;
+    /** Bytes that the host wants beside every thread state, zeroed. */
+    size_t host_tstate_size;
+    /** Hooks for the host's objects, or NULL. Copied. */
+    const struct PyTState_ObjectHooks *objects;
+} PyTState_Config;
+
+/** Options of a new interpreter (CPython 3.12+). */
+typedef struct PyInterpreterConfig {
+    /**
+     * Share the main interpreter's allocator; 0 demands
+     * `check_multi_interp_extensions`.
+     */
+    int use_main_obmalloc;
+    /** os.fork() is allowed. */
+    int allow_fork;
+    /** os.exec*() is allowed. */
+    int allow_exec;
+    /** Threads may be started. */
+    int allow_threads;
+    /** Daemon threads may be started. */
+    int allow_daemon_threads;
+    /** Refuse extensions that do not support several interpreters. */
+    int check_multi_interp_extensions;
+    /**
+     * PyInterpreterConfig_DEFAULT_GIL, _SHARED_GIL, _OWN_GIL or
+     * PyTState_INTERP_NO_GIL.
+     */
+    int gil;
+} PyInterpreterConfig;
+
+/**
  * A lock that PyThread_allocate_lock() made; not recursive, any thread may release it.
  */
 typedef void *PyThread_type_lock;
 
 /** A length of time in microseconds. */
 typedef long long PY_TIMEOUT_T;
+
+/** What is known about one thread state. */
+typedef struct PyTState_ThreadInfo {
+    /** Id inside the interpreter. */
+    uint64_t id;
+    /** Id of the interpreter. */
+    int64_t interp_id;
+    /** Identity of the OS thread, 0 before it is bound. */
+    unsigned long thread_id;
+    /** Kernel id of the OS thread, 0 before it is bound. */
+    unsigned long native_thread_id;
+    /** 0 or 1. */
+    int is_daemon;
+    /** PyTState_DETACHED, PyTState_ATTACHED or PyTState_SUSPENDED. */
+    int state;
+    /** Nanoseconds since the state was created. */
+    int64_t age_ns;
+    /** Nanoseconds since its last attach or detach. */
+    int64_t in_state_ns;
+    /** Open interpreter guards that it took. */
+    int guards;
+    /** Name, NUL-terminated; empty when none was given. */
+    char name[64];
+    /** "file:line" where it was created, or "". Static. */
+    const char *created_at;
+    /** Place of the last attach or detach, or "". Static. */
+    const char *last_at;
+} PyTState_ThreadInfo;
+
+/* ---- ceval ---- */
+
+/**
+ * Detaches the attached thread state and releases the GIL.
+ *
+ * @return The state, for PyEval_RestoreThread(). Never NULL. Borrowed.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *PyEval_SaveThread(void);
+
+/**
+ * Attaches `tstate`; the calling thread has none attached. Keeps errno.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
+ *          another OS thread.
+ * Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
+ * Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` came from this library and is not deleted.
+ */
+void PyEval_RestoreThread(PyThreadState *tstate);
+
+/**
+ * Attaches `tstate`; the calling thread has none attached. Keeps errno.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  as PyEval_RestoreThread().
+ * Blocks:  as PyEval_RestoreThread().
+ * Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` came from this library and is not deleted.
+ */
+void PyEval_AcquireThread(PyThreadState *tstate);
+
+/**
+ * Detaches `tstate`, which is the attached state, and releases the GIL.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL, if nothing is attached, or if another state is ("wrong thread state").
+ * Blocks:  no.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13; the check of the argument as before 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void PyEval_ReleaseThread(PyThreadState *tstate);
+
+/**
+ * Takes the GIL for the attached state without attaching anything.
+ *
+ * Errors:  fatal if nothing is attached, or if the attached state holds the GIL already (CPython deadlocks there).
+ * Blocks:  until the GIL is free.
+ * Threads: attached, after PyEval_ReleaseLock(). Not async-signal-safe.
+ * Source:  CPython 3.12 (3.13 keeps the symbol only).
+ *
+ * # Safety
+ * None.
+ */
+void PyEval_AcquireLock(void);
+
+/**
+ * Releases the GIL of the attached state without detaching it.
+ *
+ * Errors:  fatal if nothing is attached, or if the GIL is not locked.
+ * Blocks:  no.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.12 (3.13 keeps the symbol only).
+ *
+ * # Safety
+ * Until PyEval_AcquireLock() the thread does nothing that needs the GIL.
+ */
+void PyEval_ReleaseLock(void);
+
+/**
+ * Does nothing; the runtime is always ready for threads.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.9+ (deprecated there).
+ *
+ * # Safety
+ * None.
+ */
+void PyEval_InitThreads(void);
+
+/**
+ * Whether the main interpreter exists, and with it its GIL.
+ *
+ * @return 1 between initialization and the end of finalization, else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.12 (3.13 keeps the symbol only).
+ *
+ * # Safety
+ * None.
+ */
+int PyEval_ThreadsInitialized(void);
 
 /* ---- event ---- */
 
@@ -192,6 +508,380 @@ void PyEvent_Wait(PyEvent *evt);
 int PyEvent_WaitTimed(PyEvent *evt,
                       PyTime_t timeout_ns,
                       int detach);
+
+/* ---- fork ---- */
+
+/**
+ * Prepares for fork(): stops every other thread of the runtime and takes its locks.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  until every attached thread has polled, detached or ended.
+ * Threads: attached. Not async-signal-safe. Must be followed by fork() and PyOS_AfterFork_Parent() or _Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * Until the call that follows fork(), nothing else of the library is called.
+ */
+void PyOS_BeforeFork(void);
+
+/**
+ * Goes on in the parent after fork(), also when fork() failed.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: the one that called PyOS_BeforeFork(), attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * PyOS_BeforeFork() was called on this thread.
+ */
+void PyOS_AfterFork_Parent(void);
+
+/**
+ * Makes the runtime whole in a fork child: the calling thread and its state survive, alone (docs/fork.md).
+ *
+ * Errors:  fatal if nothing is attached. Ends the child with status 1 if the attached state is not in the main
+ *          interpreter.
+ * Blocks:  no.
+ * Threads: the only one of the child, attached. Not async-signal-safe.
+ * Source:  CPython 3.13; also updates the main state, and ends other interpreters cleanly.
+ *
+ * # Safety
+ * This is the child of a fork() after PyOS_BeforeFork() on this thread.
+ */
+void PyOS_AfterFork_Child(void);
+
+/**
+ * PyOS_AfterFork_Child() under its old name.
+ *
+ * Errors:  as PyOS_AfterFork_Child().
+ * Blocks:  no.
+ * Threads: as PyOS_AfterFork_Child().
+ * Source:  CPython 3.13 (deprecated there since 3.7).
+ *
+ * # Safety
+ * As PyOS_AfterFork_Child().
+ */
+void PyOS_AfterFork(void);
+
+/* ---- initconfig ---- */
+
+/**
+ * Success.
+ *
+ * @return A status for which PyStatus_Exception() is 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyStatus PyStatus_Ok(void);
+
+/**
+ * An error.
+ *
+ * @param err_msg  What went wrong. Must not be NULL. Borrowed: kept as a pointer.
+ * @return A status for which PyStatus_IsError() is 1.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `err_msg` is NUL-terminated and outlives the status.
+ */
+PyStatus PyStatus_Error(const char *err_msg);
+
+/**
+ * The error "memory allocation failed".
+ *
+ * @return A status for which PyStatus_IsError() is 1.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyStatus PyStatus_NoMemory(void);
+
+/**
+ * A request to end the process.
+ *
+ * @param exitcode  Exit code.
+ * @return A status for which PyStatus_IsExit() is 1.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyStatus PyStatus_Exit(int exitcode);
+
+/**
+ * Whether a status is an error.
+ *
+ * @param status  The status.
+ * @return 1 or 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int PyStatus_IsError(PyStatus status);
+
+/**
+ * Whether a status asks to end the process.
+ *
+ * @param status  The status.
+ * @return 1 or 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int PyStatus_IsExit(PyStatus status);
+
+/**
+ * Whether a status is an error or asks to end the process.
+ *
+ * @param status  The status.
+ * @return 1 or 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int PyStatus_Exception(PyStatus status);
+
+/**
+ * Ends the process as a status says: an exit request with its code, an error with its message and status 1.
+ *
+ * @param status  The status; must not be a success.
+ *
+ * Errors:  fatal on a success.
+ * Blocks:  does not return.
+ * Threads: any. Not async-signal-safe (exit(3) runs).
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * The texts of `status` are NULL or NUL-terminated.
+ */
+_Py_NO_RETURN void Py_ExitStatusException(PyStatus status);
+
+/* ---- interp ---- */
+
+/**
+ * Makes an interpreter state without thread states. Most hosts want Py_NewInterpreterFromConfig().
+ *
+ * @return The interpreter, owned by the runtime until PyInterpreterState_Delete(). Never NULL.
+ *
+ * Errors:  ends the process with status 1 without memory or before the runtime was initialized.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13. It shares the main interpreter's GIL and has the legacy settings.
+ *
+ * # Safety
+ * None.
+ */
+PyInterpreterState *PyInterpreterState_New(void);
+
+/**
+ * Clears every thread state of an interpreter, then the interpreter, then runs its PyUnstable_AtExit() functions.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL or if nothing is attached.
+ * Blocks:  as long as the host's destructors and functions do.
+ * Threads: attached, perhaps to another interpreter. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted, and nobody else runs in it.
+ */
+void PyInterpreterState_Clear(PyInterpreterState *interp);
+
+/**
+ * Deletes a cleared interpreter and the thread states that it still has. A caller attached to it is detached.
+ *
+ * @param interp  The interpreter. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if NULL, if it is not in the list ("NULL interpreter"), if a state of it is attached elsewhere
+ *          ("remaining threads"), or if it is the main one while others exist ("remaining subinterpreters").
+ * Blocks:  no.
+ * Threads: any. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted, and nobody uses it or its states again.
+ */
+void PyInterpreterState_Delete(PyInterpreterState *interp);
+
+/**
+ * The id of an interpreter.
+ *
+ * @param interp  The interpreter, or NULL. Borrowed.
+ * @return Its id, 0 for the main one; -1 with RuntimeError if `interp` is NULL.
+ *
+ * Errors:  -1 as above.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe if not NULL.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is NULL or came from this library.
+ */
+int64_t PyInterpreterState_GetID(PyInterpreterState *interp);
+
+/**
+ * The main interpreter.
+ *
+ * @return The interpreter; NULL before initialization and after finalization. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyInterpreterState *PyInterpreterState_Main(void);
+
+/**
+ * The newest interpreter. For debuggers: takes no lock.
+ *
+ * @return The interpreter, or NULL if there is none. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, while nobody makes or deletes interpreters. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyInterpreterState *PyInterpreterState_Head(void);
+
+/**
+ * The next older interpreter. For debuggers: takes no lock.
+ *
+ * @param interp  An interpreter. Must not be NULL. Borrowed.
+ * @return The next one, or NULL at the end. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, while nobody makes or deletes interpreters. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is in the list, and the list does not change during the walk.
+ */
+PyInterpreterState *PyInterpreterState_Next(PyInterpreterState *interp);
+
+/**
+ * The newest thread state of an interpreter. For debuggers: takes no lock.
+ *
+ * @param interp  An interpreter. Must not be NULL. Borrowed.
+ * @return The state, or NULL if there is none. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, while nobody makes or deletes states. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted.
+ */
+PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *interp);
+
+/**
+ * The dictionary of an interpreter, made on first use.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when the host gave no hook or it returned NULL.
+ *         Borrowed.
+ *
+ * Errors:  fatal if NULL. None are set.
+ * Blocks:  as long as the host's hook does.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted.
+ */
+PyObject *PyInterpreterState_GetDict(PyInterpreterState *interp);
+
+/**
+ * Whether the last id reference ends the interpreter.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @return 0 or 1.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted.
+ */
+int _PyInterpreterState_RequiresIDRef(PyInterpreterState *interp);
+
+/**
+ * Sets whether the last id reference ends the interpreter.
+ *
+ * @param interp    The interpreter. Must not be NULL. Borrowed.
+ * @param required  0: no; anything else: yes.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted.
+ */
+void _PyInterpreterState_RequireIDRef(PyInterpreterState *interp, int required);
+
+/**
+ * Waits until every non-daemon thread state of `interp` is deleted, other than the caller's and the interpreter's first
+ * one, and the OS thread of each one that this library started has ended.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL or if nothing is attached. Returns early, with the error indicator set, when a signal handler
+ *          or pending call fails while the main thread waits.
+ * Blocks:  until they are gone, detached. Threads that start meanwhile are waited for as well.
+ * Threads: attached, to any interpreter. Not async-signal-safe.
+ * Source:  the first form of gh-114271; see PyTState_WaitForThreads() for a deadline and a list.
+ *
+ * # Safety
+ * `interp` is not deleted before the call returns.
+ */
+void _PyInterpreterState_WaitForThreads(PyInterpreterState *interp);
 
 /* ---- lock ---- */
 
@@ -252,6 +942,477 @@ void PyMutex_Unlock(PyMutex *m);
  * `m` points to a mutex.
  */
 int PyMutex_IsLocked(PyMutex *m);
+
+/* ---- pylifecycle ---- */
+
+/**
+ * Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
+ *
+ * Errors:  as Py_InitializeEx().
+ * Blocks:  while another thread initializes.
+ * Threads: as Py_InitializeEx().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+void Py_Initialize(void);
+
+/**
+ * Initializes the runtime. The caller becomes the main thread, attached to the main interpreter's first state.
+ *
+ * @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
+ *
+ * Errors:  ends the process with status 1 without memory. Nothing happens when the runtime is initialized.
+ * Blocks:  while another thread initializes.
+ * Threads: any, detached. Not async-signal-safe. May be called again after Py_FinalizeEx().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+void Py_InitializeEx(int install_sigs);
+
+/**
+ * Initializes the runtime as `config` says (docs/embedding.md); see Py_InitializeEx().
+ *
+ * @param config  Settings, or NULL for the defaults. Copied. `size` must be sizeof(PyTState_Config), or 0 if everything
+ *                else is 0.
+ * @return A status: OK, or an error that names the bad field; then nothing was made.
+ *
+ * Errors:  in the status. When the runtime is initialized already: OK, and `config` is ignored.
+ * Blocks:  while another thread initializes.
+ * Threads: any, detached. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `config` is NULL or points to a PyTState_Config of `size` bytes.
+ */
+PyStatus PyTState_Initialize(const PyTState_Config *config);
+
+/**
+ * Fills `config` with the defaults.
+ *
+ * @param config  Struct to fill. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `config` is writable.
+ */
+void PyTState_Config_Init(PyTState_Config *config);
+
+/**
+ * Whether the runtime is initialized.
+ *
+ * @return 1 from the end of initialization to the commit of Py_FinalizeEx(), else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int Py_IsInitialized(void);
+
+/**
+ * Whether Py_FinalizeEx() committed to the end of the runtime.
+ *
+ * @return 1 from the commit to the next initialization, else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int Py_IsFinalizing(void);
+
+/**
+ * Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
+ * then commits: threads that attach later meet the late-attach policy.
+ *
+ * @return 0; -1 if buffered output could not be written, or if another thread is finalizing.
+ *
+ * Errors:  -1 as above. 0 at once when the runtime is not initialized, or from inside its own callbacks.
+ * Blocks:  until all of the above is done; see PyTState_SetShutdownReport().
+ * Threads: any: on the main thread the main state is used; on another thread the attached state if it is in the main
+ *          interpreter, else a fresh one. Detached afterwards. Not async-signal-safe.
+ * Source:  CPython 3.13; the rounds before the commit as in 3.15.
+ *
+ * # Safety
+ * None.
+ */
+int Py_FinalizeEx(void);
+
+/**
+ * Py_FinalizeEx() with the result ignored.
+ *
+ * Errors:  none.
+ * Blocks:  as Py_FinalizeEx().
+ * Threads: as Py_FinalizeEx().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+void Py_Finalize(void);
+
+/**
+ * Finalizes, then ends the process through exit(3).
+ *
+ * @param status  Exit status; 120 is used instead if finalization failed.
+ *
+ * Errors:  none.
+ * Blocks:  as Py_FinalizeEx(). Does not return.
+ * Threads: as Py_FinalizeEx().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+_Py_NO_RETURN void Py_Exit(int status);
+
+/**
+ * Makes a sub-interpreter with the legacy settings and attaches its first state.
+ *
+ * @return The new state, attached; the one that was attached before is left detached. Never NULL.
+ *
+ * Errors:  ends the process with status 1 without memory or when the runtime is not initialized.
+ * Blocks:  until the GIL is free.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *Py_NewInterpreter(void);
+
+/**
+ * Makes a sub-interpreter and attaches its first state.
+ *
+ * @param tstate_p  Gets the new state, attached, or NULL on error. Must not be NULL. Borrowed.
+ * @param config    Settings. Must not be NULL. Copied.
+ * @return OK: the state that was attached before is left detached. Error: it is attached again, and nothing was made.
+ *
+ * Errors:  fatal if a pointer is NULL. In the status: bad settings, no memory, runtime not initialized.
+ * Blocks:  until the GIL is free.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13, with PyTState_INTERP_NO_GIL as one more value of `gil`.
+ *
+ * # Safety
+ * Both pointers are valid.
+ */
+PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
+                                            const PyInterpreterConfig *config);
+
+/**
+ * Ends the interpreter of the attached state: waits for its non-daemon threads, runs what was registered, waits for
+ * guards, then deletes all of it.
+ *
+ * @param tstate  The attached state. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if NULL or not attached ("thread is not current"), if it is in the main interpreter, and, while the
+ *          rules of 3.12 or 3.13 are in force, if other states are left ("not the last thread"); from 3.14 on those
+ *          are given up to the late-attach policy.
+ * Blocks:  until its threads and guards are gone.
+ * Threads: attached; nothing is attached afterwards. Not async-signal-safe.
+ * Source:  CPython 3.13 (PyTState_Config.compat chooses).
+ *
+ * # Safety
+ * Nobody uses the interpreter or its states again.
+ */
+void Py_EndInterpreter(PyThreadState *tstate);
+
+/* ---- pystate ---- */
+
+/**
+ * Makes a thread state of `interp`, bound to the calling OS thread.
+ *
+ * @param interp  Owner of the new state. Must not be NULL. Borrowed.
+ * @return The state, detached (suspended while a stop-the-world pause is on), owned by the interpreter until
+ *         PyThreadState_Delete(); NULL without memory, or when the interpreter is gone.
+ *
+ * Errors:  fatal if `interp` is NULL. NULL sets no error.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` came from this library.
+ */
+PyThreadState *PyThreadState_New(PyInterpreterState *interp);
+
+/**
+ * Clears a thread state: drops what it refers to, then calls its `on_delete` hook, then sets its exit event.
+ *
+ * @param tstate  State of the interpreter that the caller is attached to. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL, if nothing is attached, if `tstate` is attached to another thread; misuse if it was cleared
+ *          before or belongs to another interpreter.
+ * Blocks:  as long as the host's destructors and hook do.
+ * Threads: attached. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13; `on_delete` as in 3.9 to 3.12; the exit event as in the first form of gh-114271.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void PyThreadState_Clear(PyThreadState *tstate);
+
+/**
+ * Deletes a cleared thread state that nobody has attached.
+ *
+ * @param tstate  The state. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if NULL, if it is the attached state of this or another thread, or was deleted; misuse if it was not
+ *          cleared (it is cleared then, if the caller is attached).
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` came from this library, and nobody uses it again.
+ */
+void PyThreadState_Delete(PyThreadState *tstate);
+
+/**
+ * Deletes the attached, cleared thread state and releases the GIL.
+ *
+ * Errors:  fatal if nothing is attached; misuse if the state was not cleared (it is cleared then).
+ * Blocks:  no.
+ * Threads: attached; detached afterwards. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * Nobody uses the state again.
+ */
+void PyThreadState_DeleteCurrent(void);
+
+/**
+ * The attached thread state of the calling thread.
+ *
+ * @return The state, never NULL. Borrowed.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.13. No atomic read-modify-write: one thread-local load.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *PyThreadState_Get(void);
+
+/**
+ * The attached thread state of the calling thread, if any.
+ *
+ * @return The state, or NULL when nothing is attached. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *PyThreadState_GetUnchecked(void);
+
+/**
+ * Attaches `tstate` to the calling thread and detaches what was attached.
+ *
+ * @param tstate  State to attach, or NULL to only detach. Borrowed. The attached state itself is detached and attached
+ *                again.
+ * @return The state that was attached before, or NULL. Borrowed.
+ *
+ * Errors:  fatal if `tstate` was cleared or deleted; misuse if it belongs to another OS thread.
+ * Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy() for an interpreter that
+ *          committed to finalization.
+ * Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13 (since 3.12 Swap takes the GIL).
+ *
+ * # Safety
+ * `tstate` is NULL, or came from this library and is not deleted.
+ */
+PyThreadState *PyThreadState_Swap(PyThreadState *tstate);
+
+/**
+ * The interpreter of a thread state.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return Its interpreter, never NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, also for a detached state. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+PyInterpreterState *PyThreadState_GetInterpreter(PyThreadState *tstate);
+
+/**
+ * The id of a thread state.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return Its id: 1 and up, unique in its interpreter, never reused there.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, also for a detached state. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+uint64_t PyThreadState_GetID(PyThreadState *tstate);
+
+/**
+ * The next older thread state of the same interpreter. For debuggers: takes no lock.
+ *
+ * @param tstate  A state. Must not be NULL. Borrowed.
+ * @return The next one, or NULL at the end. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, while nobody creates or deletes states. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is linked, and the list does not change during the walk.
+ */
+PyThreadState *PyThreadState_Next(PyThreadState *tstate);
+
+/**
+ * The per-thread dictionary of the attached state, made on first use.
+ *
+ * @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when nothing is attached, the host gave no
+ *         hook, or the hook returned NULL. Borrowed.
+ *
+ * Errors:  none are set.
+ * Blocks:  as long as the host's hook does.
+ * Threads: any. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyObject *PyThreadState_GetDict(void);
+
+/**
+ * Makes a thread state that is bound to no OS thread yet.
+ *
+ * @param interp  Owner. Must not be NULL. Borrowed.
+ * @return The state, or NULL without memory.
+ *
+ * Errors:  fatal if `interp` is NULL.
+ * Blocks:  no.
+ * Threads: any. Not async-signal-safe.
+ * Source:  CPython 3.13 (kept there for the stable ABI only). The state is bound when it is first attached.
+ *
+ * # Safety
+ * `interp` came from this library.
+ */
+PyThreadState *_PyThreadState_Prealloc(PyInterpreterState *interp);
+
+/**
+ * Always fatal: nobody outside initializes a thread state.
+ *
+ * @param tstate  Ignored.
+ *
+ * Errors:  fatal.
+ * Blocks:  no.
+ * Threads: any.
+ * Source:  CPython 3.13 (kept there for the stable ABI only).
+ *
+ * # Safety
+ * None.
+ */
+void _PyThreadState_Init(PyThreadState *tstate);
+
+/**
+ * Attaches the calling thread, with its own thread state if it has one, else with a new one in the main interpreter.
+ *
+ * @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
+ *
+ * Errors:  fatal if a state cannot be made, or if the runtime was never initialized.
+ * Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
+ * Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyGILState_STATE PyGILState_Ensure(void);
+
+/**
+ * Undoes one PyGILState_Ensure() of the same thread, newest first.
+ *
+ * @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
+ *
+ * Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, or on another
+ *          value of `oldstate`.
+ * Blocks:  as long as the host's destructors do, when the last release deletes the state.
+ * Threads: the one that called Ensure, attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `oldstate` came from the matching PyGILState_Ensure().
+ */
+void PyGILState_Release(int oldstate);
+
+/**
+ * The thread state that the PyGILState calls of this thread use.
+ *
+ * @return The state, attached or not; NULL if the thread has none. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, any time. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *PyGILState_GetThisThreadState(void);
+
+/**
+ * Whether the calling thread is attached with its gilstate.
+ *
+ * @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int PyGILState_Check(void);
+
+/**
+ * The interpreter of the attached state.
+ *
+ * @return The interpreter, never NULL. Borrowed.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyInterpreterState *PyInterpreterState_Get(void);
 
 /* ---- pythread_lock ---- */
 
@@ -360,6 +1521,252 @@ PyLockStatus PyThread_acquire_lock_timed_with_retries(PyThread_type_lock lock,
  * `lock` came from PyThread_allocate_lock() and is not freed.
  */
 void PyThread_release_lock(PyThread_type_lock lock);
+
+/* ---- pytstate ---- */
+
+/**
+ * Waits as _PyInterpreterState_WaitForThreads() does, but not longer than asked, and tells who is left.
+ *
+ * @param interp      The interpreter. Must not be NULL. Borrowed.
+ * @param timeout_ns  Nanoseconds; negative: no limit; 0: only look.
+ * @param alive       Room for records of the threads that are left, or NULL. Borrowed.
+ * @param capacity    Number of records that `alive` has room for.
+ * @param n_alive     Gets the true number of threads left (0 when all are gone), or NULL. Borrowed.
+ * @return 0 all gone; 1 the deadline passed; -1 with the error indicator set: a signal handler or pending call failed.
+ *
+ * Errors:  fatal if `interp` is NULL. -1 as above.
+ * Blocks:  up to the deadline, detached if the caller is attached. A second call goes on waiting.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp` is not deleted before the call returns; `alive` has room for `capacity` records.
+ */
+int PyTState_WaitForThreads(PyInterpreterState *interp,
+                            PyTime_t timeout_ns,
+                            PyTState_ThreadInfo *alive,
+                            size_t capacity,
+                            size_t *n_alive);
+
+/**
+ * Lists thread states.
+ *
+ * @param interp    The interpreter, or NULL for all. Borrowed.
+ * @param out       Room for records, or NULL. Borrowed.
+ * @param capacity  Number of records that `out` has room for.
+ * @return The true number of states; up to `capacity` records were filled, newest states first.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe: see PyTState_DumpThreads().
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp` is NULL or came from this library; `out` has room for `capacity` records.
+ */
+size_t PyTState_Census(PyInterpreterState *interp,
+                       PyTState_ThreadInfo *out,
+                       size_t capacity);
+
+/**
+ * Prints every thread state and open guard, one line each, for people.
+ *
+ * @param fd  File descriptor to write to.
+ *
+ * Errors:  none; a write error ends the listing.
+ * Blocks:  as write(2) does.
+ * Threads: any. Async-signal-safe: takes no lock and allocates nothing; what changes meanwhile may be missing.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * None.
+ */
+void PyTState_DumpThreads(int fd);
+
+/**
+ * Has a finalization that waits print every so often whom it waits for.
+ *
+ * @param every_ns  Interval in nanoseconds; 0 or less: no reports.
+ * @param fd        File descriptor to write to.
+ * @return 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Overrides PYTSTATE_SHUTDOWN_REPORT=SECONDS of the environment. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * None.
+ */
+int PyTState_SetShutdownReport(PyTime_t every_ns,
+                               int fd);
+
+/**
+ * Names a thread state. A thread that this library started is also named for the OS (the first 15 bytes).
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @param name    The name, up to 63 bytes are kept. Must not be NULL. Copied.
+ * @return 0; -1 with ValueError (if attached) when it was cut to 63 bytes: the cut name is set all the same.
+ *
+ * Errors:  fatal if NULL. -1 as above.
+ * Blocks:  no.
+ * Threads: any, while the state lives. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `tstate` is not deleted; `name` is NUL-terminated.
+ */
+int PyTState_SetName(PyThreadState *tstate,
+                     const char *name);
+
+/**
+ * The exit event of a thread state, with a reference that keeps it valid when the state is gone.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return The event, to be given back with PyTState_ReleaseExitEvent(). Never NULL.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, while the state lives. Async-signal-safe.
+ * Source:  pytstate; the reference-counted event of the first form of gh-114271.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+PyEvent *PyTState_GetExitEvent(PyThreadState *tstate);
+
+/**
+ * Gives an exit event back.
+ *
+ * @param event  Event from PyTState_GetExitEvent(), or NULL (nothing happens). Consumed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `event` came from PyTState_GetExitEvent(), and the caller owns the reference.
+ */
+void PyTState_ReleaseExitEvent(PyEvent *event);
+
+/**
+ * The host's bytes beside a thread state (PyTState_Config.host_tstate_size), zeroed when the state was made.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return The bytes, aligned as malloc() aligns; NULL if the host asked for none. They live as long as the state.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void *PyTState_HostData(PyThreadState *tstate);
+
+/**
+ * Leaves a place for diagnostics: the next attach, detach, creation of a state or opening of a guard on this thread
+ * records it. With PYTSTATE_PLACES defined before the header is included, the usual calls do this by themselves.
+ *
+ * @param place  "file:line", a string that is never freed, or NULL to forget what was left.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `place` is NULL or a NUL-terminated string that stays valid for ever.
+ */
+void PyTState_Here(const char *place);
+
+/**
+ * Chooses what a thread meets that attaches after its interpreter committed to finalization.
+ *
+ * @param policy  PyTState_LATE_HANG, PyTState_LATE_EXIT or PyTState_LATE_ABORT.
+ * @return 0; -1 with ValueError (if attached) on another value.
+ *
+ * Errors:  -1 as above.
+ * Blocks:  no.
+ * Threads: any, any time. Async-signal-safe when it succeeds.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * None.
+ */
+int PyTState_SetLateAttachPolicy(int policy);
+
+/**
+ * Installs a function that chooses the late-attach policy for each thread.
+ *
+ * @param hook  Called on the late thread, detached, with its state (NULL if it has none) and `data`; returns one of
+ *              PyTState_LATE_*; anything else means PyTState_LATE_HANG. It may also not return. NULL removes the hook.
+ * @param data  Passed on.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, any time. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `hook` stays callable as long as threads may be late.
+ */
+void PyTState_SetLateAttachHook(int (*hook)(PyThreadState*, void*),
+                                void *data);
+
+/**
+ * Installs the function that PyTState_CHECK_CALLBACK reports misuse to.
+ *
+ * @param callback  Gets the function's name, what is wrong, and `data`. When it returns, the call goes on as CPython's
+ *                  release build would. NULL removes it: misuse is fatal then.
+ * @param data      Passed on.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, any time. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `callback` stays callable until it is removed.
+ */
+void PyTState_SetCheckCallback(void (*callback)(const char*, const char*, void*),
+                               void *data);
+
+/**
+ * The shutdown phase of an interpreter.
+ *
+ * @param interp  The interpreter, or NULL (PyTState_PHASE_GONE). Borrowed.
+ * @return PyTState_PHASE_RUNNING, _WAITING_THREADS, _ATEXIT, _WAITING_GUARDS, _FINALIZING or _GONE. Phases may repeat
+ *         until the end is committed (_FINALIZING).
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe. A deleted interpreter answers _GONE until its memory serves a new one.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp` is NULL or came from this library.
+ */
+int PyTState_ShutdownPhase(PyInterpreterState *interp);
+
+/**
+ * Installs a function that hears of every change of a shutdown phase.
+ *
+ * @param hook  Called on the finalizing thread, with no lock of the library held. NULL removes it.
+ * @param data  Passed on.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, any time. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `hook` stays callable until it is removed.
+ */
+void PyTState_SetShutdownPhaseHook(void (*hook)(PyInterpreterState*, int, void*),
+                                   void *data);
 
 /* ---- sync_points ---- */
 
@@ -551,6 +1958,147 @@ int PyTState_Sync_Perturb(uint64_t seed,
  */
 size_t PyTState_Sync_List(const char **names,
                           size_t capacity);
+
+/* ---- thread_handle ---- */
+
+/**
+ * Makes a handle for a thread that is not started yet.
+ *
+ * @return The handle with one reference, owned by the caller; NULL with MemoryError (if attached) without memory.
+ *
+ * Errors:  NULL as above.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  pytstate; CPython's ThreadHandle (3.13).
+ *
+ * # Safety
+ * None.
+ */
+PyThreadHandle *PyThreadHandle_New(void);
+
+/**
+ * Takes one more reference.
+ *
+ * @param handle  The handle. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `handle` is live.
+ */
+void PyThreadHandle_Incref(PyThreadHandle *handle);
+
+/**
+ * Drops one reference. A thread that still runs goes on; it is cleaned up after without anybody joining it.
+ *
+ * @param handle  The handle, or NULL (nothing happens). Consumed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `handle` is NULL or live, and the caller owns the reference.
+ */
+void PyThreadHandle_Decref(PyThreadHandle *handle);
+
+/**
+ * Starts an OS thread that runs `func(arg)` attached to a fresh thread state of `interp`. When `func` returns, the
+ * library clears and deletes the state and ends the thread.
+ *
+ * @param handle  A handle that was not started. Must not be NULL. Borrowed.
+ * @param interp  Where the thread runs. Must not be NULL. Borrowed.
+ * @param func    What it runs. Must not be NULL. It must return with its own state attached, or with none.
+ * @param arg     Argument of `func`. May be NULL. Passed on.
+ * @param flags   0 or PyThreadHandle_DAEMON.
+ * @return 0; -1 with the error indicator set (if attached).
+ *
+ * Errors:  fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the interpreter forbids threads, or
+ *          daemon threads; PythonFinalizationError if it committed to its end; RuntimeError "can't start new thread" if
+ *          the OS has none; MemoryError; ValueError on other flags. The handle is then as it was, and nothing is linked.
+ * Blocks:  no.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  pytstate; CPython's _thread.start_joinable_thread (3.13).
+ *
+ * # Safety
+ * The pointers are valid; `arg` is what `func` expects, for as long as it needs it.
+ */
+int PyThreadHandle_Start(PyThreadHandle *handle,
+                         PyInterpreterState *interp,
+                         void (*func)(void*),
+                         void *arg,
+                         int flags);
+
+/**
+ * Waits until the OS thread of `handle` has ended: its thread-local destructors have run, and the OS does not list it.
+ *
+ * @param handle      A started handle. Must not be NULL. Borrowed.
+ * @param timeout_ns  Nanoseconds; negative: no limit; 0: only look.
+ * @return 0 joined; 1 timed out; -1 with the error indicator set (if attached).
+ *
+ * Errors:  fatal if NULL. -1: RuntimeError "thread not started", "cannot join current thread", "failed joining thread";
+ *          PythonFinalizationError while the runtime finalizes, under the rules of 3.14; the error of a signal handler.
+ * Blocks:  until the thread has ended, detached. A thread that finalization put to sleep for ever counts as joined.
+ * Threads: any number at once, attached or not. Idempotent. Not async-signal-safe.
+ * Source:  pytstate; CPython's ThreadHandle.join (3.13).
+ *
+ * # Safety
+ * `handle` is live.
+ */
+int PyThreadHandle_Join(PyThreadHandle *handle,
+                        PyTime_t timeout_ns);
+
+/**
+ * Whether the thread has run to its end: its exit event is set, so that a join waits for the OS at most.
+ *
+ * @param handle  The handle. Must not be NULL. Borrowed.
+ * @return 1 if so, else 0 (also when it was never started).
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate; CPython's ThreadHandle.is_done (3.13).
+ *
+ * # Safety
+ * `handle` is live.
+ */
+int PyThreadHandle_IsDone(PyThreadHandle *handle);
+
+/**
+ * The identity of the thread, as PyThread_get_thread_ident() gives it inside.
+ *
+ * @param handle  The handle. Must not be NULL. Borrowed.
+ * @return The identity; 0 before the start. The OS may reuse it after the end.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate; CPython's ThreadHandle.ident (3.13).
+ *
+ * # Safety
+ * `handle` is live.
+ */
+unsigned long long PyThreadHandle_Ident(PyThreadHandle *handle);
+
+/**
+ * The thread state of the thread.
+ *
+ * @param handle  The handle. Must not be NULL. Borrowed.
+ * @return The state; NULL before the start and once it is deleted. Borrowed: it lives until its thread deletes it.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `handle` is live. The caller knows by other means that the state lives on while it is used.
+ */
+PyThreadState *PyThreadHandle_ThreadState(PyThreadHandle *handle);
 
 /* ---- trace ---- */
 

@@ -76,6 +76,38 @@ typedef struct _PyRecursiveMutex {
     size_t level;
 } _PyRecursiveMutex;
 
+/* ---- ceval ---- */
+
+/**
+ * Sets how long a waiter lets a thread keep the GIL before it asks for it.
+ *
+ * @param microseconds  The interval; 0 acts as 1. Shared by interpreters that share the GIL.
+ *
+ * Errors:  fatal if nothing is attached. Without a GIL nothing happens.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+void _PyEval_SetSwitchInterval(unsigned long microseconds);
+
+/**
+ * The switch interval of the attached interpreter's GIL.
+ *
+ * @return Microseconds; 5000 by default, also without a GIL.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+unsigned long _PyEval_GetSwitchInterval(void);
+
 /* ---- event ---- */
 
 /**
@@ -152,6 +184,42 @@ void _PyEventRc_Incref(_PyEventRc *erc);
  * `erc` points to an event to which the caller has a reference, which it does not use any more.
  */
 void _PyEventRc_Decref(_PyEventRc *erc);
+
+/* ---- interp ---- */
+
+/**
+ * Finds an interpreter by its id.
+ *
+ * @param id  The id.
+ * @return The interpreter, or NULL with InterpreterNotFoundError. Borrowed.
+ *
+ * Errors:  NULL as above.
+ * Blocks:  no.
+ * Threads: any; the error indicator needs an attached caller. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyInterpreterState *_PyInterpreterState_LookUpID(int64_t id);
+
+/**
+ * Whether an interpreter has a feature.
+ *
+ * @param interp   The interpreter. Must not be NULL. Borrowed.
+ * @param feature  One or more Py_RTFLAGS_* bits.
+ * @return 1 if it has all of them, else 0.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is not deleted.
+ */
+int _PyInterpreterState_HasFeature(PyInterpreterState *interp,
+                                   unsigned long feature);
 
 /* ---- lock ---- */
 
@@ -585,6 +653,54 @@ void _PyRecursiveMutex_Unlock(_PyRecursiveMutex *m);
  * `m` points to a mutex that outlives the call.
  */
 int _PyRecursiveMutex_TryUnlock(_PyRecursiveMutex *m);
+
+/* ---- pystate ---- */
+
+/**
+ * Attaches `tstate`; the calling thread has none attached.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
+ *          another OS thread.
+ * Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
+ * Threads: any. Not async-signal-safe. Keeps errno.
+ * Source:  CPython 3.13 (pycore_pystate.h).
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void _PyThreadState_Attach(PyThreadState *tstate);
+
+/**
+ * Detaches `tstate`, the attached state of the calling thread.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL, if it is not the attached state, or if its GIL is not locked.
+ * Blocks:  no.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13 (pycore_pystate.h).
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void _PyThreadState_Detach(PyThreadState *tstate);
+
+/**
+ * Whether an attached or detached state belongs to the main interpreter's main thread.
+ *
+ * @return 1 if the calling OS thread is the main thread, else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.14 (exported there; inline before).
+ *
+ * # Safety
+ * None.
+ */
+int _Py_IsMainThread(void);
 
 /* ---- pythread_lock ---- */
 

@@ -1,8 +1,8 @@
 //! Decoding arguments: one helper for each documented NULL rule.
 
+use crate::sched::attach::{self, Refusal};
 use crate::sched::current::current;
 use crate::sched::fatal::{NO_STATE, fatal, misuse};
-use crate::sched::attach::{self, Refusal};
 use crate::state::handle::{Handle, PyThreadHandle};
 use crate::state::interp::{Interp, PyInterpreterState};
 use crate::state::thread_state::{PyThreadState, Ts, status};
@@ -134,18 +134,17 @@ fn refuse(state: Ts, func: &CStr, refusal: Refusal) {
                 current().map_or(core::ptr::null_mut(), Ts::as_ptr)
             ),
         ),
-        Refusal::NotUsable if state.has(status::DELETED) => fatal(
-            func,
-            format_args!("thread state {:p} was deleted", state.as_ptr()),
-        ),
-        Refusal::NotUsable if state.has(status::FINALIZING) => fatal(
-            func,
-            format_args!("thread state {:p} was cleared", state.as_ptr()),
-        ),
-        Refusal::NotUsable => fatal(
-            func,
-            format_args!("thread state {:p} is not bound to a thread", state.as_ptr()),
-        ),
+        Refusal::NotUsable if state.has(status::DELETED) => {
+            fatal(func, format_args!("thread state {:p} was deleted", state.as_ptr()))
+        }
+        Refusal::NotUsable if state.has(status::FINALIZING) => {
+            fatal(func, format_args!("thread state {:p} was cleared", state.as_ptr()))
+        }
+        // Made for the thread that uses it first (_PyThreadState_Prealloc).
+        Refusal::NotUsable => {
+            let fresh = crate::life::tstate::bind(state);
+            debug_assert!(fresh);
+        }
         Refusal::OtherThread => misuse(
             func,
             format_args!(

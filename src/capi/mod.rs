@@ -1,11 +1,19 @@
 //! L5: the only exported functions: argument decoding, one file per header section, nothing else.
 
 mod arg;
+pub mod ceval;
 pub mod event;
+pub mod fork;
+pub mod initconfig;
+pub mod interp;
 pub mod lock;
 pub mod parking_lot;
 pub mod pycore_lock;
+pub mod pylifecycle;
+pub mod pystate;
 pub mod pythread_lock;
 pub mod pytime;
+pub mod pytstate;
 pub mod sync_points;
+pub mod thread_handle;
 pub mod trace;

@@ -94,11 +94,7 @@ pub(crate) fn register_with(
     let next = list.load(Relaxed).cast();
     // SAFETY: a fresh block of the right size.
     unsafe {
-        node.as_ptr().write(Node {
-            function,
-            data,
-            next,
-        });
+        node.as_ptr().write(Node { function, data, next });
     }
     list.store(node.as_ptr().cast(), Relaxed);
     drop(head);

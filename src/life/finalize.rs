@@ -44,11 +44,7 @@ pub(crate) fn finalize() -> Finalized {
     }
     let me = thread::ident() as usize;
     if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
-        return if other == me {
-            Finalized::Done
-        } else {
-            Finalized::Elsewhere
-        };
+        return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }
     probe::point(Point::FinalizeBegin);
     let flushed = match RUNTIME.main_interp() {
@@ -58,11 +54,7 @@ pub(crate) fn finalize() -> Finalized {
     FINALIZER.store(0, Release);
     trace::at(Point::FinalizeDone, Event::At(Mark::InterpreterGone), || 0);
     trace::flush();
-    if flushed {
-        Finalized::Done
-    } else {
-        Finalized::FlushFailed
-    }
+    if flushed { Finalized::Done } else { Finalized::FlushFailed }
 }
 
 /// In a fork child: whoever finalized did not survive, unless it forked.
@@ -139,9 +131,7 @@ fn commit(main: Interp, state: Ts) {
             let alone = RUNTIME.interps(head).all(|interp| interp == main)
                 && RUNTIME.main_pending.len() == 0;
             if alone {
-                RUNTIME
-                    .finalizing_thread
-                    .store(thread::ident() as usize, Relaxed);
+                RUNTIME.finalizing_thread.store(thread::ident() as usize, Relaxed);
             }
             alone
         });

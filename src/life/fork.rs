@@ -49,9 +49,7 @@ pub(crate) unsafe fn after_in_child(state: Ts) {
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
     thread::forget_native_id();
-    RUNTIME
-        .main_thread
-        .store(thread::ident() as usize, Relaxed);
+    RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     state.record_thread();
     reset_gils(state);
     finish_handles();
@@ -112,14 +110,7 @@ fn reset_gils(state: Ts) {
         let held = core::ptr::eq(gil, mine);
         gil.word.store(if held { LOCKED } else { 0 }, Relaxed);
         gil.waiters.store(0, Relaxed);
-        gil.holder.store(
-            if held {
-                state.as_raw().cast()
-            } else {
-                core::ptr::null_mut()
-            },
-            Relaxed,
-        );
+        gil.holder.store(if held { state.as_raw().cast() } else { core::ptr::null_mut() }, Relaxed);
     }
     drop(head);
     breaker::clear(state, breaker::GIL_DROP_REQUEST | breaker::PLEASE_STOP);
@@ -174,10 +165,7 @@ fn keep_only(interp: Interp, keep: Ts) {
     interp.departure_waiters.store(0, Relaxed);
     let handling = interp.pending.handling.load(Relaxed);
     if handling != keep.as_raw().cast() {
-        interp
-            .pending
-            .handling
-            .store(core::ptr::null_mut(), Relaxed);
+        interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
     }
     while let Some(state) = other_state(interp, Some(keep)) {
         discard(state);

@@ -78,9 +78,7 @@ pub(crate) fn open_view(
     from: usize,
 ) -> Result<NonNull<PyInterpreterGuard>, GuardError> {
     open(from, |head| {
-        RUNTIME
-            .interps(head)
-            .find(|interp| interp.id() == view.id && interp.is_alive())
+        RUNTIME.interps(head).find(|interp| interp.id() == view.id && interp.is_alive())
     })
 }
 
@@ -115,9 +113,7 @@ fn open(
         if let Some(next) = unsafe { next.as_mut() } {
             next.prev = block.as_ptr();
         }
-        RUNTIME
-            .open_guards
-            .store(block.as_ptr().cast(), Relaxed);
+        RUNTIME.open_guards.store(block.as_ptr().cast(), Relaxed);
     }
     drop(head);
     if interp.is_none() {
@@ -185,7 +181,7 @@ pub(crate) unsafe fn drop_vanished(survivor: c_ulong) {
     let mut next: *mut PyInterpreterGuard = RUNTIME.open_guards.load(Relaxed).cast();
     while let Some(guard) = NonNull::new(next) {
         // SAFETY: members of the list are live.
-        let (owner, after) = unsafe { (guard.as_ref().thread_id, guard.as_ref().next) };
+        let PyInterpreterGuard { thread_id: owner, next: after, .. } = *unsafe { guard.as_ref() };
         next = after;
         if owner == survivor {
             continue;
@@ -335,9 +331,7 @@ pub(crate) unsafe fn own_guard(guard: NonNull<PyInterpreterGuard>) {
     if let Some(state) = current()
         && state.ensure_guard.load(Relaxed).is_null()
     {
-        state
-            .ensure_guard
-            .store(guard.as_ptr().cast::<c_void>(), Relaxed);
+        state.ensure_guard.store(guard.as_ptr().cast::<c_void>(), Relaxed);
         return;
     }
     // SAFETY: the caller's contract.

@@ -63,9 +63,9 @@ impl Settings {
         };
         let compat = match config.compat {
             0 => None,
-            version => Some(
-                Compat::from_hex(version as u32).ok_or(c"invalid PyTState_Config.compat")?,
-            ),
+            version => {
+                Some(Compat::from_hex(version as u32).ok_or(c"invalid PyTState_Config.compat")?)
+            }
         };
         if !(PyTState_CHECK_FATAL..=PyTState_CHECK_CALLBACK).contains(&config.check_level) {
             return Err(c"invalid PyTState_Config.check_level");
@@ -91,11 +91,7 @@ impl Settings {
 /// becomes the main thread. Nothing happens when it is initialized already.
 pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
     INIT.lock(&mut Stay);
-    let result = if RUNTIME.is_initialized() {
-        Ok(())
-    } else {
-        first_time(settings)
-    };
+    let result = if RUNTIME.is_initialized() { Ok(()) } else { first_time(settings) };
     let _ = INIT.unlock();
     result
 }
@@ -103,11 +99,7 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
 fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     probe::point(Point::InitBegin);
     apply(settings);
-    let kind = if asked_gil_free() {
-        GilKind::Without
-    } else {
-        settings.gil
-    };
+    let kind = if asked_gil_free() { GilKind::Without } else { settings.gil };
     let config = PyInterpreterConfig {
         gil: match kind {
             GilKind::Without => PyTState_INTERP_NO_GIL,
@@ -147,9 +139,7 @@ fn apply(settings: &Settings) {
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);
     RUNTIME.finalizing_thread.store(0, Relaxed);
     RUNTIME.gilstate_check.store(1, Relaxed);
-    RUNTIME
-        .main_thread
-        .store(thread::ident() as usize, Relaxed);
+    RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     RUNTIME.main_pending.forget();
     RUNTIME.set_host_size(settings.host_size);
     RUNTIME.check_level.store(settings.check_level, Relaxed);

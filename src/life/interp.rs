@@ -3,8 +3,8 @@
 use crate::life::at_exit::{self, When};
 use crate::life::tstate;
 use crate::os::mem;
-use crate::probe::trace::{self, Event, Mark};
 use crate::probe::Point;
+use crate::probe::trace::{self, Event, Mark};
 use crate::sched::attach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::raise;
@@ -53,13 +53,10 @@ pub(crate) fn new(
     RUNTIME.next_interp_id.store(id + 1, Relaxed);
     interp.begin_life(id);
     interp.whence.store(whence, Relaxed);
-    let main_gil = RUNTIME
-        .main_interp()
-        .map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
+    let main_gil =
+        RUNTIME.main_interp().map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
     interp.configure(config, kind, main_gil);
-    interp
-        .next
-        .store(RUNTIME.interpreters.load(Relaxed), Relaxed);
+    interp.next.store(RUNTIME.interpreters.load(Relaxed), Relaxed);
     RUNTIME.interpreters.store(interp.as_ptr(), Release);
     if RUNTIME.main.load(Relaxed).is_null() {
         RUNTIME.main.store(interp.as_ptr(), Release);
@@ -120,20 +117,13 @@ pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
         tstate::delete(state);
     }
     let head = RUNTIME.lock();
-    let previous = RUNTIME
-        .interps(&head)
-        .find(|one| one.next.load(Relaxed) == interp.as_ptr());
+    let previous = RUNTIME.interps(&head).find(|one| one.next.load(Relaxed) == interp.as_ptr());
     let after = interp.next.load(Relaxed);
     match previous {
         Some(previous) => previous.next.store(after, Relaxed),
         None => RUNTIME.interpreters.store(after, Release),
     }
-    let _ = RUNTIME.main.compare_exchange(
-        interp.as_ptr(),
-        core::ptr::null_mut(),
-        Release,
-        Relaxed,
-    );
+    let _ = RUNTIME.main.compare_exchange(interp.as_ptr(), core::ptr::null_mut(), Release, Relaxed);
     interp.phase.store(PyTState_PHASE_GONE, Relaxed);
     interp.alive.store(0, Release);
     RUNTIME.pool_interp_block(interp, &head);

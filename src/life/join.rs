@@ -47,10 +47,7 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     if handle.ident() == thread::ident() && handle.native() == thread::native_id() {
         return Err(JoinError::Itself);
     }
-    if !handle.exiting.is_set()
-        && RUNTIME.is_finalizing()
-        && RUNTIME.compat() >= Compat::V3_14
-    {
+    if !handle.exiting.is_set() && RUNTIME.is_finalizing() && RUNTIME.compat() >= Compat::V3_14 {
         return Err(JoinError::Finalizing);
     }
     // A reference of our own: the host may drop its last one meanwhile.
@@ -67,11 +64,7 @@ fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
     if !handle.exiting.is_set() {
         probe::point(Point::JoinWaiting);
         if !handle.exiting.wait(deadline, &mut waiting) {
-            return if waiting.failed {
-                Err(JoinError::Interrupted)
-            } else {
-                Ok(Joined::TimedOut)
-            };
+            return if waiting.failed { Err(JoinError::Interrupted) } else { Ok(Joined::TimedOut) };
         }
     }
     probe::point(Point::JoinEventSeen);

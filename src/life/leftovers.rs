@@ -76,9 +76,7 @@ pub(crate) fn sweep() {
     while let Some(state) = unsafe { Ts::from_raw(next) } {
         next = state.spare.load(Relaxed);
         let native = state.native_id();
-        let needed = native != 0
-            && native != thread::native_id()
-            && thread::task_exists(native);
+        let needed = native != 0 && native != thread::native_id() && thread::task_exists(native);
         if needed {
             let head = RUNTIME.lock();
             state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);

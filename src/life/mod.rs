@@ -3,8 +3,8 @@
 
 pub(crate) mod at_exit;
 pub(crate) mod census;
-pub(crate) mod fork;
 pub(crate) mod finalize;
+pub(crate) mod fork;
 pub(crate) mod gilstate;
 pub(crate) mod guards;
 pub(crate) mod init;

@@ -39,9 +39,7 @@ fn every_ns() -> i64 {
 fn seconds_to_ns(text: &[u8]) -> Option<i64> {
     let text = core::str::from_utf8(text).ok()?;
     let seconds: f64 = text.parse().ok()?;
-    (0.0..1e9)
-        .contains(&seconds)
-        .then(|| (seconds * 1e9) as i64)
+    (0.0..1e9).contains(&seconds).then_some((seconds * 1e9) as i64)
 }
 
 /// Prints reports every so often while somebody waits.
@@ -56,20 +54,12 @@ impl Reporter {
     pub(crate) fn shutdown() -> Reporter {
         let now = clock::now_ns();
         let every = every_ns();
-        Reporter {
-            since: now,
-            next: now.saturating_add(every),
-            every,
-        }
+        Reporter { since: now, next: now.saturating_add(every), every }
     }
 
     /// Never reports.
     pub(crate) fn silent() -> Reporter {
-        Reporter {
-            since: 0,
-            next: 0,
-            every: 0,
-        }
+        Reporter { since: 0, next: 0, every: 0 }
     }
 
     /// Nanoseconds until the next report is due.
@@ -157,11 +147,7 @@ fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<
     } else {
         let _ = write!(line, "thread '{}'", Name(&name));
     }
-    let daemon = if state.daemon().load(Relaxed) != 0 {
-        "daemon"
-    } else {
-        "non-daemon"
-    };
+    let daemon = if state.daemon().load(Relaxed) != 0 { "daemon" } else { "non-daemon" };
     let word = state.word().load(Relaxed);
     let _ = write!(
         line,
@@ -179,11 +165,7 @@ fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<
     }
     let last = state.last_at.load(Relaxed);
     if !last.is_null() {
-        let what = if word == crate::state::word::ATTACHED {
-            "attached"
-        } else {
-            "detached"
-        };
+        let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
         let _ = write!(line, ", last {what} at {}", Text(last));
     }
     let guards = crate::life::guards::count_unlocked(state);

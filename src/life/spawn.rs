@@ -118,9 +118,7 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind
     handle.interp.store(interp.as_ptr(), Relaxed);
     handle.func.store(body as *mut c_void, Relaxed);
     handle.arg.store(arg, Relaxed);
-    handle
-        .daemon
-        .store(u32::from(kind == Kind::Daemon), Relaxed);
+    handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
 }
 
 /// First function of a started OS thread.

@@ -136,11 +136,7 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn new(interp: Interp, state: Ts) -> Rounds {
-        Rounds {
-            interp,
-            state,
-            reporter: Reporter::shutdown(),
-        }
+        Rounds { interp, state, reporter: Reporter::shutdown() }
     }
 
     /// Threads, pending calls, callbacks.

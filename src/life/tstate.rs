@@ -40,29 +40,17 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// PyThreadState_New.
-    pub(crate) const HOST: Origin = Origin {
-        whence: Whence::Unknown,
-        daemon: 1,
-        before_commit_only: false,
-    };
+    pub(crate) const HOST: Origin =
+        Origin { whence: Whence::Unknown, daemon: 1, before_commit_only: false };
     /// PyGILState_Ensure, PyThreadState_Ensure.
-    pub(crate) const C_API: Origin = Origin {
-        whence: Whence::CApi,
-        daemon: 1,
-        before_commit_only: false,
-    };
+    pub(crate) const C_API: Origin =
+        Origin { whence: Whence::CApi, daemon: 1, before_commit_only: false };
     /// The first state of an interpreter.
-    pub(crate) const FIRST: Origin = Origin {
-        whence: Whence::Init,
-        daemon: 0,
-        before_commit_only: false,
-    };
+    pub(crate) const FIRST: Origin =
+        Origin { whence: Whence::Init, daemon: 0, before_commit_only: false };
     /// A state to end an interpreter with.
-    pub(crate) const FINI: Origin = Origin {
-        whence: Whence::Fini,
-        daemon: 0,
-        before_commit_only: false,
-    };
+    pub(crate) const FINI: Origin =
+        Origin { whence: Whence::Fini, daemon: 0, before_commit_only: false };
 }
 
 /// Why there is no new state.
@@ -104,7 +92,9 @@ fn prepare(state: Ts, interp: Interp, origin: Origin) {
     let host = state.host_size.load(Relaxed);
     // SAFETY: the block is ours alone and has this size; all zero is a valid
     // value of every field.
-    unsafe { core::ptr::write_bytes(state.as_raw().cast::<u8>(), 0, size_of::<ThreadState>() + host) };
+    unsafe {
+        core::ptr::write_bytes(state.as_raw().cast::<u8>(), 0, size_of::<ThreadState>() + host)
+    };
     state.host_size.store(host, Relaxed);
     state.refs.store(1, Relaxed);
     state.interp_cell().store(interp.as_ptr(), Relaxed);
@@ -112,9 +102,7 @@ fn prepare(state: Ts, interp: Interp, origin: Origin) {
     state.whence().store(origin.whence as i32, Relaxed);
     state.daemon().store(origin.daemon, Relaxed);
     state.gilstate_counter().store(1, Relaxed);
-    state
-        .exit_event_cell()
-        .store(core::ptr::from_ref(&state.event).cast_mut(), Relaxed);
+    state.exit_event_cell().store(core::ptr::from_ref(&state.event).cast_mut(), Relaxed);
     let now = clock::coarse_ns();
     state.created_ns.store(now, Relaxed);
     state.changed_ns.store(now, Relaxed);
@@ -238,18 +226,12 @@ pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
     let gil = state.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
-        let _ = gil
-            .holder
-            .compare_exchange(me, core::ptr::null_mut(), Relaxed, Relaxed);
+        let _ = gil.holder.compare_exchange(me, core::ptr::null_mut(), Relaxed, Relaxed);
     }
     let raw = state.as_raw();
-    let _ = RUNTIME
-        .main_state
-        .compare_exchange(raw, core::ptr::null_mut(), AcqRel, Relaxed);
+    let _ = RUNTIME.main_state.compare_exchange(raw, core::ptr::null_mut(), AcqRel, Relaxed);
     let interp = interp_of(state);
-    let _ = interp
-        .running_main
-        .compare_exchange(raw, core::ptr::null_mut(), Relaxed, Relaxed);
+    let _ = interp.running_main.compare_exchange(raw, core::ptr::null_mut(), Relaxed, Relaxed);
     leave_gilstate_slot(state);
     state.advance(status::UNBOUND);
     let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);

@@ -73,9 +73,8 @@ fn is_awaited_thread(interp: Interp, handle: Handle, head: &Guard<'_>) -> bool {
 }
 
 fn find(interp: Interp, head: &Guard<'_>) -> Leftover {
-    if let Some(handle) = RUNTIME
-        .handles(head)
-        .find(|&handle| is_awaited_thread(interp, handle, head))
+    if let Some(handle) =
+        RUNTIME.handles(head).find(|&handle| is_awaited_thread(interp, handle, head))
     {
         handle.incref();
         return Leftover::Thread(handle);

@@ -16,10 +16,7 @@ pub(crate) fn now_ns() -> i64 {
 /// A cheap, coarse now on the same clock: behind by up to a kernel tick. Async-signal-safe.
 #[cfg(all(not(loom), target_os = "linux"))]
 pub(crate) fn coarse_ns() -> i64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable; the clock exists since Linux 2.6.32, so the call cannot fail.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     debug_assert_eq!(failed, 0);

@@ -11,9 +11,9 @@ pub(crate) mod ids;
 pub(crate) mod mem;
 #[cfg(not(loom))]
 pub(crate) mod signal;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod testing;
 #[cfg(not(loom))]
 pub(crate) mod thread;
 #[cfg(not(loom))]
 pub(crate) mod tls;
-#[cfg(all(test, not(loom)))]
-pub(crate) mod testing;

@@ -69,9 +69,7 @@ pub(crate) fn native_id() -> core::ffi::c_ulong {
 
 /// Forgets the cached kernel id: the survivor of a fork has a new one.
 pub(crate) fn forget_native_id() {
-    crate::os::tls::block()
-        .native_id
-        .store(0, core::sync::atomic::Ordering::Relaxed);
+    crate::os::tls::block().native_id.store(0, core::sync::atomic::Ordering::Relaxed);
 }
 
 #[cfg(target_os = "linux")]
@@ -122,9 +120,8 @@ fn spawn_with(
     }
     if reaping == Reaping::Detached {
         // SAFETY: as above.
-        let status = unsafe {
-            libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
-        };
+        let status =
+            unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
         if status != 0 {
             return Err(status);
         }
@@ -176,18 +173,11 @@ fn pthread_join_until(thread: OsThread, deadline: Deadline) -> c_int {
         None => unsafe { libc::pthread_join(thread, core::ptr::null_mut()) },
         Some(left) => {
             let when = crate::os::clock::now_ns().saturating_add(left.max(0));
-            let when = libc::timespec {
-                tv_sec: when / 1_000_000_000,
-                tv_nsec: when % 1_000_000_000,
-            };
+            let when =
+                libc::timespec { tv_sec: when / 1_000_000_000, tv_nsec: when % 1_000_000_000 };
             // SAFETY: as above; `when` lives across the call.
             unsafe {
-                pthread_clockjoin_np(
-                    thread,
-                    core::ptr::null_mut(),
-                    libc::CLOCK_MONOTONIC,
-                    &when,
-                )
+                pthread_clockjoin_np(thread, core::ptr::null_mut(), libc::CLOCK_MONOTONIC, &when)
             }
         }
     }
@@ -231,15 +221,10 @@ fn wait_task_gone(_native_id: core::ffi::c_ulong) {}
 /// Whether a task of this process has this kernel id.
 #[cfg(target_os = "linux")]
 pub(crate) fn task_exists(native_id: core::ffi::c_ulong) -> bool {
+    // SAFETY: no preconditions.
+    let process = unsafe { libc::getpid() };
     // SAFETY: signal 0 only asks.
-    let status = unsafe {
-        libc::syscall(
-            libc::SYS_tgkill,
-            libc::getpid(),
-            native_id as libc::pid_t,
-            0,
-        )
-    };
+    let status = unsafe { libc::syscall(libc::SYS_tgkill, process, native_id as libc::pid_t, 0) };
     status == 0
 }
 
@@ -254,10 +239,7 @@ pub(crate) fn task_exists(_native_id: core::ffi::c_ulong) -> bool {
 fn task_is_exiting(native_id: core::ffi::c_ulong) -> bool {
     const PF_EXITING: u64 = 0x4;
     let mut path = [0_u8; 64];
-    let mut writer = Digits {
-        bytes: &mut path,
-        used: 0,
-    };
+    let mut writer = Digits { bytes: &mut path, used: 0 };
     writer.text(b"/proc/self/task/");
     writer.number(native_id);
     writer.text(b"/stat\0");
@@ -279,10 +261,8 @@ fn task_is_exiting(native_id: core::ffi::c_ulong) -> bool {
     let Some(end_of_name) = text.iter().rposition(|&b| b == b')') else {
         return true;
     };
-    let flags = text[end_of_name + 1..]
-        .split(|&b| b == b' ')
-        .filter(|field| !field.is_empty())
-        .nth(6);
+    let flags =
+        text[end_of_name + 1..].split(|&b| b == b' ').filter(|field| !field.is_empty()).nth(6);
     let value = flags.map_or(0, |digits| {
         digits
             .iter()
@@ -398,14 +378,13 @@ pub(crate) fn arm_exit(at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: fills the attribute object on success.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+    if unsafe { libc::pthread_getattr_np(own_thread(), attributes.as_mut_ptr()) } != 0 {
         return None;
     }
     let mut low = core::ptr::null_mut();
     let mut size = 0;
     // SAFETY: filled above.
-    let status =
-        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) };
+    let status = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) };
     // SAFETY: filled above and not used again.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     (status == 0).then(|| (low as usize + size, low as usize))
@@ -415,20 +394,6 @@ pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
     None
-}
-
-/// The OS error number of the calling thread.
-#[inline]
-pub(crate) fn errno() -> c_int {
-    // SAFETY: the location is valid for the calling thread.
-    unsafe { *libc::__errno_location() }
-}
-
-/// Restores the OS error number of the calling thread.
-#[inline]
-pub(crate) fn set_errno(value: c_int) {
-    // SAFETY: the location is valid for the calling thread.
-    unsafe { *libc::__errno_location() = value };
 }
 
 /// Ends the process with SIGABRT.

@@ -30,7 +30,7 @@ pub(crate) struct TlsBlock {
     pub(crate) in_fatal: AtomicUsize,
 }
 
-const _: () = assert!(size_of::<TlsBlock>() == 8 * size_of::<usize>());
+const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 8]>());
 
 unsafe extern "C" {
     fn pytstate_tls_address() -> *mut TlsBlock;

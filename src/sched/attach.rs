@@ -9,6 +9,7 @@
 //!
 //! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
 
+use crate::os::clock::Deadline;
 use crate::os::errno;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
@@ -19,7 +20,6 @@ use crate::state::thread_state::{Ts, status};
 use crate::state::word::{self, TryAttach};
 use crate::sync::lot;
 use crate::sync::waiting::Stay;
-use crate::os::clock::Deadline;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Why a state cannot be attached by the caller.
@@ -175,6 +175,22 @@ pub(crate) fn let_go(state: Ts) -> bool {
     set_current(None);
     state.holds_gil().store(0, Relaxed);
     gil_of(state).is_none_or(|gil| gil::release(gil, false))
+}
+
+/// Takes the GIL for the attached `state`, which let go of it alone.
+pub(crate) fn take_gil_only(state: Ts) {
+    let Some(gil) = gil_of(state) else { return };
+    if !gil.try_take() && gil::take_slow(gil, state) == gil::Taken::MustExit {
+        late::meet(Some(state));
+    }
+    gil::note_taken(gil, state);
+    state.holds_gil().store(1, Relaxed);
+}
+
+/// Releases the GIL of the attached `state` alone. False when it was not locked.
+pub(crate) fn release_gil_only(state: Ts) -> bool {
+    let held = state.holds_gil().swap(0, Relaxed) != 0;
+    gil_of(state).is_none_or(|gil| held && gil::release(gil, false))
 }
 
 /// Records time and place of an attach or detach.

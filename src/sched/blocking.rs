@@ -55,10 +55,7 @@ pub(crate) struct DetachAndSignals {
 
 impl DetachAndSignals {
     pub(crate) fn new() -> DetachAndSignals {
-        DetachAndSignals {
-            inner: Detach::new(),
-            failed: false,
-        }
+        DetachAndSignals { inner: Detach::new(), failed: false }
     }
 }
 

@@ -66,9 +66,7 @@ fn replace_gilstate(block: &'static tls::TlsBlock, state: Ts) {
         old.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
     }
     arm_thread_end();
-    state
-        .gilstate_slot
-        .store(core::ptr::from_ref(block).cast_mut(), Relaxed);
+    state.gilstate_slot.store(core::ptr::from_ref(block).cast_mut(), Relaxed);
     block.gilstate.store(state.as_raw().cast(), Relaxed);
 }
 

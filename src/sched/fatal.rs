@@ -107,12 +107,8 @@ fn report_runtime() {
 
 fn report_caller() {
     let mut line = LineBuf::<1024>::new();
-    let _ = write!(
-        line,
-        "\nCurrent thread 0x{:016x} (tid {}",
-        thread::ident(),
-        thread::native_id(),
-    );
+    let _ =
+        write!(line, "\nCurrent thread 0x{:016x} (tid {}", thread::ident(), thread::native_id(),);
     match current::current().or_else(current::gilstate) {
         Some(state) => {
             let _ = write!(line, "): ");

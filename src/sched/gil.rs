@@ -16,7 +16,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker;
 use crate::sched::current::interp_of;
-use crate::state::gil_word::{Gil, LOCKED, PARKED, Release};
+use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::state::word;
@@ -65,10 +65,7 @@ pub(crate) fn take_slow(gil: &'static Gil, state: Ts) -> Taken {
 }
 
 fn wait(gil: &'static Gil, state: Ts) -> Taken {
-    let waiter = Waiter {
-        since: clock::now_ns(),
-        handed: Cell::new(false),
-    };
+    let waiter = Waiter { since: clock::now_ns(), handed: Cell::new(false) };
     loop {
         if must_exit(state) {
             return Taken::MustExit;
@@ -81,10 +78,7 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
             continue;
         }
         if seen & PARKED == 0
-            && gil
-                .word
-                .compare_exchange_weak(seen, seen | PARKED, Relaxed, Relaxed)
-                .is_err()
+            && gil.word.compare_exchange_weak(seen, seen | PARKED, Relaxed, Relaxed).is_err()
         {
             continue;
         }
@@ -124,9 +118,7 @@ fn request_drop(gil: &Gil) {
 
 /// Forgets a drop request that nobody waits behind any more (S-GIL-08).
 pub(crate) fn forget_request(state: Ts) {
-    let gil = state.gil.load(Relaxed);
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    let waiters = unsafe { gil.as_ref() }.map_or(0, |gil| gil.waiters.load(Relaxed));
+    let waiters = of(state).map_or(0, |gil| gil.waiters.load(Relaxed));
     if waiters == 0 {
         breaker::clear(state, breaker::GIL_DROP_REQUEST);
     }
@@ -144,8 +136,7 @@ pub(crate) fn note_taken(gil: &Gil, state: Ts) {
 #[inline(never)]
 fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
     gil.holder.store(me, Relaxed);
-    gil.switches
-        .store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
+    gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
     // Only a real switch answers the request: a state that took the GIL back
     // at once is asked again at its next poll.
     breaker::clear(state, breaker::GIL_DROP_REQUEST);
@@ -194,4 +185,22 @@ fn pass_on(gil: &'static Gil, forced: bool) {
 /// Wakes everybody who waits, so that those who must exit notice.
 pub(crate) fn wake_all(gil: &Gil) {
     lot::unpark_all(key(gil));
+}
+
+/// The GIL of `state`, if it runs under one.
+fn of(state: Ts) -> Option<&'static Gil> {
+    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
+    unsafe { state.gil.load(Relaxed).as_ref() }
+}
+
+/// Sets the switch interval of the GIL of `state`.
+pub(crate) fn set_interval_us(state: Ts, us: u32) {
+    if let Some(gil) = of(state) {
+        gil.interval_us.store(us.max(1), Relaxed);
+    }
+}
+
+/// The switch interval of the GIL of `state`.
+pub(crate) fn interval_us(state: Ts) -> u32 {
+    of(state).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
 }

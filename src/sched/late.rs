@@ -2,12 +2,10 @@
 //! committed to finalization (extension API 5.1, S-DT).
 
 use crate::os::thread;
-use crate::probe::trace::{self, Event, Mark};
 use crate::probe::Point;
+use crate::probe::trace::{self, Event, Mark};
 use crate::sched::{current, fatal, thread_end};
-use crate::state::config::{
-    Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG,
-};
+use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::ffi::{c_int, c_void};

@@ -10,9 +10,7 @@ use crate::sched::current::{interp_of, may_handle_signals};
 use crate::sched::signals;
 use crate::state::interp::Interp;
 use crate::state::list;
-use crate::state::pending_queue::{
-    Call, PASS_INTERPRETER, PendingQueue, RAW_FREE, SLOTS,
-};
+use crate::state::pending_queue::{Call, PASS_INTERPRETER, PendingQueue, RAW_FREE, SLOTS};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -37,17 +35,9 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         Target::Interpreter(interp) => &interp.pending,
         Target::MainThread => &RUNTIME.main_pending,
     };
-    let fresh = if queue.has_slots() {
-        core::ptr::null_mut()
-    } else {
-        PendingQueue::new_slots()
-    };
+    let fresh = if queue.has_slots() { core::ptr::null_mut() } else { PendingQueue::new_slots() };
     let head = RUNTIME.lock();
-    let surplus = if fresh.is_null() {
-        fresh
-    } else {
-        queue.adopt(fresh, &head)
-    };
+    let surplus = if fresh.is_null() { fresh } else { queue.adopt(fresh, &head) };
     let queued = queue.push(call, &head);
     // Even a failed add asks for a poll (S-PC-04).
     signal_calls(target, &head);
@@ -106,10 +96,7 @@ pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
-    interp
-        .pending
-        .handling
-        .store(core::ptr::null_mut(), Relaxed);
+    interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
     result
 }
 
@@ -117,12 +104,7 @@ pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, state: Ts) -> bool {
     let me = state.as_raw().cast();
-    match interp.pending.handling.compare_exchange(
-        core::ptr::null_mut(),
-        me,
-        SeqCst,
-        SeqCst,
-    ) {
+    match interp.pending.handling.compare_exchange(core::ptr::null_mut(), me, SeqCst, SeqCst) {
         Ok(_) => true,
         Err(other) => {
             if other != me {

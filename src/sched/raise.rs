@@ -1,12 +1,12 @@
 //! Setting the error indicator, or raising in the host if it has exceptions of
 //! its own (extension API 4 and 6).
 
+use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::current::current;
+use crate::sched::fatal::Text;
 use crate::state::error::{self, Kind};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::probe::text::{LineBuf, write_fd};
-use crate::sched::fatal::Text;
 use core::ffi::CStr;
 use core::fmt::Write;
 
@@ -75,11 +75,7 @@ pub(crate) fn report_and_clear(context: &str) {
     }
     let mut line = LineBuf::<512>::new();
     let name = Kind::of(exception).map_or("exception", Kind::name);
-    let _ = writeln!(
-        line,
-        "Exception ignored {context}: {name}: {}",
-        Text(error::text(state))
-    );
+    let _ = writeln!(line, "Exception ignored {context}: {name}: {}", Text(error::text(state)));
     write_fd(2, line.as_bytes());
     clear();
 }

@@ -15,8 +15,9 @@ use crate::state::error::Kind;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed,
-    Ordering::Release};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Host's handler, run attached on the main thread; non-zero: an error is set.
 pub(crate) type HostHandler = unsafe extern "C" fn(signal: c_int, data: *mut c_void) -> c_int;
@@ -64,7 +65,8 @@ pub(crate) fn simulate(number: c_int) {
 /// unless the host has chosen a disposition of its own.
 pub(crate) fn install() {
     if signal::get(signal::SIGINT) == Some(Disposition::Default)
-        && signal::set(signal::SIGINT, Disposition::Handler(on_signal as *const () as usize)).is_some()
+        && signal::set(signal::SIGINT, Disposition::Handler(on_signal as *const () as usize))
+            .is_some()
     {
         INSTALLED.store(true, Relaxed);
         HANDLERS[signal::SIGINT as usize].store(HANDLED, Release);
@@ -129,8 +131,8 @@ pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
     if !may_handle_signals(state) || !ANY.swap(false, Acquire) {
         return Ok(());
     }
-    for number in 1..signal::COUNT {
-        if !TRIPPED[number].swap(false, Relaxed) {
+    for (number, tripped) in TRIPPED.iter().enumerate() {
+        if !tripped.swap(false, Relaxed) {
             continue;
         }
         if run_handler(number as c_int).is_err() {

@@ -74,10 +74,7 @@ pub(crate) fn stop(scope: Scope) {
     STOP_GATE.lock(&mut Detach::new());
     let data = scope.data();
     let head = RUNTIME.lock();
-    data.requester.store(
-        current().map_or(core::ptr::null_mut(), Ts::as_raw),
-        Relaxed,
-    );
+    data.requester.store(current().map_or(core::ptr::null_mut(), Ts::as_raw), Relaxed);
     data.requested.store(1, Release);
     let mut count = 0;
     scope.others(&head, |_| count += 1);
@@ -163,9 +160,8 @@ pub(crate) fn suspend_if_asked(state: Ts) {
     let interp = interp_of(state);
     let head = RUNTIME.lock();
     breaker::clear(state, PLEASE_STOP);
-    let data = [&RUNTIME.stop, &interp.stop]
-        .into_iter()
-        .find(|data| data.requested.load(Relaxed) != 0);
+    let data =
+        [&RUNTIME.stop, &interp.stop].into_iter().find(|data| data.requested.load(Relaxed) != 0);
     let exempt = data.is_some_and(|data| data.requester.load(Relaxed) == state.as_raw());
     drop(head);
     if data.is_none() || exempt {
@@ -186,9 +182,8 @@ fn stand(state: Ts) {
     crate::sched::current::set_current(None);
     state.holds_gil().store(0, Relaxed);
     let head = RUNTIME.lock();
-    let data = [&RUNTIME.stop, &interp.stop]
-        .into_iter()
-        .find(|data| data.requested.load(Relaxed) != 0);
+    let data =
+        [&RUNTIME.stop, &interp.stop].into_iter().find(|data| data.requested.load(Relaxed) != 0);
     match data {
         Some(data) => {
             word::suspend_self(state.word());

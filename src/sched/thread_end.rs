@@ -39,9 +39,7 @@ pub(crate) fn leave(_state: Option<Ts>, leaving: Leaving) {
 /// The tail of a started thread: no state any more, only raw primitives
 /// (S-HD-09). Drops the thread's reference to `handle`.
 pub(crate) fn finish(handle: Handle) {
-    handle
-        .tstate
-        .store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
+    handle.tstate.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
     handle.exiting.set();
     probe::point(Point::ThreadEventSet);
     release_handle(handle);
@@ -74,9 +72,7 @@ pub(crate) fn release_handle(handle: Handle) {
 fn bury(handle: Handle) {
     let head = RUNTIME.lock();
     RUNTIME.unlink_handle(handle, &head);
-    handle
-        .next
-        .store(RUNTIME.graveyard.load(Relaxed), Relaxed);
+    handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
     RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
     drop(head);
 }
@@ -108,9 +104,7 @@ pub(crate) fn reap(deadline: Deadline) -> bool {
         } else {
             all = all && mine;
             let head = RUNTIME.lock();
-            handle
-                .next
-                .store(RUNTIME.graveyard.load(Relaxed), Relaxed);
+            handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
             RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
             drop(head);
         }

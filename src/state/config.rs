@@ -78,9 +78,7 @@ impl PyInterpreterConfig {
             );
         }
         match self.gil {
-            PyInterpreterConfig_DEFAULT_GIL | PyInterpreterConfig_SHARED_GIL => {
-                Ok(GilKind::Shared)
-            }
+            PyInterpreterConfig_DEFAULT_GIL | PyInterpreterConfig_SHARED_GIL => Ok(GilKind::Shared),
             PyInterpreterConfig_OWN_GIL => Ok(GilKind::Own),
             PyTState_INTERP_NO_GIL => Ok(GilKind::Without),
             _ => Err(c"invalid interpreter config 'gil' value"),
@@ -91,10 +89,7 @@ impl PyInterpreterConfig {
     pub(crate) fn features(&self) -> u64 {
         [
             (self.use_main_obmalloc, Py_RTFLAGS_USE_MAIN_OBMALLOC),
-            (
-                self.check_multi_interp_extensions,
-                Py_RTFLAGS_MULTI_INTERP_EXTENSIONS,
-            ),
+            (self.check_multi_interp_extensions, Py_RTFLAGS_MULTI_INTERP_EXTENSIONS),
             (self.allow_threads, Py_RTFLAGS_THREADS),
             (self.allow_daemon_threads, Py_RTFLAGS_DAEMON_THREADS),
             (self.allow_fork, Py_RTFLAGS_FORK),
@@ -162,9 +157,7 @@ impl Compat {
     /// Decodes a hexversion; only the feature release counts.
     pub(crate) fn from_hex(version: u32) -> Option<Compat> {
         let release = Compat(version & 0xFFFF_0000);
-        (Compat::V3_12..=Compat::V3_15)
-            .contains(&release)
-            .then_some(release)
+        (Compat::V3_12..=Compat::V3_15).contains(&release).then_some(release)
     }
 
     /// Decodes "3.12" .. "3.15".
@@ -197,11 +190,8 @@ mod tests {
 
     #[test]
     fn a_private_allocator_without_the_extension_check_is_refused_first() {
-        let config = PyInterpreterConfig {
-            use_main_obmalloc: 0,
-            gil: 99,
-            ..PyInterpreterConfig::LEGACY
-        };
+        let config =
+            PyInterpreterConfig { use_main_obmalloc: 0, gil: 99, ..PyInterpreterConfig::LEGACY };
         let text = config.validate().unwrap_err().to_str().unwrap();
         assert!(text.contains("check_multi_interp_extensions"), "{text}");
     }

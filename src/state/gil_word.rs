@@ -68,9 +68,7 @@ impl Gil {
     #[inline]
     pub(crate) fn try_take(&self) -> bool {
         // Acquire pairs with the release in `release` and `sched::gil::pass_on`.
-        self.word
-            .compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the GIL if it is not locked, keeping the queue mark.
@@ -94,10 +92,7 @@ impl Gil {
     #[inline]
     pub(crate) fn release(&self) -> Release {
         // Release pairs with the acquire in `try_take` and `try_barge`.
-        match self
-            .word
-            .compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed)
-        {
+        match self.word.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => Release::Free,
             Err(seen) if seen & LOCKED == 0 => Release::NotLocked,
             Err(_) => Release::Contended,

@@ -33,9 +33,7 @@ pub(crate) struct GuardCount {
 
 impl GuardCount {
     pub(crate) const fn new() -> GuardCount {
-        GuardCount {
-            value: AtomicUsize::new(0),
-        }
+        GuardCount { value: AtomicUsize::new(0) }
     }
 
     /// Opens one more guard unless they are forbidden.
@@ -79,9 +77,7 @@ impl GuardCount {
     /// Forbids guards for ever if none is open.
     #[must_use]
     pub(crate) fn forbid(&self) -> bool {
-        self.value
-            .compare_exchange(0, FORBIDDEN, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.value.compare_exchange(0, FORBIDDEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Number of open guards (0 when forbidden).

@@ -146,9 +146,7 @@ impl _PyThreadHandle {
 
     /// NOT_STARTED to STARTING, by one caller.
     pub(crate) fn claim_start(&self) -> bool {
-        self.state
-            .compare_exchange(NOT_STARTED, STARTING, Ordering::AcqRel, Relaxed)
-            .is_ok()
+        self.state.compare_exchange(NOT_STARTED, STARTING, Ordering::AcqRel, Relaxed).is_ok()
     }
 
     /// Publishes a state together with what was written before.

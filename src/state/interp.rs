@@ -21,8 +21,7 @@ use core::ffi::{c_int, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{
-    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-    Ordering::Relaxed,
+    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed,
 };
 
 /// Shutdown phase: no one ends it.
@@ -229,8 +228,7 @@ impl _is {
 
     /// Marks the commit by `state` (S-FZ-03).
     pub(crate) fn commit(&self, state: *mut ThreadState) {
-        self.finalizing_thread
-            .store(crate::os::thread::ident() as usize, Relaxed);
+        self.finalizing_thread.store(crate::os::thread::ident() as usize, Relaxed);
         self.finalizing.store(state, Ordering::Release);
     }
 
@@ -239,7 +237,12 @@ impl _is {
     }
 
     /// Applies a validated configuration. `main_gil` is the GIL to share.
-    pub(crate) fn configure(&self, config: &PyInterpreterConfig, kind: GilKind, main_gil: *mut Gil) {
+    pub(crate) fn configure(
+        &self,
+        config: &PyInterpreterConfig,
+        kind: GilKind,
+        main_gil: *mut Gil,
+    ) {
         self.features.store(config.features(), Relaxed);
         let gil = match kind {
             GilKind::Shared => main_gil,

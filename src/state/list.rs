@@ -19,9 +19,7 @@ pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
         old.prev().store(state.as_ptr(), Relaxed);
     }
     interp.threads.store(state.as_ptr(), Relaxed);
-    interp
-        .thread_count
-        .store(interp.thread_count.load(Relaxed) + 1, Relaxed);
+    interp.thread_count.store(interp.thread_count.load(Relaxed) + 1, Relaxed);
 }
 
 /// Takes `state` out.
@@ -38,9 +36,7 @@ pub(crate) fn unlink(interp: Interp, state: Ts, _head: &Guard) {
     }
     state.prev().store(core::ptr::null_mut(), Relaxed);
     state.next().store(core::ptr::null_mut(), Relaxed);
-    interp
-        .thread_count
-        .store(interp.thread_count.load(Relaxed) - 1, Relaxed);
+    interp.thread_count.store(interp.thread_count.load(Relaxed) - 1, Relaxed);
     if interp.first_state.load(Relaxed) == state.as_raw() {
         interp.first_state.store(core::ptr::null_mut(), Relaxed);
     }
@@ -48,9 +44,7 @@ pub(crate) fn unlink(interp: Interp, state: Ts, _head: &Guard) {
 
 /// The states of `interp`, newest first.
 pub(crate) fn iter(interp: Interp, _head: &Guard) -> Iter {
-    Iter {
-        next: interp.threads.load(Relaxed),
-    }
+    Iter { next: interp.threads.load(Relaxed) }
 }
 
 /// Iterator of [`iter`].

@@ -28,7 +28,8 @@ pub struct PyTState_ObjectHooks {
     /// its own error indicator alone.
     pub raise: Option<unsafe extern "C" fn(exc_type: *mut PyObject, message: *const c_char)>,
     /// The mutex of an object, for critical sections.
-    pub object_mutex: Option<unsafe extern "C" fn(*mut PyObject) -> *mut crate::sync::mutex::PyMutex>,
+    pub object_mutex:
+        Option<unsafe extern "C" fn(*mut PyObject) -> *mut crate::sync::mutex::PyMutex>,
 }
 
 impl PyTState_ObjectHooks {

@@ -178,10 +178,8 @@ impl Runtime {
         if spare.host_size.load(Relaxed) != self.host_size() {
             return None;
         }
-        self.spare_states
-            .store(spare.spare.load(Relaxed), Relaxed);
-        self.spare_count
-            .store(self.spare_count.load(Relaxed) - 1, Relaxed);
+        self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
+        self.spare_count.store(self.spare_count.load(Relaxed) - 1, Relaxed);
         Some(spare)
     }
 
@@ -203,12 +201,9 @@ impl Runtime {
         {
             return false;
         }
-        state
-            .spare
-            .store(self.spare_states.load(Relaxed), Relaxed);
+        state.spare.store(self.spare_states.load(Relaxed), Relaxed);
         self.spare_states.store(state.as_raw(), Relaxed);
-        self.spare_count
-            .store(self.spare_count.load(Relaxed) + 1, Relaxed);
+        self.spare_count.store(self.spare_count.load(Relaxed) + 1, Relaxed);
         true
     }
 
@@ -229,17 +224,13 @@ impl Runtime {
 
     /// Puts an interpreter block into the pool.
     pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &Guard) {
-        interp
-            .next
-            .store(self.spare_interps.load(Relaxed), Relaxed);
+        interp.next.store(self.spare_interps.load(Relaxed), Relaxed);
         self.spare_interps.store(interp.as_ptr(), Relaxed);
     }
 
     /// The interpreters, newest first.
     pub(crate) fn interps(&self, _head: &Guard) -> Interps {
-        Interps {
-            next: self.interpreters.load(Relaxed),
-        }
+        Interps { next: self.interpreters.load(Relaxed) }
     }
 
     /// Puts a started handle into the list (H4).
@@ -272,17 +263,14 @@ impl Runtime {
 
     /// The started handles, newest first.
     pub(crate) fn handles(&self, _head: &Guard) -> Handles {
-        Handles {
-            next: self.handles.load(Relaxed),
-        }
+        Handles { next: self.handles.load(Relaxed) }
     }
 
     /// Drops one reference to a state's block; returns it to the spare list or
     /// to the system at the last one (T2).
     pub(crate) fn drop_state_ref(&'static self, state: Ts) {
         // A lone reference needs no read-modify-write: nobody else can take one.
-        if state.refs.load(Ordering::Acquire) != 1
-            && state.refs.fetch_sub(1, Ordering::AcqRel) != 1
+        if state.refs.load(Ordering::Acquire) != 1 && state.refs.fetch_sub(1, Ordering::AcqRel) != 1
         {
             return;
         }

@@ -190,6 +190,19 @@ impl Ts {
         NonNull::new(pointer).map(Ts)
     }
 
+    /// The state whose exit event this is.
+    ///
+    /// # Safety
+    /// `event` is the exit event of a state whose block is mapped (T1).
+    pub(crate) unsafe fn from_exit_event(event: *mut PyEvent) -> Ts {
+        let block = event
+            .cast::<u8>()
+            .wrapping_sub(core::mem::offset_of!(ThreadState, event))
+            .cast::<ThreadState>();
+        // SAFETY: a field's address minus its offset is not NULL.
+        Ts(unsafe { NonNull::new_unchecked(block) })
+    }
+
     /// The address that C sees.
     #[inline(always)]
     pub(crate) fn as_ptr(self) -> *mut PyThreadState {
@@ -302,10 +315,8 @@ impl ThreadState {
 
     /// Records who runs with the state (S-BD-01).
     pub(crate) fn record_thread(&self) {
-        self.thread_id_cell()
-            .store(crate::os::thread::ident() as usize, Relaxed);
-        self.native_id_cell()
-            .store(crate::os::thread::native_id() as usize, Relaxed);
+        self.thread_id_cell().store(crate::os::thread::ident() as usize, Relaxed);
+        self.native_id_cell().store(crate::os::thread::native_id() as usize, Relaxed);
     }
 
     /// Stamps an attach or detach.

@@ -67,15 +67,13 @@ pub(crate) fn suspend_self(word: &AtomicI32) {
 /// DETACHED to SUSPENDED, by the thread that stops the world. True when this
 /// call made the transition.
 pub(crate) fn suspend(word: &AtomicI32) -> bool {
-    word.compare_exchange(DETACHED, SUSPENDED, Ordering::AcqRel, Ordering::Relaxed)
-        .is_ok()
+    word.compare_exchange(DETACHED, SUSPENDED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// SUSPENDED to DETACHED, by the thread that stopped the world. True when the
 /// word was suspended.
 pub(crate) fn resume(word: &AtomicI32) -> bool {
-    word.compare_exchange(SUSPENDED, DETACHED, Ordering::AcqRel, Ordering::Relaxed)
-        .is_ok()
+    word.compare_exchange(SUSPENDED, DETACHED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// To SHUTTING_DOWN, for ever.

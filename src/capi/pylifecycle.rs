@@ -1,0 +1,310 @@
+//! Beginning and end of the runtime and of interpreters: CPython's pylifecycle.h and cpython/pylifecycle.h.
+
+use super::arg;
+use super::initconfig::PyStatus;
+use crate::life::finalize::{self, Finalized};
+use crate::life::init::{self, Settings};
+use crate::life::subinterp::{self, Leftovers, NotLast};
+use crate::os::thread;
+use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::current;
+use crate::sched::fatal::{describe, fatal};
+use crate::state::config::{Compat, PyInterpreterConfig, PyTState_Config};
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{PyThreadState, Ts};
+use core::ffi::{CStr, c_int};
+use core::fmt::Write;
+
+/// Origin codes of interpreters (_PyInterpreterState_GetWhence in CPython).
+const WHENCE_LEGACY_CAPI: i64 = 2;
+const WHENCE_CAPI: i64 = 3;
+
+/// Ends the process as Py_ExitStatusException() does for an error status.
+pub(super) fn exit_with(func: &CStr, text: &str) -> ! {
+    let mut line = LineBuf::<512>::new();
+    let _ = line.write_str("Fatal Python error: ");
+    if !func.is_empty() {
+        let _ = write!(line, "{}: ", func.to_str().unwrap_or("?"));
+    }
+    let _ = writeln!(line, "{text}");
+    write_fd(2, line.as_bytes());
+    thread::exit_process(1)
+}
+
+/// Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
+///
+/// Errors:  as Py_InitializeEx().
+/// Blocks:  while another thread initializes.
+/// Threads: as Py_InitializeEx().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_Initialize() {
+    initialize_or_exit(c"Py_Initialize", &Settings::DEFAULT);
+}
+
+/// Initializes the runtime. The caller becomes the main thread, attached to the main interpreter's first state.
+///
+/// @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
+///
+/// Errors:  ends the process with status 1 without memory. Nothing happens when the runtime is initialized.
+/// Blocks:  while another thread initializes.
+/// Threads: any, detached. Not async-signal-safe. May be called again after Py_FinalizeEx().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_InitializeEx(install_sigs: c_int) {
+    let mut settings = Settings::DEFAULT;
+    settings.install_signals = install_sigs != 0;
+    initialize_or_exit(c"Py_InitializeEx", &settings);
+}
+
+fn initialize_or_exit(func: &CStr, settings: &Settings) {
+    if let Err(text) = init::initialize(settings) {
+        exit_with(func, text.to_str().unwrap_or("?"));
+    }
+}
+
+/// Initializes the runtime as `config` says (docs/embedding.md); see Py_InitializeEx().
+///
+/// @param config  Settings, or NULL for the defaults. Copied. `size` must be sizeof(PyTState_Config), or 0 if everything
+///                else is 0.
+/// @return A status: OK, or an error that names the bad field; then nothing was made.
+///
+/// Errors:  in the status. When the runtime is initialized already: OK, and `config` is ignored.
+/// Blocks:  while another thread initializes.
+/// Threads: any, detached. Not async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `config` is NULL or points to a PyTState_Config of `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_Initialize(config: *const PyTState_Config) -> PyStatus {
+    const FUNC: &CStr = c"PyTState_Initialize";
+    // SAFETY: this function's contract.
+    let settings = match unsafe { arg::nullable(config) } {
+        None => Settings::DEFAULT,
+        Some(config) if config.size != 0 && config.size < size_of::<PyTState_Config>() => {
+            return PyStatus::error(
+                FUNC,
+                c"PyTState_Config.size is smaller than this library's struct",
+            );
+        }
+        Some(config) => match Settings::from_config(config) {
+            Ok(settings) => settings,
+            Err(text) => return PyStatus::error(FUNC, text),
+        },
+    };
+    match init::initialize(&settings) {
+        Ok(()) => PyStatus::ok(),
+        Err(text) => PyStatus::error(FUNC, text),
+    }
+}
+
+/// Fills `config` with the defaults.
+///
+/// @param config  Struct to fill. Must not be NULL. Borrowed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `config` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_Config_Init(config: *mut PyTState_Config) {
+    if config.is_null() {
+        arg::null(c"PyTState_Config_Init", "config");
+    }
+    let defaults = PyTState_Config {
+        size: size_of::<PyTState_Config>(),
+        gil: 0,
+        late_attach: 0,
+        compat: 0,
+        check_level: 0,
+        host_tstate_size: 0,
+        objects: core::ptr::null(),
+    };
+    // SAFETY: this function's contract.
+    unsafe { config.write(defaults) };
+}
+
+/// Whether the runtime is initialized.
+///
+/// @return 1 from the end of initialization to the commit of Py_FinalizeEx(), else 0.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_IsInitialized() -> c_int {
+    c_int::from(RUNTIME.is_initialized())
+}
+
+/// Whether Py_FinalizeEx() committed to the end of the runtime.
+///
+/// @return 1 from the commit to the next initialization, else 0.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_IsFinalizing() -> c_int {
+    c_int::from(RUNTIME.is_finalizing())
+}
+
+/// Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
+/// then commits: threads that attach later meet the late-attach policy.
+///
+/// @return 0; -1 if buffered output could not be written, or if another thread is finalizing.
+///
+/// Errors:  -1 as above. 0 at once when the runtime is not initialized, or from inside its own callbacks.
+/// Blocks:  until all of the above is done; see PyTState_SetShutdownReport().
+/// Threads: any: on the main thread the main state is used; on another thread the attached state if it is in the main
+///          interpreter, else a fresh one. Detached afterwards. Not async-signal-safe.
+/// Source:  CPython 3.13; the rounds before the commit as in 3.15.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_FinalizeEx() -> c_int {
+    match finalize::finalize() {
+        Finalized::Done => 0,
+        Finalized::FlushFailed => -1,
+        Finalized::Elsewhere => -1,
+    }
+}
+
+/// Py_FinalizeEx() with the result ignored.
+///
+/// Errors:  none.
+/// Blocks:  as Py_FinalizeEx().
+/// Threads: as Py_FinalizeEx().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_Finalize() {
+    let _ = finalize::finalize();
+}
+
+/// Finalizes, then ends the process through exit(3).
+///
+/// @param status  Exit status; 120 is used instead if finalization failed.
+///
+/// Errors:  none.
+/// Blocks:  as Py_FinalizeEx(). Does not return.
+/// Threads: as Py_FinalizeEx().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_Exit(status: c_int) -> ! {
+    let code = match finalize::finalize() {
+        Finalized::Done => status,
+        Finalized::FlushFailed | Finalized::Elsewhere => 120,
+    };
+    thread::exit_process(code)
+}
+
+/// Makes a sub-interpreter with the legacy settings and attaches its first state.
+///
+/// @return The new state, attached; the one that was attached before is left detached. Never NULL.
+///
+/// Errors:  ends the process with status 1 without memory or when the runtime is not initialized.
+/// Blocks:  until the GIL is free.
+/// Threads: any, attached or not. Not async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_NewInterpreter() -> *mut PyThreadState {
+    match subinterp::create(&PyInterpreterConfig::LEGACY, WHENCE_LEGACY_CAPI) {
+        Ok(state) => state.as_ptr(),
+        Err(text) => exit_with(c"Py_NewInterpreter", text.to_str().unwrap_or("?")),
+    }
+}
+
+/// Makes a sub-interpreter and attaches its first state.
+///
+/// @param tstate_p  Gets the new state, attached, or NULL on error. Must not be NULL. Borrowed.
+/// @param config    Settings. Must not be NULL. Copied.
+/// @return OK: the state that was attached before is left detached. Error: it is attached again, and nothing was made.
+///
+/// Errors:  fatal if a pointer is NULL. In the status: bad settings, no memory, runtime not initialized.
+/// Blocks:  until the GIL is free.
+/// Threads: any, attached or not. Not async-signal-safe.
+/// Source:  CPython 3.13, with PyTState_INTERP_NO_GIL as one more value of `gil`.
+///
+/// # Safety
+/// Both pointers are valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
+    tstate_p: *mut *mut PyThreadState,
+    config: *const PyInterpreterConfig,
+) -> PyStatus {
+    const FUNC: &CStr = c"Py_NewInterpreterFromConfig";
+    if tstate_p.is_null() {
+        arg::null(FUNC, "tstate_p");
+    }
+    // SAFETY: this function's contract.
+    let config = unsafe { arg::required(config, FUNC, "config") };
+    let (state, status) = match subinterp::create(config, WHENCE_CAPI) {
+        Ok(state) => (state.as_ptr(), PyStatus::ok()),
+        Err(text) => (core::ptr::null_mut(), PyStatus::error(FUNC, text)),
+    };
+    // SAFETY: this function's contract.
+    unsafe { tstate_p.write(state) };
+    status
+}
+
+/// Ends the interpreter of the attached state: waits for its non-daemon threads, runs what was registered, waits for
+/// guards, then deletes all of it.
+///
+/// @param tstate  The attached state. Must not be NULL. Consumed.
+///
+/// Errors:  fatal if NULL or not attached ("thread is not current"), if it is in the main interpreter, and, while the
+///          rules of 3.12 or 3.13 are in force, if other states are left ("not the last thread"); from 3.14 on those
+///          are given up to the late-attach policy.
+/// Blocks:  until its threads and guards are gone.
+/// Threads: attached; nothing is attached afterwards. Not async-signal-safe.
+/// Source:  CPython 3.13 (PyTState_Config.compat chooses).
+///
+/// # Safety
+/// Nobody uses the interpreter or its states again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
+    const FUNC: &CStr = c"Py_EndInterpreter";
+    // SAFETY: this function's contract.
+    let state = unsafe { Ts::from_ptr(tstate) };
+    let Some(state) = state.filter(|state| current::current() == Some(*state)) else {
+        fatal(FUNC, format_args!("thread is not current"));
+    };
+    if RUNTIME.main_interp().is_some_and(|main| main.as_ptr() == state.interp_ptr()) {
+        fatal(FUNC, format_args!("the main interpreter ends with Py_FinalizeEx()"));
+    }
+    let policy =
+        if RUNTIME.compat() >= Compat::V3_14 { Leftovers::Abandon } else { Leftovers::Refuse };
+    if let Err(NotLast(other)) = subinterp::end(state, policy) {
+        let mut line = LineBuf::<512>::new();
+        describe(&mut line, other);
+        let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
+        fatal(FUNC, format_args!("not the last thread: {text} is left"));
+    }
+}

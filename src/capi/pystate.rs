@@ -1,0 +1,524 @@
+//! Thread states: CPython's pystate.h and cpython/pystate.h.
+
+use super::arg;
+use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
+use crate::life::tstate::{self, Cleared, Origin};
+use crate::sched::attach;
+use crate::sched::current::{self, interp_of};
+use crate::sched::fatal::{fatal, misuse};
+use crate::state::interp::PyInterpreterState;
+use crate::state::object::PyObject;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{PyThreadState, Ts, status};
+use crate::state::word;
+use core::ffi::{CStr, c_int};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Makes a thread state of `interp`, bound to the calling OS thread.
+///
+/// @param interp  Owner of the new state. Must not be NULL. Borrowed.
+/// @return The state, detached (suspended while a stop-the-world pause is on), owned by the interpreter until
+///         PyThreadState_Delete(); NULL without memory, or when the interpreter is gone.
+///
+/// Errors:  fatal if `interp` is NULL. NULL sets no error.
+/// Blocks:  no.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `interp` came from this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_New(interp: *mut PyInterpreterState) -> *mut PyThreadState {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"PyThreadState_New") };
+    tstate::new_bound(interp, Origin::HOST).map_or(core::ptr::null_mut(), Ts::as_ptr)
+}
+
+/// Clears a thread state: drops what it refers to, then calls its `on_delete` hook, then sets its exit event.
+///
+/// @param tstate  State of the interpreter that the caller is attached to. Must not be NULL. Borrowed.
+///
+/// Errors:  fatal if NULL, if nothing is attached, if `tstate` is attached to another thread; misuse if it was cleared
+///          before or belongs to another interpreter.
+/// Blocks:  as long as the host's destructors and hook do.
+/// Threads: attached. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13; `on_delete` as in 3.9 to 3.12; the exit event as in the first form of gh-114271.
+///
+/// # Safety
+/// `tstate` is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Clear(tstate: *mut PyThreadState) {
+    const FUNC: &CStr = c"PyThreadState_Clear";
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, FUNC) };
+    let caller = arg::attached(FUNC);
+    if state != caller && state.word().load(Relaxed) == word::ATTACHED {
+        fatal(FUNC, format_args!("thread state {tstate:p} is attached to another thread"));
+    }
+    if state.interp_ptr() != caller.interp_ptr() {
+        misuse(
+            FUNC,
+            format_args!(
+                "thread state {tstate:p} belongs to another interpreter than the attached one"
+            ),
+        );
+    }
+    if tstate::clear(state) == Cleared::Before {
+        misuse(FUNC, format_args!("thread state {tstate:p} was cleared before"));
+    }
+}
+
+/// Checks what every deletion demands (S-DL-04).
+fn check_deletable(state: Ts, func: &CStr) {
+    if state.has(status::DELETED) {
+        fatal(func, format_args!("thread state {:p} was deleted before", state.as_ptr()));
+    }
+    if state.has(status::ABANDONED) {
+        fatal(
+            func,
+            format_args!("thread state {:p} was left over at finalization", state.as_ptr()),
+        );
+    }
+    if !state.has(status::CLEARED) {
+        misuse(func, format_args!("thread state {:p} was not cleared", state.as_ptr()));
+        if current::current().is_some() {
+            let _ = tstate::clear(state);
+        }
+    }
+}
+
+/// Deletes a cleared thread state that nobody has attached.
+///
+/// @param tstate  The state. Must not be NULL. Consumed.
+///
+/// Errors:  fatal if NULL, if it is the attached state of this or another thread, or was deleted; misuse if it was not
+///          cleared (it is cleared then, if the caller is attached).
+/// Blocks:  no.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `tstate` came from this library, and nobody uses it again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
+    const FUNC: &CStr = c"PyThreadState_Delete";
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, FUNC) };
+    if current::current() == Some(state) {
+        fatal(FUNC, format_args!("tstate {tstate:p} is still current"));
+    }
+    if state.word().load(Relaxed) == word::ATTACHED {
+        fatal(FUNC, format_args!("tstate {tstate:p} is still attached to another thread"));
+    }
+    check_deletable(state, FUNC);
+    tstate::delete(state);
+}
+
+/// Deletes the attached, cleared thread state and releases the GIL.
+///
+/// Errors:  fatal if nothing is attached; misuse if the state was not cleared (it is cleared then).
+/// Blocks:  no.
+/// Threads: attached; detached afterwards. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// Nobody uses the state again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_DeleteCurrent() {
+    const FUNC: &CStr = c"PyThreadState_DeleteCurrent";
+    let state = arg::attached(FUNC);
+    check_deletable(state, FUNC);
+    tstate::delete_current(state);
+}
+
+/// The attached thread state of the calling thread.
+///
+/// @return The state, never NULL. Borrowed.
+///
+/// Errors:  fatal if nothing is attached.
+/// Blocks:  no.
+/// Threads: attached. Async-signal-safe if attached.
+/// Source:  CPython 3.13. No atomic read-modify-write: one thread-local load.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Get() -> *mut PyThreadState {
+    arg::attached(c"PyThreadState_Get").as_ptr()
+}
+
+/// The attached thread state of the calling thread, if any.
+///
+/// @return The state, or NULL when nothing is attached. Borrowed.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_GetUnchecked() -> *mut PyThreadState {
+    current::current().map_or(core::ptr::null_mut(), Ts::as_ptr)
+}
+
+/// Attaches `tstate` to the calling thread and detaches what was attached.
+///
+/// @param tstate  State to attach, or NULL to only detach. Borrowed. The attached state itself is detached and attached
+///                again.
+/// @return The state that was attached before, or NULL. Borrowed.
+///
+/// Errors:  fatal if `tstate` was cleared or deleted; misuse if it belongs to another OS thread.
+/// Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy() for an interpreter that
+///          committed to finalization.
+/// Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13 (since 3.12 Swap takes the GIL).
+///
+/// # Safety
+/// `tstate` is NULL, or came from this library and is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut PyThreadState {
+    const FUNC: &CStr = c"PyThreadState_Swap";
+    // SAFETY: this function's contract.
+    let next = unsafe { Ts::from_ptr(tstate) };
+    let before = current::current();
+    if let Some(before) = before
+        && !attach::detach(before)
+    {
+        not_locked(FUNC);
+    }
+    if let Some(next) = next {
+        arg::attachable(next, FUNC);
+        attach::attach(next);
+    }
+    before.map_or(core::ptr::null_mut(), Ts::as_ptr)
+}
+
+/// The end of a detach whose GIL somebody else let go of (S-FE-20).
+#[cold]
+pub(super) fn not_locked(func: &CStr) -> ! {
+    fatal(func, format_args!("drop_gil: GIL is not locked"))
+}
+
+/// The interpreter of a thread state.
+///
+/// @param tstate  The state. Must not be NULL. Borrowed.
+/// @return Its interpreter, never NULL. Borrowed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any, also for a detached state. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `tstate` is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_GetInterpreter(
+    tstate: *mut PyThreadState,
+) -> *mut PyInterpreterState {
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, c"PyThreadState_GetInterpreter") };
+    state.interp_ptr()
+}
+
+/// The id of a thread state.
+///
+/// @param tstate  The state. Must not be NULL. Borrowed.
+/// @return Its id: 1 and up, unique in its interpreter, never reused there.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any, also for a detached state. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `tstate` is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_GetID(tstate: *mut PyThreadState) -> u64 {
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, c"PyThreadState_GetID") };
+    state.id()
+}
+
+/// The next older thread state of the same interpreter. For debuggers: takes no lock.
+///
+/// @param tstate  A state. Must not be NULL. Borrowed.
+/// @return The next one, or NULL at the end. Borrowed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any, while nobody creates or deletes states. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `tstate` is linked, and the list does not change during the walk.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Next(tstate: *mut PyThreadState) -> *mut PyThreadState {
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, c"PyThreadState_Next") };
+    state.next().load(Relaxed)
+}
+
+/// The per-thread dictionary of the attached state, made on first use.
+///
+/// @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when nothing is attached, the host gave no
+///         hook, or the hook returned NULL. Borrowed.
+///
+/// Errors:  none are set.
+/// Blocks:  as long as the host's hook does.
+/// Threads: any. Not async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_GetDict() -> *mut PyObject {
+    let Some(state) = current::current() else {
+        return core::ptr::null_mut();
+    };
+    let known = state.dict().load(Relaxed);
+    if !known.is_null() {
+        return known;
+    }
+    let Some(new_dict) = RUNTIME.objects().new_dict else {
+        return core::ptr::null_mut();
+    };
+    // SAFETY: the host's hook; attached, no lock held.
+    let dict = unsafe { new_dict() };
+    state.dict().store(dict, Relaxed);
+    dict
+}
+
+/// Attaches `tstate`; the calling thread has none attached.
+///
+/// @param tstate  The state. Must not be NULL. Borrowed.
+///
+/// Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
+///          another OS thread.
+/// Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
+/// Threads: any. Not async-signal-safe. Keeps errno.
+/// Source:  CPython 3.13 (pycore_pystate.h).
+///
+/// # Safety
+/// `tstate` is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyThreadState_Attach(tstate: *mut PyThreadState) {
+    const FUNC: &CStr = c"_PyThreadState_Attach";
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, FUNC) };
+    arg::attachable(state, FUNC);
+    attach::attach(state);
+}
+
+/// Detaches `tstate`, the attached state of the calling thread.
+///
+/// @param tstate  The attached state. Must not be NULL. Borrowed.
+///
+/// Errors:  fatal if NULL, if it is not the attached state, or if its GIL is not locked.
+/// Blocks:  no.
+/// Threads: attached. Not async-signal-safe.
+/// Source:  CPython 3.13 (pycore_pystate.h).
+///
+/// # Safety
+/// `tstate` is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyThreadState_Detach(tstate: *mut PyThreadState) {
+    const FUNC: &CStr = c"_PyThreadState_Detach";
+    // SAFETY: this function's contract.
+    let state = unsafe { arg::state(tstate, FUNC) };
+    detach_exactly(state, FUNC);
+}
+
+/// Detaches `state` if it is the attached one; fatal if it is not.
+pub(super) fn detach_exactly(state: Ts, func: &CStr) {
+    match current::current() {
+        Some(now) if now == state => {}
+        None => arg::no_state(func),
+        Some(now) => fatal(
+            func,
+            format_args!(
+                "wrong thread state: {:p} is not the attached one, {:p} is",
+                state.as_ptr(),
+                now.as_ptr()
+            ),
+        ),
+    }
+    if !attach::detach(state) {
+        not_locked(func);
+    }
+}
+
+/// Makes a thread state that is bound to no OS thread yet.
+///
+/// @param interp  Owner. Must not be NULL. Borrowed.
+/// @return The state, or NULL without memory.
+///
+/// Errors:  fatal if `interp` is NULL.
+/// Blocks:  no.
+/// Threads: any. Not async-signal-safe.
+/// Source:  CPython 3.13 (kept there for the stable ABI only). The state is bound when it is first attached.
+///
+/// # Safety
+/// `interp` came from this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyThreadState_Prealloc(
+    interp: *mut PyInterpreterState,
+) -> *mut PyThreadState {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"_PyThreadState_Prealloc") };
+    tstate::new_unbound(interp, Origin::HOST).map_or(core::ptr::null_mut(), Ts::as_ptr)
+}
+
+/// Always fatal: nobody outside initializes a thread state.
+///
+/// @param tstate  Ignored.
+///
+/// Errors:  fatal.
+/// Blocks:  no.
+/// Threads: any.
+/// Source:  CPython 3.13 (kept there for the stable ABI only).
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyThreadState_Init(tstate: *mut PyThreadState) {
+    fatal(c"_PyThreadState_Init", format_args!("for internal use only (thread state {tstate:p})"));
+}
+
+/// Pairs PyGILState_Ensure() with PyGILState_Release().
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PyGILState_STATE {
+    /// The caller had its state attached.
+    PyGILState_LOCKED,
+    /// The caller was detached, or had no state.
+    PyGILState_UNLOCKED,
+}
+
+/// Attaches the calling thread, with its own thread state if it has one, else with a new one in the main interpreter.
+///
+/// @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
+///
+/// Errors:  fatal if a state cannot be made, or if the runtime was never initialized.
+/// Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
+/// Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyGILState_Ensure() -> PyGILState_STATE {
+    const FUNC: &CStr = c"PyGILState_Ensure";
+    match gilstate::ensure() {
+        Ok(Ensured::Locked) => PyGILState_STATE::PyGILState_LOCKED,
+        Ok(Ensured::Unlocked) => PyGILState_STATE::PyGILState_UNLOCKED,
+        Err(EnsureError::NoMemory) => {
+            fatal(FUNC, format_args!("Couldn't create thread-state for new thread"))
+        }
+        Err(EnsureError::NeverInitialized) => {
+            fatal(FUNC, format_args!("the runtime was never initialized"))
+        }
+    }
+}
+
+/// Undoes one PyGILState_Ensure() of the same thread, newest first.
+///
+/// @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
+///
+/// Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, or on another
+///          value of `oldstate`.
+/// Blocks:  as long as the host's destructors do, when the last release deletes the state.
+/// Threads: the one that called Ensure, attached. Not async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `oldstate` came from the matching PyGILState_Ensure().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyGILState_Release(oldstate: c_int) {
+    const FUNC: &CStr = c"PyGILState_Release";
+    let token = match oldstate {
+        0 => Ensured::Locked,
+        1 => Ensured::Unlocked,
+        other => fatal(FUNC, format_args!("{other} is no PyGILState_STATE")),
+    };
+    match gilstate::release(token) {
+        Ok(()) => {}
+        Err(ReleaseError::NoState) => fatal(
+            FUNC,
+            format_args!("auto-releasing thread-state, but no thread-state for this thread"),
+        ),
+        Err(ReleaseError::NotCurrent(state)) => {
+            fatal(FUNC, format_args!("thread state {state:p} must be current when releasing"))
+        }
+        Err(ReleaseError::Unbalanced) => {
+            fatal(FUNC, format_args!("called more times than PyGILState_Ensure()"))
+        }
+    }
+}
+
+/// The thread state that the PyGILState calls of this thread use.
+///
+/// @return The state, attached or not; NULL if the thread has none. Borrowed.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any, any time. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyGILState_GetThisThreadState() -> *mut PyThreadState {
+    current::gilstate().map_or(core::ptr::null_mut(), Ts::as_ptr)
+}
+
+/// Whether the calling thread is attached with its gilstate.
+///
+/// @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyGILState_Check() -> c_int {
+    let unchecked = RUNTIME.gilstate_check.load(Relaxed) == 0;
+    let attached = current::current();
+    c_int::from(unchecked || (attached.is_some() && attached == current::gilstate()))
+}
+
+/// Whether an attached or detached state belongs to the main interpreter's main thread.
+///
+/// @return 1 if the calling OS thread is the main thread, else 0.
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.14 (exported there; inline before).
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _Py_IsMainThread() -> c_int {
+    c_int::from(RUNTIME.on_main_thread())
+}
+
+/// The interpreter of the attached state.
+///
+/// @return The interpreter, never NULL. Borrowed.
+///
+/// Errors:  fatal if nothing is attached.
+/// Blocks:  no.
+/// Threads: attached. Async-signal-safe if attached.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInterpreterState_Get() -> *mut PyInterpreterState {
+    interp_of(arg::attached(c"PyInterpreterState_Get")).as_ptr()
+}
