@@ -235,3 +235,165 @@ TEST("a trace can go into a pipe") {
     CHECK_STR_EQ(text, "[\n]\n");
     remove_folder();
 }
+
+/* ---- What a run leaves ------------------------------------------------- */
+
+#define LIMIT INT64_C(10000000000)
+
+/* Text of a member's value in one row, "" if there is none. */
+static void member(const char *row, const char *name, char *out, size_t size) {
+    char key[32];
+    snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(row, key);
+    const char *end = strchr(row, '\n');
+    size_t n = 0;
+    if (at && at < end) {
+        at += strlen(key);
+        at += *at == '"';
+        n = strcspn(at, "\",}");
+        if (n >= size)
+            FAIL("%s of %.80s is too long", name, row);
+        memcpy(out, at, n);
+    }
+    out[n] = 0;
+}
+
+/* How many rows say this; "" stands for anything. */
+static int rows_with(const char *phase, const char *name, const char *pid) {
+    int n = 0;
+    for (const char *row = strstr(text, "{\"ph\""); row;
+         row = strstr(row + 1, "\n{\"ph\"")) {
+        char is_phase[8], is_name[64], is_pid[24];
+        row += *row == '\n';
+        member(row, "ph", is_phase, sizeof is_phase);
+        member(row, "name", is_name, sizeof is_name);
+        member(row, "pid", is_pid, sizeof is_pid);
+        n += (!*phase || !strcmp(phase, is_phase)) &&
+             (!*name || !strcmp(name, is_name)) &&
+             (!*pid || !strcmp(pid, is_pid));
+    }
+    return n;
+}
+
+/* On every track, ends match beginnings, and times do not go back. */
+static void check_nesting(void) {
+    static struct track {
+        char id[48];
+        double at;
+        int depth;
+        char open[32][64];
+    } tracks[32];
+    int n = 0;
+    for (const char *row = strstr(text, "{\"ph\""); row;
+         row = strstr(row + 1, "\n{\"ph\"")) {
+        char phase[8], name[64], pid[24], tid[24], at[32], id[48];
+        row += *row == '\n';
+        member(row, "ph", phase, sizeof phase);
+        if (*phase == 'M')
+            continue;
+        member(row, "name", name, sizeof name);
+        member(row, "pid", pid, sizeof pid);
+        member(row, "tid", tid, sizeof tid);
+        member(row, "ts", at, sizeof at);
+        snprintf(id, sizeof id, "%s/%s", pid, tid);
+        int i = 0;
+        while (i < n && strcmp(tracks[i].id, id))
+            i++;
+        CHECK_INT_LT(i, 32);
+        if (i == n)
+            strcpy(tracks[n++].id, id);
+        CHECK(strtod(at, NULL) >= tracks[i].at);
+        tracks[i].at = strtod(at, NULL);
+        if (*phase == 'B') {
+            CHECK_INT_LT(tracks[i].depth, 32);
+            strcpy(tracks[i].open[tracks[i].depth++], name);
+        } else if (*phase == 'E') {
+            CHECK_INT_GT(tracks[i].depth, 0);
+            CHECK_STR_EQ(tracks[i].open[--tracks[i].depth], name);
+        }
+    }
+    CHECK_INT_GT(n, 2);
+}
+
+static void do_nothing(void *arg) { (void)arg; }
+
+/* A thread that has to wait for the caller's GIL, and its join. */
+static void start_and_join(void) {
+    PyThreadHandle *handle = PyThreadHandle_New();
+    CHECK_NOT_NULL(handle);
+    PyTState_Sync_Pause("gil.wait");
+    CHECK_INT_EQ(PyThreadHandle_Start(handle, PyInterpreterState_Get(),
+                                      do_nothing, NULL, 0),
+                 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.wait", LIMIT), 0);
+    PyTState_Sync_Wake("gil.wait");
+    CHECK_INT_EQ(PyThreadHandle_Join(handle, -1), 0);
+    PyThreadHandle_Decref(handle);
+}
+
+/* A child that was told of the fork traces to a file of its own, or not. */
+static void fork_once(void) {
+    char own[128];
+    snprintf(own, sizeof own, "%s/child.json", folder);
+    PyOS_BeforeFork();
+    pid_t child = fork();
+    if (child == 0) {
+        PyOS_AfterFork_Child();
+        CHECK_INT_EQ(PyTState_TraceStop(), -1); /* it has none */
+        CHECK_INT_EQ(PyTState_TraceStart(own), 0);
+        start_and_join();
+        CHECK_INT_EQ(PyTState_TraceStop(), 0);
+        test_child_done(0);
+    }
+    PyOS_AfterFork_Parent();
+    CHECK_CHILD_EXIT(child, 0);
+    read_trace(own);
+    CHECK_INT_EQ(rows_with("i", "thread start", "0"), 1);
+    CHECK_INT_EQ(rows_with("B", "joining", "0") > 0, 1);
+    CHECK_INT_EQ(rows_with("i", "fork", ""), 0);
+    CHECK_INT_EQ(unlink(own), 0);
+}
+
+TEST("a run from initialization to finalization is all there") {
+    make_folder();
+    CHECK_INT_EQ(PyTState_TraceStart(path), 0);
+    Py_Initialize();
+    PyThreadState *main_state = PyThreadState_Get();
+    CHECK_INT_EQ(PyTState_SetName(main_state, "the \"main\" thread"), 0);
+    start_and_join();
+    PyThreadState *sub = Py_NewInterpreter();
+    CHECK_NOT_NULL(sub);
+    start_and_join();
+    Py_EndInterpreter(sub);
+    PyThreadState_Swap(main_state);
+    fork_once();
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+    /* Complete after a finalization, while the trace goes on. */
+    read_trace(path);
+    CHECK_INT_EQ(PyTState_TraceStop(), 0);
+    read_trace(path);
+    check_nesting();
+    CHECK_STR_CONTAINS(text, "\"name\":\"the \\\"main\\\" thread\"");
+    const char *const both[] = {"0", "1"};
+    for (int i = 0; i < 2; i++) {
+        NOTE("interpreter %s", both[i]);
+        CHECK_INT_EQ(rows_with("M", "process_name", both[i]), 1);
+        CHECK_INT_GE(rows_with("M", "thread_name", both[i]), 2);
+        CHECK_INT_EQ(rows_with("i", "interpreter new", both[i]), 1);
+        CHECK_INT_EQ(rows_with("i", "interpreter gone", both[i]), 1);
+        CHECK_INT_EQ(rows_with("i", "thread start", both[i]), 1);
+        CHECK_INT_EQ(rows_with("i", "thread end", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "waiting for GIL", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "attached", both[i]), 3);
+        CHECK_INT_GE(rows_with("B", "detached", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "joining", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "stop-the-world", both[i]), 1);
+        CHECK_INT_GE(rows_with("i", "state created", both[i]), 2);
+        CHECK_INT_GE(rows_with("i", "exit event", both[i]), 2);
+        CHECK_INT_GE(rows_with("i", "deletion", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "waiting for threads", both[i]), 1);
+        CHECK_INT_GE(rows_with("B", "finalize: finalizing", both[i]), 1);
+    }
+    CHECK_INT_EQ(rows_with("i", "fork", "0"), 1);
+    remove_folder();
+}

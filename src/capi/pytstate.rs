@@ -8,6 +8,7 @@ use crate::life::report::{self, Reporter};
 use crate::life::wait::{self, Waited};
 use crate::os::clock::Deadline;
 use crate::os::thread;
+use crate::probe::trace;
 use crate::sched::current;
 use crate::sched::fatal::{self, CheckCallback};
 use crate::sched::late::{self, LateHook};
@@ -169,6 +170,10 @@ pub unsafe extern "C" fn PyTState_SetName(
     // SAFETY: this function's contract.
     let name = unsafe { arg::text(name, FUNC, "name") }.to_bytes();
     state.set_name(name);
+    // A state that is not bound yet has no track.
+    if let Ok(native @ 1..) = i64::try_from(state.native_id()) {
+        trace::name_thread(current::interp_of(state).id(), native, name);
+    }
     // SAFETY: a running thread holds a reference to its handle (H1).
     if let Some(handle) = unsafe { Handle::from_ptr(state.handle.load(Relaxed).cast()) } {
         name_os_thread(handle, name);

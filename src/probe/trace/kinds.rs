@@ -56,7 +56,7 @@ kinds! {
     GuardClose = "guard close", "An interpreter guard was closed.";
     Fork = "fork", "The process has forked; seen in the parent.";
     InterpreterNew = "interpreter new", "The interpreter was created.";
-    InterpreterGone = "interpreter gone", "The interpreter is gone (shutdown phase GONE). Ends the phase before.";
+    InterpreterGone = "interpreter gone", "The interpreter is gone (shutdown phase GONE). Ends whatever the thread had open there.";
     LateAttach = "late attach", "A thread tried to attach after the commit of finalization. Ends whatever the thread had open.";
 }
 
@@ -79,13 +79,9 @@ impl Span {
 }
 
 impl Mark {
-    /// True if `self` ends an open `span` of the same thread and interpreter.
-    pub(super) fn ends(self, span: Span) -> bool {
-        match self {
-            Self::ThreadEnd | Self::LateAttach => true,
-            Self::InterpreterGone => span.is_phase(),
-            _ => false,
-        }
+    /// True if `self` ends every open span of the same thread and interpreter.
+    pub(super) fn ends_all(self) -> bool {
+        matches!(self, Self::ThreadEnd | Self::LateAttach | Self::InterpreterGone)
     }
 }
 
@@ -121,7 +117,7 @@ mod tests {
         assert!(!Span::Attached.ends(Span::Joining));
         assert!(Span::PhaseAtexit.ends(Span::PhaseWaitingThreads));
         assert!(!Span::PhaseAtexit.ends(Span::Attached));
-        assert!(Mark::ThreadEnd.ends(Span::Joining));
-        assert!(!Mark::InterpreterGone.ends(Span::Attached));
+        assert!(Mark::ThreadEnd.ends_all());
+        assert!(!Mark::ExitEvent.ends_all());
     }
 }

@@ -51,7 +51,7 @@ impl Nest {
             }
             Event::End(span) => self.end_where(interp, |open| open == span, &mut row),
             Event::At(mark) => {
-                self.end_where(interp, |open| mark.ends(open), &mut row);
+                self.end_where(interp, |_| mark.ends_all(), &mut row);
                 row(Phase::Instant, mark.name(), interp);
             }
         }
