@@ -43,16 +43,20 @@ fn exports() -> Vec<Export> {
     found
 }
 
-/// The names of the parameters: what stands before a colon at depth 0.
-fn parameters(signature: &str) -> Vec<String> {
+/// The names of the parameters (what stands before a colon at depth 0), and
+/// what follows their closing parenthesis.
+fn parameters(signature: &str) -> (Vec<String>, &str) {
     let Some((_, rest)) = signature.split_once(" fn ").and_then(|(_, r)| r.split_once('(')) else {
-        return Vec::new();
+        return (Vec::new(), "");
     };
-    let (mut depth, mut current, mut names) = (0, String::new(), Vec::new());
-    for c in rest.chars() {
+    let (mut depth, mut current, mut names, mut after) = (0, String::new(), Vec::new(), "");
+    for (i, c) in rest.char_indices() {
         match c {
             '(' | '<' | '[' => depth += 1,
-            ')' if depth == 0 => break,
+            ')' if depth == 0 => {
+                after = &rest[i + 1..];
+                break;
+            }
             // The arrow of a function type is no bracket.
             '>' if current.ends_with('-') => {}
             ')' | '>' | ']' => depth -= 1,
@@ -66,20 +70,20 @@ fn parameters(signature: &str) -> Vec<String> {
         current.push(c);
     }
     names.extend(name_of(&current));
-    names
+    (names, after)
 }
 
 fn name_of(parameter: &str) -> Option<String> {
-    let name = parameter.split(':').next()?.trim().trim_start_matches("mut ");
+    let name = parameter.split(':').next()?.trim();
+    let name = name.trim_start_matches("mut ").trim_start_matches("r#");
     (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// What is missing or out of order in one export's documentation.
 fn faults(export: &Export) -> Vec<String> {
-    let mut wanted: Vec<String> =
-        parameters(&export.signature).iter().map(|p| format!("@param {p} ")).collect();
-    let result = export.signature.rsplit_once(") -> ").map(|(_, r)| r.trim());
-    if result.is_some_and(|r| r != "!") {
+    let (names, after) = parameters(&export.signature);
+    let mut wanted: Vec<String> = names.iter().map(|p| format!("@param {p} ")).collect();
+    if after.trim().strip_prefix("-> ").is_some_and(|result| result.trim() != "!") {
         wanted.push("@return".to_owned());
     }
     wanted.extend(["Errors:", "Blocks:", "Threads:", "Source:"].map(str::to_owned));
