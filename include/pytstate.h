@@ -252,27 +252,6 @@ typedef struct PyMutex {
 } PyMutex;
 
 /**
- * Settings of Py_InitializeFromConfig(). The members are CPython's; what concerns modules, paths, streams and memory
- * has no meaning without an interpreter of bytecode and is not here.
- */
-typedef struct PyConfig {
-    /**
-     * 0: not filled; 1: isolated; 2: as the python program does. Set by the PyConfig_Init functions.
-     */
-    int _config_init;
-    /** 1: the environment is ignored. */
-    int isolated;
-    /** 1: PYTHON_GIL, PYTSTATE_COMPAT are read from the environment. */
-    int use_environment;
-    /** 1: SIGINT is handled, if nobody does yet. */
-    int install_signal_handlers;
-    /**
-     * 0: the main interpreter runs without a GIL; 1: with; -1: as the environment says, else with.
-     */
-    int enable_gil;
-} PyConfig;
-
-/**
  * How the host counts, makes and raises its objects (extension API 6).
  *
  * Every member may be NULL. Hooks are called without any lock of this
@@ -346,6 +325,20 @@ typedef void *PyThread_type_lock;
 /** A length of time in microseconds. */
 typedef long long PY_TIMEOUT_T;
 
+/**
+ * A key of thread-specific storage. Py_tss_NEEDS_INIT, or all zero, is a key that is not created.
+ *
+ * The members are the library's: CPython's layout, not its meaning of `_key`.
+ */
+typedef struct Py_tss_t {
+    /** Not 0 once it is created. */
+    int _is_initialized;
+    /**
+     * The OS's key plus one, 0 when there is none: one word, so that creating it is one step.
+     */
+    uint32_t _key;
+} Py_tss_t;
+
 /** What is known about one thread state. */
 typedef struct PyTState_ThreadInfo {
     /** Id inside the interpreter. */
@@ -374,8 +367,47 @@ typedef struct PyTState_ThreadInfo {
     const char *last_at;
 } PyTState_ThreadInfo;
 
-/** Chooses the late-attach policy for one thread: returns a PyTState_LATE_*. */
-typedef int (*PyTState_LateAttachHook)(PyThreadState*, void*);
+/** The OS's own type of keys. */
+typedef unsigned int NATIVE_TSS_KEY_T;
+
+/* ---- pyerrors ---- */
+
+/**
+ * RuntimeError. Opaque: compare it, pass it on, never look inside. Not counted.
+ */
+extern PyObject *PyExc_RuntimeError;
+
+/** ValueError. */
+extern PyObject *PyExc_ValueError;
+
+/** MemoryError. */
+extern PyObject *PyExc_MemoryError;
+
+/** SystemError. */
+extern PyObject *PyExc_SystemError;
+
+/** OverflowError. */
+extern PyObject *PyExc_OverflowError;
+
+/** TimeoutError. */
+extern PyObject *PyExc_TimeoutError;
+
+/** KeyboardInterrupt: SIGINT arrived. */
+extern PyObject *PyExc_KeyboardInterrupt;
+
+/**
+ * PythonFinalizationError, a RuntimeError: refused since the interpreter is about to end.
+ */
+extern PyObject *PyExc_PythonFinalizationError;
+
+/** RecursionError, a RuntimeError. */
+extern PyObject *PyExc_RecursionError;
+
+/** InterpreterError. */
+extern PyObject *PyExc_InterpreterError;
+
+/** InterpreterNotFoundError, an InterpreterError. */
+extern PyObject *PyExc_InterpreterNotFoundError;
 
 /* ---- ceval ---- */
 
@@ -967,69 +999,148 @@ void PyMutex_Unlock(PyMutex *m);
  */
 int PyMutex_IsLocked(PyMutex *m);
 
-/* ---- pyconfig ---- */
+/* ---- pyerrors ---- */
 
 /**
- * Fills `config` with the settings of the python program: the environment is read, SIGINT handled.
+ * Says whether the error indicator is set.
  *
- * @param config  Struct to fill. Must not be NULL. Borrowed.
+ * @return The exception type of the indicator, or NULL: no error. Borrowed.
  *
- * Errors:  fatal if NULL.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+PyObject *PyErr_Occurred(void);
+
+/**
+ * Empties the error indicator.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never; a host's exception may run a destructor of the host.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+void PyErr_Clear(void);
+
+/**
+ * Sets the error indicator, or raises in the host if it installed PyTState_ObjectHooks.raise.
+ *
+ * @param exception  A PyExc_* global, or an object of the host. Must not be NULL. A new reference is taken.
+ * @param string     What went wrong. Must not be NULL. Copied; without memory for the copy the text is empty.
+ *
+ * Errors:  fatal if nothing is attached or a pointer is NULL. An error that was set before is forgotten.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
  * Source:  CPython 3.13.
  *
  * # Safety
- * `config` is writable.
+ * `exception` is NULL, a PyExc_* global or a live object of the host; `string` is NULL or NUL-terminated.
  */
-void PyConfig_InitPythonConfig(PyConfig *config);
+void PyErr_SetString(PyObject *exception,
+                     const char *string);
 
 /**
- * Fills `config` with settings that depend on nothing outside: no environment, no signals.
+ * Sets the error indicator without a text.
  *
- * @param config  Struct to fill. Must not be NULL. Borrowed.
+ * @param exception  As PyErr_SetString()'s. Must not be NULL.
  *
- * Errors:  fatal if NULL.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
+ * Errors:  as PyErr_SetString().
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
  * Source:  CPython 3.13.
  *
  * # Safety
- * `config` is writable.
+ * `exception` is NULL, a PyExc_* global or a live object of the host.
  */
-void PyConfig_InitIsolatedConfig(PyConfig *config);
+void PyErr_SetNone(PyObject *exception);
 
 /**
- * Releases what `config` owns (nothing, here) and empties it.
+ * Sets the error indicator to MemoryError, without a text and without memory.
  *
- * @param config  The struct. Must not be NULL. Borrowed.
+ * @return NULL, for `return PyErr_NoMemory();`.
  *
- * Errors:  fatal if NULL.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+PyObject *PyErr_NoMemory(void);
+
+/**
+ * Says whether the error that is set is of this type or of a subtype.
+ *
+ * @param exc  A PyExc_* global, or an object of the host, which only matches itself. NULL matches nothing.
+ * @return 1 or 0; 0 if no error is set.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13, where exc may also be a tuple.
+ *
+ * # Safety
+ * None: `exc` is only compared.
+ */
+int PyErr_ExceptionMatches(PyObject *exc);
+
+/**
+ * Prints the error that is set on standard error, as "RuntimeError: text", and empties the indicator.
+ *
+ * Does nothing if none is set.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  for standard error, without detaching.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+void PyErr_Print(void);
+
+/**
+ * The text of the error that is set.
+ *
+ * @return The text; "" if no error is set, if it has no text, or if nothing is attached. Borrowed: valid until the
+ *         indicator changes. Never NULL.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any. Not async-signal-safe.
+ * Source:  pytstate.
+ */
+const char *PyTState_ErrMessage(void);
+
+/**
+ * Prints "Fatal Python error: " with a message and what is known about the calling thread, and aborts.
+ *
+ * A macro of the same name adds the calling function: "Fatal Python error: function: message".
+ *
+ * @param message  What went wrong. NULL prints "<message not set>". Borrowed.
+ *
+ * Errors:  a fatal error while this thread reports one aborts at once.
+ * Blocks:  does not return.
+ * Threads: any, with or without a thread state, with any lock held. Async-signal-safe. In a fork child, at any time.
  * Source:  CPython 3.13.
  *
  * # Safety
- * `config` is writable.
+ * `message` is NULL or NUL-terminated.
  */
-void PyConfig_Clear(PyConfig *config);
+_Py_NO_RETURN void Py_FatalError(const char *message);
 
 /**
- * Initializes the runtime as `config` says; see Py_InitializeEx() and PyTState_Initialize().
+ * As Py_FatalError(), naming a function.
  *
- * @param config  Settings from a PyConfig_Init function. NULL is an error. Borrowed.
- * @return A status: OK, or an error; then nothing was made.
+ * @param func     Name of the function that found the error, or NULL. Borrowed.
+ * @param message  What went wrong. NULL prints "<message not set>". Borrowed.
  *
- * Errors:  in the status: NULL, a struct that no PyConfig_Init function filled, no memory. When the runtime is
- *          initialized already: OK, and `config` is ignored.
- * Blocks:  while another thread initializes.
- * Threads: any, detached. Not async-signal-safe.
+ * Errors:  a fatal error while this thread reports one aborts at once.
+ * Blocks:  does not return.
+ * Threads: any, with or without a thread state, with any lock held. Async-signal-safe. In a fork child, at any time.
  * Source:  CPython 3.13.
  *
  * # Safety
- * `config` is NULL or valid.
+ * `func` and `message` are NULL or NUL-terminated.
  */
-PyStatus Py_InitializeFromConfig(const PyConfig *config);
+_Py_NO_RETURN void _Py_FatalErrorFunc(const char *func,
+                        const char *message);
 
 /* ---- pylifecycle ---- */
 
@@ -1122,21 +1233,6 @@ int Py_IsInitialized(void);
  * None.
  */
 int Py_IsFinalizing(void);
-
-/**
- * Py_IsFinalizing() under its old name.
- *
- * @return As Py_IsFinalizing().
- *
- * Errors:  none.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
- * Source:  CPython 3.12 (replaced in 3.13).
- *
- * # Safety
- * None.
- */
-int _Py_IsFinalizing(void);
 
 /**
  * Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
@@ -1625,6 +1721,194 @@ PyLockStatus PyThread_acquire_lock_timed_with_retries(PyThread_type_lock lock,
  */
 void PyThread_release_lock(PyThread_type_lock lock);
 
+/* ---- pythread_tss ---- */
+
+/**
+ * Makes a key that is not created yet, on the heap.
+ *
+ * @return The key, as Py_tss_NEEDS_INIT; or NULL if there is no memory. Owned: PyThread_tss_free().
+ *
+ * Errors:  NULL as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+Py_tss_t *PyThread_tss_alloc(void);
+
+/**
+ * Deletes a key, as PyThread_tss_delete(), and frees its memory.
+ *
+ * @param key  The key. NULL does nothing. Consumed.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `key` is NULL or came from PyThread_tss_alloc(), and nobody uses it any more.
+ */
+void PyThread_tss_free(Py_tss_t *key);
+
+/**
+ * Says whether a key is created.
+ *
+ * @param key  The key. Must not be NULL. Borrowed.
+ * @return 1 or 0.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `key` is NULL or a valid key.
+ */
+int PyThread_tss_is_created(Py_tss_t *key);
+
+/**
+ * Creates a key: NULL in every thread. A key that is created stays as it is, with its values.
+ *
+ * @param key  The key. Must not be NULL. Borrowed.
+ * @return 0, also if it was created before; -1: the OS has no key left.
+ *
+ * Errors:  fatal if NULL; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization; several at once create one key. Not async-signal-safe. In a
+ *          fork child, at any time.
+ * Source:  CPython 3.13, where threads that create the same key at once need a lock of their own.
+ *
+ * # Safety
+ * `key` is NULL or a valid key.
+ */
+int PyThread_tss_create(Py_tss_t *key);
+
+/**
+ * Deletes a key and forgets every thread's value. It can be created again. A key that is not created stays so.
+ *
+ * @param key  The key. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `key` is NULL or a valid key, and no other thread sets or gets it now.
+ */
+void PyThread_tss_delete(Py_tss_t *key);
+
+/**
+ * Sets the calling thread's value. Nothing is done to the value when the thread ends.
+ *
+ * @param key    The key. Must not be NULL. Borrowed.
+ * @param value  The value; NULL is one. Borrowed.
+ * @return 0; -1: the key is not created, or the OS has no memory.
+ *
+ * Errors:  fatal if `key` is NULL; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13, where a key that is not created is undefined.
+ *
+ * # Safety
+ * `key` is NULL or a valid key.
+ */
+int PyThread_tss_set(Py_tss_t *key,
+                     void *value);
+
+/**
+ * The calling thread's value.
+ *
+ * @param key  The key. Must not be NULL. Borrowed.
+ * @return The value that this thread set last; NULL if it set none or the key is not created. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time: the survivor keeps its values.
+ * Source:  CPython 3.13, where a key that is not created is undefined.
+ *
+ * # Safety
+ * `key` is NULL or a valid key.
+ */
+void *PyThread_tss_get(Py_tss_t *key);
+
+/**
+ * Creates an integer key: NULL in every thread. Superseded by PyThread_tss_create().
+ *
+ * @return The key, 0 or above; -1: the OS has no key left.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ */
+int PyThread_create_key(void);
+
+/**
+ * Deletes an integer key and forgets every thread's value.
+ *
+ * @param key  The key. A number that is none does nothing.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ */
+void PyThread_delete_key(int key);
+
+/**
+ * Sets the calling thread's value of an integer key.
+ *
+ * @param key    The key.
+ * @param value  The value, instead of the one before; NULL is one. Borrowed.
+ * @return 0; -1: `key` is no key, or the OS has no memory.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ *
+ * # Safety
+ * None: `value` is only stored.
+ */
+int PyThread_set_key_value(int key,
+                           void *value);
+
+/**
+ * The calling thread's value of an integer key.
+ *
+ * @param key  The key.
+ * @return The value; NULL if this thread set none or `key` is no key. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time: the survivor keeps its values.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ */
+void *PyThread_get_key_value(int key);
+
+/**
+ * Sets the calling thread's value of an integer key to NULL.
+ *
+ * @param key  The key. A number that is none does nothing.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ */
+void PyThread_delete_key_value(int key);
+
+/**
+ * Does nothing: keys survive a fork.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13 (deprecated since 3.7).
+ */
+void PyThread_ReInitTLS(void);
+
 /* ---- pytstate ---- */
 
 /**
@@ -1816,7 +2100,7 @@ int PyTState_SetLateAttachPolicy(int policy);
  * # Safety
  * `hook` stays callable as long as threads may be late.
  */
-void PyTState_SetLateAttachHook(PyTState_LateAttachHook hook,
+void PyTState_SetLateAttachHook(int (*hook)(PyThreadState*, void*),
                                 void *data);
 
 /**

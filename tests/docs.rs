@@ -19,7 +19,8 @@ fn exports() -> Vec<Export> {
         let text = read(&path);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (i, line) in lines.iter().enumerate() {
-            if !line.starts_with("#[unsafe(no_mangle)]") {
+            let variable = lines.get(i + 1).is_some_and(|next| next.starts_with("pub static "));
+            if !line.starts_with("#[unsafe(no_mangle)]") || variable {
                 continue;
             }
             let above = lines[..i].iter().rev().skip_while(|l| l.starts_with("#["));
@@ -29,7 +30,7 @@ fn exports() -> Vec<Export> {
             let rest = lines[i + 1..].join(" ");
             let signature = rest.split(" {").next().unwrap_or_default().to_owned();
             let Some((_, after)) = signature.split_once("extern \"C\" fn ") else {
-                continue; // a variable
+                continue;
             };
             let name = after.split('(').next().unwrap_or_default().to_owned();
             found.push(Export {

@@ -17,3 +17,5 @@ pub(crate) mod testing;
 pub(crate) mod thread;
 #[cfg(not(loom))]
 pub(crate) mod tls;
+#[cfg(not(loom))]
+pub(crate) mod tss;

@@ -137,6 +137,47 @@ fn spawn_with(
     Ok(unsafe { thread.assume_init() })
 }
 
+/// What a thread of the host's is to run.
+struct Errand {
+    body: unsafe extern "C" fn(*mut c_void),
+    arg: *mut c_void,
+}
+
+/// Starts an OS thread that runs `body(arg)` and nothing of ours; otherwise as [`spawn`].
+pub(crate) fn spawn_plain(
+    body: unsafe extern "C" fn(*mut c_void),
+    arg: *mut c_void,
+    stack: usize,
+    reaping: Reaping,
+) -> Result<OsThread, c_int> {
+    let errand = crate::os::mem::alloc_zeroed::<Errand>().ok_or(libc::ENOMEM)?;
+    // SAFETY: a fresh block of the right size.
+    unsafe { errand.write(Errand { body, arg }) };
+    let started = spawn(run_errand, errand.as_ptr().cast(), stack, reaping);
+    if started.is_err() {
+        // SAFETY: allocated above; no thread has it.
+        unsafe { crate::os::mem::free(errand.as_ptr().cast()) };
+    }
+    started
+}
+
+extern "C" fn run_errand(errand: *mut c_void) -> *mut c_void {
+    // SAFETY: `spawn_plain` gave this thread a filled block.
+    let Errand { body, arg } = unsafe { errand.cast::<Errand>().read() };
+    // SAFETY: read above, and nobody else's.
+    unsafe { crate::os::mem::free(errand.cast()) };
+    // SAFETY: the host's function and argument.
+    unsafe { body(arg) };
+    core::ptr::null_mut()
+}
+
+/// The smallest stack that a thread may be given.
+pub(crate) fn least_stack() -> usize {
+    // SAFETY: no preconditions; -1 when the limit is not known.
+    let least = unsafe { libc::sysconf(libc::_SC_THREAD_STACK_MIN) };
+    usize::try_from(least).unwrap_or(0).max(libc::PTHREAD_STACK_MIN)
+}
+
 /// Whether the OS would accept `size` bytes as a thread's stack.
 pub(crate) fn stack_size_accepted(size: usize) -> bool {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();

@@ -79,3 +79,34 @@ pub(crate) fn report_and_clear(context: &str) {
     write_fd(2, line.as_bytes());
     clear();
 }
+
+/// Prints the error indicator as an uncaught error and empties it.
+pub(crate) fn print_and_clear() {
+    const ROOM: usize = 1024;
+    let Some(state) = current() else { return };
+    let exception = state.exception();
+    if exception.is_null() {
+        return;
+    }
+    // SAFETY: the text of a state is NUL-terminated and lives until `clear`.
+    let text = unsafe { CStr::from_ptr(error::text(state)) }.to_bytes();
+    let mut line = LineBuf::<ROOM>::new();
+    let _ = match Kind::of(exception) {
+        Some(kind) => line.write_str(kind.name()),
+        None => write!(line, "exception {exception:p}"),
+    };
+    if !text.is_empty() {
+        line.push_bytes(b": ");
+    }
+    // In one piece, unless the text is long.
+    if line.as_bytes().len() + text.len() < ROOM {
+        line.push_bytes(text);
+        line.end_line();
+        write_fd(2, line.as_bytes());
+    } else {
+        for piece in [line.as_bytes(), text, b"\n"] {
+            write_fd(2, piece);
+        }
+    }
+    clear();
+}
