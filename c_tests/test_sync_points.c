@@ -550,7 +550,7 @@ TEST("a thread can be held on both sides of an event") {
 
 /* ---- Fork ------------------------------------------------------------- */
 
-TEST("a fork child has no pauses, keeps its hooks, and can hold its threads") {
+TEST("a fork child has no pauses and orders, and keeps its hooks") {
     struct peers peers = PEERS_INIT;
     atomic_int calls = 0;
     Py_Initialize();
@@ -564,18 +564,11 @@ TEST("a fork child has no pauses, keeps its hooks, and can hold its threads") {
     PyOS_BeforeFork();
     pid_t child = fork();
     if (child == 0) {
-        struct peers own = PEERS_INIT;
         PyOS_AfterFork_Child();
         CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 1);
         PyTState_Sync_Point("my.point");
         PyTState_Sync_Point("then");
         CHECK_INT_EQ(atomic_load(&calls), 2);
-        PyTState_Sync_Pause("my.point");
-        peers_add(&own, 1, pass_mine, "my.point");
-        peers_start(&own);
-        CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
-        PyTState_Sync_Wake("my.point");
-        peers_join(&own, 10000);
         test_child_done(0);
     }
     PyOS_AfterFork_Parent();
@@ -583,6 +576,28 @@ TEST("a fork child has no pauses, keeps its hooks, and can hold its threads") {
     CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 0);
     PyTState_Sync_Clear();
     peers_join(&peers, 10000);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+}
+
+TEST("a fork child can hold threads of its own") {
+    struct peers peers = PEERS_INIT;
+    Py_Initialize();
+    PyTState_Sync_Pause("my.point");
+    PyOS_BeforeFork();
+    pid_t child = fork();
+    if (child == 0) {
+        PyOS_AfterFork_Child();
+        PyTState_Sync_Point("my.point"); /* the pause was the parent's */
+        PyTState_Sync_Pause("my.point");
+        peers_add(&peers, 1, pass_mine, "my.point");
+        peers_start(&peers);
+        CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
+        PyTState_Sync_Wake("my.point");
+        peers_join(&peers, 10000);
+        test_child_done(0);
+    }
+    PyOS_AfterFork_Parent();
+    CHECK_CHILD_EXIT(child, 0);
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }
 
