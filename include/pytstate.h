@@ -252,6 +252,27 @@ typedef struct PyMutex {
 } PyMutex;
 
 /**
+ * Settings of Py_InitializeFromConfig(). The members are CPython's; what concerns modules, paths, streams and memory
+ * has no meaning without an interpreter of bytecode and is not here.
+ */
+typedef struct PyConfig {
+    /**
+     * 0: not filled; 1: isolated; 2: as the python program does. Set by the PyConfig_Init functions.
+     */
+    int _config_init;
+    /** 1: the environment is ignored. */
+    int isolated;
+    /** 1: PYTHON_GIL, PYTSTATE_COMPAT are read from the environment. */
+    int use_environment;
+    /** 1: SIGINT is handled, if nobody does yet. */
+    int install_signal_handlers;
+    /**
+     * 0: the main interpreter runs without a GIL; 1: with; -1: as the environment says, else with.
+     */
+    int enable_gil;
+} PyConfig;
+
+/**
  * How the host counts, makes and raises its objects (extension API 6).
  *
  * Every member may be NULL. Hooks are called without any lock of this
@@ -366,6 +387,9 @@ typedef struct PyTState_ThreadInfo {
     /** Place of the last attach or detach, or "". Static. */
     const char *last_at;
 } PyTState_ThreadInfo;
+
+/** Chooses the late-attach policy for one thread: returns a PyTState_LATE_*. */
+typedef int (*PyTState_LateAttachHook)(PyThreadState*, void*);
 
 /** The OS's own type of keys. */
 typedef unsigned int NATIVE_TSS_KEY_T;
@@ -999,6 +1023,70 @@ void PyMutex_Unlock(PyMutex *m);
  */
 int PyMutex_IsLocked(PyMutex *m);
 
+/* ---- pyconfig ---- */
+
+/**
+ * Fills `config` with the settings of the python program: the environment is read, SIGINT handled.
+ *
+ * @param config  Struct to fill. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `config` is writable.
+ */
+void PyConfig_InitPythonConfig(PyConfig *config);
+
+/**
+ * Fills `config` with settings that depend on nothing outside: no environment, no signals.
+ *
+ * @param config  Struct to fill. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `config` is writable.
+ */
+void PyConfig_InitIsolatedConfig(PyConfig *config);
+
+/**
+ * Releases what `config` owns (nothing, here) and empties it.
+ *
+ * @param config  The struct. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `config` is writable.
+ */
+void PyConfig_Clear(PyConfig *config);
+
+/**
+ * Initializes the runtime as `config` says; see Py_InitializeEx() and PyTState_Initialize().
+ *
+ * @param config  Settings from a PyConfig_Init function. NULL is an error. Borrowed.
+ * @return A status: OK, or an error; then nothing was made.
+ *
+ * Errors:  in the status: NULL, a struct that no PyConfig_Init function filled, no memory. When the runtime is
+ *          initialized already: OK, and `config` is ignored.
+ * Blocks:  while another thread initializes.
+ * Threads: any, detached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `config` is NULL or valid.
+ */
+PyStatus Py_InitializeFromConfig(const PyConfig *config);
+
 /* ---- pyerrors ---- */
 
 /**
@@ -1233,6 +1321,21 @@ int Py_IsInitialized(void);
  * None.
  */
 int Py_IsFinalizing(void);
+
+/**
+ * Py_IsFinalizing() under its old name.
+ *
+ * @return As Py_IsFinalizing().
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.12 (replaced in 3.13).
+ *
+ * # Safety
+ * None.
+ */
+int _Py_IsFinalizing(void);
 
 /**
  * Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
@@ -2100,7 +2203,7 @@ int PyTState_SetLateAttachPolicy(int policy);
  * # Safety
  * `hook` stays callable as long as threads may be late.
  */
-void PyTState_SetLateAttachHook(int (*hook)(PyThreadState*, void*),
+void PyTState_SetLateAttachHook(PyTState_LateAttachHook hook,
                                 void *data);
 
 /**

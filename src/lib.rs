@@ -37,6 +37,8 @@ pub use life::census::{
 #[cfg(not(loom))]
 pub use life::guards::{PyInterpreterGuard, PyInterpreterView, PyThreadStateToken};
 #[cfg(not(loom))]
+pub use sched::late::PyTState_LateAttachHook;
+#[cfg(not(loom))]
 pub use state::config::*;
 #[cfg(not(loom))]
 pub use state::handle::{_PyThreadHandle, PyThreadHandle};

@@ -30,7 +30,7 @@ fn exports() -> Vec<Export> {
             let rest = lines[i + 1..].join(" ");
             let signature = rest.split(" {").next().unwrap_or_default().to_owned();
             let Some((_, after)) = signature.split_once("extern \"C\" fn ") else {
-                continue;
+                continue; // a variable
             };
             let name = after.split('(').next().unwrap_or_default().to_owned();
             found.push(Export {

@@ -8,6 +8,7 @@ pub mod initconfig;
 pub mod interp;
 pub mod lock;
 pub mod parking_lot;
+pub mod pyconfig;
 pub mod pycore_lock;
 pub mod pyerrors;
 pub mod pylifecycle;

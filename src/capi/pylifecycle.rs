@@ -166,6 +166,22 @@ pub unsafe extern "C" fn Py_IsFinalizing() -> c_int {
     c_int::from(RUNTIME.is_finalizing())
 }
 
+/// Py_IsFinalizing() under its old name.
+///
+/// @return As Py_IsFinalizing().
+///
+/// Errors:  none.
+/// Blocks:  no.
+/// Threads: any. Async-signal-safe.
+/// Source:  CPython 3.12 (replaced in 3.13).
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _Py_IsFinalizing() -> c_int {
+    c_int::from(RUNTIME.is_finalizing())
+}
+
 /// Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
 /// then commits: threads that attach later meet the late-attach policy.
 ///

@@ -11,7 +11,7 @@ use crate::os::thread;
 use crate::probe::trace;
 use crate::sched::current;
 use crate::sched::fatal::{self, CheckCallback};
-use crate::sched::late::{self, LateHook};
+use crate::sched::late::{self, PyTState_LateAttachHook};
 use crate::sched::raise;
 use crate::state::config::{PyTState_LATE_ABORT, PyTState_LATE_HANG};
 use crate::state::error::Kind;
@@ -307,10 +307,10 @@ pub unsafe extern "C" fn PyTState_SetLateAttachPolicy(policy: c_int) -> c_int {
 /// `hook` stays callable as long as threads may be late.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_SetLateAttachHook(
-    hook: Option<unsafe extern "C" fn(*mut PyThreadState, *mut c_void) -> c_int>,
+    hook: PyTState_LateAttachHook,
     data: *mut c_void,
 ) {
-    late::set_hook(hook.map(|hook| hook as LateHook), data);
+    late::set_hook(hook, data);
 }
 
 /// Installs the function that PyTState_CHECK_CALLBACK reports misuse to.

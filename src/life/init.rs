@@ -27,7 +27,8 @@ const WHENCE_RUNTIME: i64 = 1;
 /// What initialization was asked for, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
-    gil: GilKind,
+    /// `None`: as the environment says, else with a GIL.
+    gil: Option<GilKind>,
     /// -1: as the emulated version does.
     late: i32,
     compat: Option<Compat>,
@@ -35,25 +36,48 @@ pub(crate) struct Settings {
     host_size: usize,
     objects: PyTState_ObjectHooks,
     pub(crate) install_signals: bool,
+    /// PYTHON_GIL and PYTSTATE_COMPAT are read.
+    environment: bool,
 }
 
 impl Settings {
     /// Plain Py_InitializeEx.
     pub(crate) const DEFAULT: Settings = Settings {
-        gil: GilKind::Own,
+        gil: None,
         late: -1,
         compat: None,
         check_level: PyTState_CHECK_FATAL,
         host_size: 0,
         objects: PyTState_ObjectHooks::NONE,
         install_signals: true,
+        environment: true,
     };
+
+    /// What Py_InitializeFromConfig can choose. `gil`: `None` leaves it to the
+    /// environment.
+    pub(crate) fn python(install_signals: bool, environment: bool, gil: Option<bool>) -> Settings {
+        let gil = gil.map(|on| if on { GilKind::Own } else { GilKind::Without });
+        Settings { gil, install_signals, environment, ..Settings::DEFAULT }
+    }
+
+    fn gil_kind(&self) -> GilKind {
+        match self.gil {
+            Some(kind) => kind,
+            None if self.environment && asked_gil_free() => GilKind::Without,
+            None => GilKind::Own,
+        }
+    }
+
+    fn compat(&self) -> Compat {
+        let asked = if self.environment { asked_compat() } else { None };
+        self.compat.or(asked).unwrap_or(Compat::DEFAULT)
+    }
 
     /// Checks a host's configuration; `Err` is the status text.
     pub(crate) fn from_config(config: &PyTState_Config) -> Result<Settings, &'static CStr> {
         let gil = match config.gil {
-            PyTState_GIL_SHARED => GilKind::Own,
-            PyTState_GIL_NONE => GilKind::Without,
+            PyTState_GIL_SHARED => None,
+            PyTState_GIL_NONE => Some(GilKind::Without),
             _ => return Err(c"invalid PyTState_Config.gil"),
         };
         let late = match config.late_attach {
@@ -83,6 +107,7 @@ impl Settings {
             host_size: config.host_tstate_size,
             objects: objects.copied().unwrap_or(PyTState_ObjectHooks::NONE),
             install_signals: true,
+            environment: true,
         })
     }
 }
@@ -99,7 +124,7 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
 fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     probe::point(Point::InitBegin);
     apply(settings);
-    let kind = if asked_gil_free() { GilKind::Without } else { settings.gil };
+    let kind = settings.gil_kind();
     let config = PyInterpreterConfig {
         gil: match kind {
             GilKind::Without => PyTState_INTERP_NO_GIL,
@@ -146,7 +171,7 @@ fn apply(settings: &Settings) {
     if settings.late >= 0 {
         RUNTIME.set_late_policy(settings.late);
     }
-    RUNTIME.set_compat(settings.compat.or_else(asked_compat).unwrap_or(Compat::DEFAULT));
+    RUNTIME.set_compat(settings.compat());
     // SAFETY: no thread has a state of this life of the runtime yet.
     unsafe { RUNTIME.set_objects(settings.objects) };
 }

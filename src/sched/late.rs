@@ -11,7 +11,11 @@ use crate::state::thread_state::{PyThreadState, Ts};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// Hook that chooses the policy for one thread: returns a PyTState_LATE_*.
+/// Chooses the late-attach policy for one thread: returns a PyTState_LATE_*.
+pub type PyTState_LateAttachHook =
+    Option<unsafe extern "C" fn(*mut PyThreadState, *mut c_void) -> c_int>;
+
+/// The same, present.
 pub(crate) type LateHook =
     unsafe extern "C" fn(state: *mut PyThreadState, data: *mut c_void) -> c_int;
 
