@@ -79,7 +79,7 @@ points! {
 
     InterpNew = "interp.new", "An interpreter was created and linked.";
     InterpEndBegin = "interp.end.begin", "Py_EndInterpreter begins; the caller is attached.";
-    InterpEndThreadsGone = "interp.end.threads_gone", "Py_EndInterpreter has waited for the interpreter's threads.";
+    InterpEndThreadsGone = "interp.end.threads_gone", "Py_EndInterpreter, or a round of finalization, has waited for an interpreter's threads.";
     InterpEndCheck = "interp.end.check", "Py_EndInterpreter is about to look for states that are left.";
     InterpEndDone = "interp.end.done", "An interpreter is deleted, just before Py_EndInterpreter returns.";
 
@@ -92,7 +92,7 @@ points! {
     FinalizeSubinterpreters = "finalize.subinterpreters", "Finalization has ended the sub-interpreters that were left.";
     FinalizeGuards = "finalize.guards", "Finalization found no open guard, or has waited for the last.";
     FinalizeCommitBefore = "finalize.commit.before", "Finalization is about to commit: from then on nobody else attaches.";
-    FinalizeCommitAfter = "finalize.commit.after", "Finalization has committed; Py_IsFinalizing() is 1.";
+    FinalizeCommitAfter = "finalize.commit.after", "Finalization has committed: Py_IsFinalizing() is 1, and the world is still stopped.";
     FinalizeDone = "finalize.done", "The runtime is gone, just before the finalizing call returns.";
     LateAttachMet = "late_attach.met", "A thread tried to attach after the commit and is about to meet the late-attach policy.";
 
