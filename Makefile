@@ -211,17 +211,17 @@ $(eval $(call bench_program,ours,$(OURS) -Iinclude/compat,\
 $(eval $(call bench_program,cpython,$$(PY_CFLAGS),,$$(PY_LDFLAGS)))
 
 .PHONY: bench bench-ours bench-cpython
-bench: ## cost of each call, against us and against a libpython
-	@$(MAKE) --no-print-directory bench-ours
-	@$(MAKE) --no-print-directory bench-cpython
-bench-ours: $(BENCH:%=$(BUILD)/bench/ours/%)
-	@for one in $^; do echo "# pytstate: $$one"; $$one || exit 1; done
+bench: ## cost of each call: ratios to a libpython, from one run
+	@$(MAKE) --no-print-directory lib-release bench-cpython
+bench-ours: lib-release $(BUILD)/bench/ours/bench_api ## the same, without a libpython
+	@$(BUILD)/bench/ours/bench_api
 ifeq ($(PY_VERSION),)
-bench-cpython:
-	@echo "# SKIP no usable libpython (3.11 to 3.15) was found"
+bench-cpython: bench-ours
+	@echo "# SKIP no usable libpython (3.11 to 3.15) was found: no ratios"
 else
-bench-cpython: $(BENCH:%=$(BUILD)/bench/cpython/%)
-	@for one in $^; do echo "# CPython $(PY_VERSION): $$one"; $$one || exit 1; done
+bench-cpython: $(BUILD)/bench/ours/bench_api $(BUILD)/bench/cpython/bench_api
+	@echo "# against CPython $(PY_VERSION)"
+	@c_tests/bench/compare $^ c_tests/bench/ceilings $(ROUNDS)
 endif
 
 # ---- Installing -----------------------------------------------------------

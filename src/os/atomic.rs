@@ -6,7 +6,8 @@
 pub(crate) use core::{
     cell::Cell,
     sync::atomic::{
-        AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        fence,
     },
 };
 
@@ -14,7 +15,8 @@ pub(crate) use core::{
 pub(crate) use loom::{
     cell::Cell,
     sync::atomic::{
-        AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        fence,
     },
 };
 

@@ -2,9 +2,10 @@
 //!
 //! - A newcomer may take a free GIL before the threads that were woken for it
 //!   (barging keeps a thread that detaches for a moment on its processor).
-//! - A waiter that has waited for [`FAIR_NS`], or any waiter after a drop
-//!   request, gets the GIL handed over while it is still locked: that is both
-//!   fairness and the forced switch of S-GIL-05.
+//! - At most one waiter is awake and competing; the others sleep in order.
+//! - The oldest waiter gets the GIL handed over, while it is still locked, when
+//!   it and everybody since the last hand-over had [`FAIR_NS`], or after a drop
+//!   request: that is both fairness and the forced switch of S-GIL-05.
 //! - A waiter that slept one interval while nothing moved asks the holder to
 //!   drop (S-GIL-03). It looks at the holder under the head lock, where the
 //!   deleter of that state would have removed it from `holder` first.
@@ -16,18 +17,19 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker;
 use crate::sched::current::interp_of;
-use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release};
+use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release, WOKEN};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::state::word;
-use crate::sync::lot::{self, Parked};
+use crate::sync::lot::{self, Parked, Place};
 use crate::sync::waiting::Stay;
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// A waiter older than this gets the GIL handed over.
-const FAIR_NS: i64 = 1_000_000;
+/// How long threads that take and release the GIL again and again may keep it
+/// among themselves while somebody else waits.
+const FAIR_NS: i64 = 500_000;
 
 /// Outcome of [`take_slow`].
 #[must_use]
@@ -66,33 +68,36 @@ pub(crate) fn take_slow(gil: &'static Gil, state: Ts) -> Taken {
 
 fn wait(gil: &'static Gil, state: Ts) -> Taken {
     let waiter = Waiter { since: clock::now_ns(), handed: Cell::new(false) };
+    let mut woken = false;
     loop {
         if must_exit(state) {
+            if woken && gil.resign() {
+                wake_next(gil);
+            }
             return Taken::MustExit;
         }
-        if gil.try_barge() {
+        if gil.try_barge(woken) {
             return Taken::Held;
         }
-        let seen = gil.word.load(Relaxed);
-        if seen & LOCKED == 0 {
-            continue;
-        }
-        if seen & PARKED == 0
-            && gil.word.compare_exchange_weak(seen, seen | PARKED, Relaxed, Relaxed).is_err()
-        {
+        if !gil.mark_parked(woken) {
             continue;
         }
         let switches = gil.switches.load(Relaxed);
         let interval = i64::from(gil.interval_us.load(Relaxed).max(1)) * 1000;
-        let parked = lot::park(
+        // Who was woken and lost the race keeps its turn.
+        let place = if woken { Place::First } else { Place::Last };
+        let parked = lot::park_at(
+            place,
             key(gil),
-            || gil.word.load(Relaxed) == LOCKED | PARKED,
+            || gil.word.load(Relaxed) & (LOCKED | PARKED) == LOCKED | PARKED,
             Deadline::after(interval),
             core::ptr::from_ref(&waiter).cast_mut().cast(),
             &mut Stay,
         );
+        woken = false;
         match parked {
             Parked::Unparked if waiter.handed.get() => return Taken::Held,
+            Parked::Unparked => woken = true,
             Parked::TimedOut if gil.is_locked() && gil.switches.load(Relaxed) == switches => {
                 request_drop(gil);
             }
@@ -159,26 +164,39 @@ pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
     }
 }
 
-/// Wakes a waiter, or hands the GIL over to it.
+/// Hands the GIL over to the oldest waiter if that is due, else frees it and
+/// wakes that one, unless a woken one is on its way already: then freeing it is
+/// all, and nobody else has to run only to find it taken.
 #[cold]
 fn pass_on(gil: &'static Gil, forced: bool) {
+    if !forced && gil.leave_to_woken() {
+        return;
+    }
     let now = clock::now_ns();
     lot::unpark_one(key(gil), |token, has_more| {
         let queue = if has_more { PARKED } else { 0 };
         // SAFETY: the token is the waiter's record, on the stack of a thread
         // that stays parked until this function returns.
         let waiter = token.map(|token| unsafe { &*token.cast::<Waiter>() });
-        let handed = waiter.filter(|waiter| forced || now - waiter.since >= FAIR_NS);
-        // The bucket lock keeps parkers out, and PARKED is set, so nobody else
-        // changes the word: plain stores. Release pairs with the acquire in
-        // `try_barge`; a handed-over GIL is published by the lot's own lock.
-        match handed {
-            Some(waiter) => {
-                gil.word.store(LOCKED | queue, Relaxed);
+        match waiter {
+            Some(waiter) if forced || gil.slice_over(waiter.since, now, FAIR_NS) => {
+                gil.settle(LOCKED | queue);
+                gil.handed_ns.store(now, Relaxed);
                 waiter.handed.set(true);
             }
-            None => gil.word.store(queue, Ordering::Release),
+            Some(_) => gil.settle(WOKEN | queue),
+            None => gil.settle(0),
         }
+    });
+}
+
+/// Wakes a waiter for a GIL that is free: the woken one before it gave up.
+fn wake_next(gil: &Gil) {
+    lot::unpark_one(key(gil), |token, has_more| {
+        let queue = if has_more { PARKED } else { 0 };
+        let woken = if token.is_some() { WOKEN } else { 0 };
+        let held = gil.word.load(Relaxed) & LOCKED;
+        gil.settle(held | woken | queue);
     });
 }
 

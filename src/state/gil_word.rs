@@ -5,7 +5,8 @@
 //! | 0                | free                                      |
 //! | LOCKED           | held, nobody waits                        |
 //! | LOCKED, PARKED   | held, somebody is (or was) in the queue   |
-//! | PARKED           | free, woken waiters compete for it        |
+//! | PARKED           | free, others sleep in the queue           |
+//! | + WOKEN          | one waiter was woken and competes: no other is woken meanwhile |
 //!
 //! Uncontended: one read-modify-write to take, one to release.
 //!
@@ -16,12 +17,15 @@
 //!
 //! Mirrors CPython 3.13 `struct _gil_runtime_state` (pycore_gil.h).
 
-use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Somebody holds the GIL.
 pub(crate) const LOCKED: u32 = 1;
 /// The queue of the GIL may not be empty.
 pub(crate) const PARKED: u32 = 2;
+
+/// A waiter was woken and has neither taken the GIL nor gone back to sleep.
+pub(crate) const WOKEN: u32 = 4;
 
 /// Default switch interval in microseconds (S-GIL-02).
 pub(crate) const DEFAULT_INTERVAL_US: u32 = 5000;
@@ -36,6 +40,8 @@ pub(crate) struct Gil {
     pub(crate) holder: AtomicPtr<()>,
     /// Grows whenever the GIL passes to another state.
     pub(crate) switches: AtomicU64,
+    /// When it was last handed over to a waiter.
+    pub(crate) handed_ns: AtomicI64,
     /// Threads that wait now, parked or about to park.
     pub(crate) waiters: AtomicU32,
 }
@@ -60,6 +66,7 @@ impl Gil {
             interval_us: AtomicU32::new(DEFAULT_INTERVAL_US),
             holder: AtomicPtr::new(core::ptr::null_mut()),
             switches: AtomicU64::new(0),
+            handed_ns: AtomicI64::new(0),
             waiters: AtomicU32::new(0),
         }
     }
@@ -71,13 +78,15 @@ impl Gil {
         self.word.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the GIL if it is not locked, keeping the queue mark.
-    pub(crate) fn try_barge(&self) -> bool {
+    /// Takes the GIL if it is not locked, keeping the queue mark. `woken`: the
+    /// caller is the woken waiter, and no longer when it has the GIL.
+    pub(crate) fn try_barge(&self, woken: bool) -> bool {
+        let mine = if woken { WOKEN } else { 0 };
         let mut seen = self.word.load(Ordering::Relaxed);
         while seen & LOCKED == 0 {
             match self.word.compare_exchange_weak(
                 seen,
-                seen | LOCKED,
+                (seen | LOCKED) & !mine,
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
@@ -86,6 +95,67 @@ impl Gil {
             }
         }
         false
+    }
+
+    /// Marks the queue before the caller sleeps in it; a woken waiter stops
+    /// being one. False when the GIL is free: try again.
+    pub(crate) fn mark_parked(&self, woken: bool) -> bool {
+        let mine = if woken { WOKEN } else { 0 };
+        let mut seen = self.word.load(Ordering::Relaxed);
+        loop {
+            if seen & LOCKED == 0 {
+                return false;
+            }
+            let next = (seen | PARKED) & !mine;
+            if next == seen {
+                return true;
+            }
+            match self.word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives up being the woken waiter. True when the GIL is free and others
+    /// sleep: the caller must wake the next one.
+    #[must_use]
+    pub(crate) fn resign(&self) -> bool {
+        let seen = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+        seen & LOCKED == 0 && seen & PARKED != 0
+    }
+
+    /// Releases a contended GIL without waking anybody, if a woken waiter is
+    /// on its way to it.
+    pub(crate) fn leave_to_woken(&self) -> bool {
+        let mut seen = self.word.load(Ordering::Relaxed);
+        while seen & WOKEN != 0 {
+            match self.word.compare_exchange_weak(
+                seen,
+                seen & !LOCKED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Whether it is time to hand over to a waiter that came at `since`: both
+    /// it and the thread that got the GIL handed over last had `slice_ns`.
+    pub(crate) fn slice_over(&self, since: i64, now: i64, slice_ns: i64) -> bool {
+        now - since.max(self.handed_ns.load(Ordering::Relaxed)) >= slice_ns
+    }
+
+    /// Replaces LOCKED and PARKED by `next`, keeping WOKEN. For the holder,
+    /// under the queue's lock.
+    pub(crate) fn settle(&self, next: u32) {
+        let _ = self
+            .word
+            .fetch_update(Ordering::Release, Ordering::Relaxed, |seen| Some((seen & WOKEN) | next));
     }
 
     /// Releases the GIL when nobody waits. One read-modify-write.
@@ -119,11 +189,27 @@ mod tests {
     }
 
     #[test]
+    fn a_woken_waiter_is_left_the_gil_and_counts_until_it_has_it_or_sleeps() {
+        let gil = Gil::new();
+        gil.word.store(LOCKED | PARKED | WOKEN, Ordering::Relaxed);
+        assert!(gil.leave_to_woken());
+        assert_eq!(gil.word.load(Ordering::Relaxed), PARKED | WOKEN);
+        assert!(gil.try_barge(true));
+        assert_eq!(gil.word.load(Ordering::Relaxed), LOCKED | PARKED);
+        assert!(!gil.leave_to_woken());
+        gil.word.store(LOCKED | WOKEN, Ordering::Relaxed);
+        assert!(gil.mark_parked(true));
+        assert_eq!(gil.word.load(Ordering::Relaxed), LOCKED | PARKED);
+        gil.word.store(PARKED | WOKEN, Ordering::Relaxed);
+        assert!(gil.resign());
+    }
+
+    #[test]
     fn a_queue_mark_survives_barging_and_stops_the_fast_release() {
         let gil = Gil::new();
         gil.word.store(PARKED, Ordering::Relaxed);
         assert!(!gil.try_take());
-        assert!(gil.try_barge());
+        assert!(gil.try_barge(false));
         assert_eq!(gil.release(), Release::Contended);
     }
 }

@@ -107,6 +107,20 @@ impl Bucket {
         self.tail.set(waiter);
     }
 
+    /// Adds a waiter before all others. The caller holds the lock.
+    fn push_front(&self, waiter: &Waiter) {
+        let head = self.head.get();
+        waiter.prev.set(ptr::null());
+        waiter.next.set(head);
+        waiter.queued.set(true);
+        // SAFETY: L1, L2: the caller holds the lock, so what is in the list is alive.
+        match unsafe { head.as_ref() } {
+            Some(head) => head.prev.set(waiter),
+            None => self.tail.set(waiter),
+        }
+        self.head.set(waiter);
+    }
+
     /// Takes a waiter out. The caller holds the lock, and the waiter is in.
     fn remove(&self, waiter: &Waiter) {
         let (next, prev) = (waiter.next.get(), waiter.prev.get());
@@ -159,6 +173,27 @@ pub(crate) fn park(
     token: *mut (),
     waiting: &mut impl Waiting,
 ) -> Parked {
+    park_at(Place::Last, key, validate, deadline, token, waiting)
+}
+
+/// Where in the queue of its key a waiter begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Behind everybody: the order of arrival (S-PL-03).
+    Last,
+    /// Before everybody: a waiter that was woken, lost the race, and keeps its turn.
+    First,
+}
+
+/// [`park`], with a choice of place.
+pub(crate) fn park_at(
+    place: Place,
+    key: *const (),
+    validate: impl FnOnce() -> bool,
+    deadline: Deadline,
+    token: *mut (),
+    waiting: &mut impl Waiting,
+) -> Parked {
     rank::assert_none_held();
     let bucket = bucket(key);
     let waiter = Waiter::new(key, token);
@@ -167,7 +202,10 @@ pub(crate) fn park(
         if !validate() {
             return Parked::Again;
         }
-        bucket.push(&waiter);
+        match place {
+            Place::Last => bucket.push(&waiter),
+            Place::First => bucket.push_front(&waiter),
+        }
     }
     waiting.before_sleep();
     let outcome = sleep(bucket, &waiter, deadline, waiting.ends_on_signal());
