@@ -4,7 +4,7 @@ use super::arg;
 use super::initconfig::PyStatus;
 use crate::life::finalize::{self, Finalized};
 use crate::life::init::{self, Settings};
-use crate::life::subinterp::{self, Leftovers, NotLast};
+use crate::life::subinterp::{self, EndError, Leftovers};
 use crate::os::thread;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::current;
@@ -317,10 +317,16 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
     }
     let policy =
         if RUNTIME.compat() >= Compat::V3_14 { Leftovers::Abandon } else { Leftovers::Refuse };
-    if let Err(NotLast(other)) = subinterp::end(state, policy) {
-        let mut line = LineBuf::<512>::new();
-        describe(&mut line, other);
-        let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
-        fatal(FUNC, format_args!("not the last thread: {text} is left"));
+    match subinterp::end(state, policy) {
+        Ok(()) => {}
+        Err(EndError::NotLast(other)) => {
+            let mut line = LineBuf::<512>::new();
+            describe(&mut line, other);
+            let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
+            fatal(FUNC, format_args!("not the last thread: {text} is left"));
+        }
+        Err(EndError::EndedElsewhere) => {
+            fatal(FUNC, format_args!("another thread is ending this interpreter"));
+        }
     }
 }

@@ -10,17 +10,23 @@ use crate::life::interp;
 use crate::life::leftovers;
 use crate::life::phase;
 use crate::life::subinterp::{self, Leftovers, Rounds};
-use crate::life::tstate::{self, Origin};
+use crate::life::tstate::{self, NewError, Origin};
+use crate::os::clock::Deadline;
 use crate::os::{file, thread};
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
+use crate::sched::blocking::Detach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::stw::{self, Scope};
-use crate::sched::{attach, late, signals};
+use crate::sched::{attach, fatal, late, signals};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::lot;
 use core::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Relaxed, Ordering::Release};
+
+/// The longest sleep before the list of interpreters is looked at again.
+const RESCAN_NS: i64 = 50_000_000;
 
 /// Identity of the OS thread that finalizes, 0 when none does.
 static FINALIZER: AtomicUsize = AtomicUsize::new(0);
@@ -107,11 +113,12 @@ fn final_state(main: Interp) -> Ts {
 fn new_state(interp: Interp) -> Ts {
     match tstate::new_bound(interp, Origin::FINI) {
         Ok(state) => state,
-        Err(_) => crate::sched::fatal::fatal(
-            c"Py_FinalizeEx",
-            format_args!("thread state allocation failed"),
-        ),
+        Err(_) => no_state(),
     }
+}
+
+fn no_state() -> ! {
+    fatal::fatal(c"Py_FinalizeEx", format_args!("thread state allocation failed"))
 }
 
 /// Runs rounds until the end can be committed. Returns with the world stopped.
@@ -146,13 +153,32 @@ fn commit(main: Interp, state: Ts) {
 }
 
 /// Ends every other interpreter, each from a state of its own on this thread.
+/// One that another thread is ending already is waited for.
 fn end_subinterpreters(main: Interp, state: Ts) {
     while let Some(sub) = other_interp(main) {
-        let fini = new_state(sub);
+        if sub.ending.load(Relaxed) != 0 {
+            let _ = lot::park(
+                interp::gone_key(sub),
+                || sub.is_alive(),
+                Deadline::after(RESCAN_NS),
+                core::ptr::null_mut(),
+                &mut Detach::new(),
+            );
+            continue;
+        }
+        let origin = Origin { before_commit_only: true, ..Origin::FINI };
+        let fini = match tstate::new_bound(sub, origin) {
+            Ok(fini) => fini,
+            Err(NewError::Refused) => continue,
+            Err(NewError::NoMemory) => no_state(),
+        };
         let _ = attach::detach(state);
         attach::attach(fini);
-        let ended = subinterp::end(fini, Leftovers::Abandon);
-        debug_assert!(ended.is_ok());
+        if subinterp::end(fini, Leftovers::Abandon).is_err() {
+            // Another thread began to end it between the two looks.
+            let _ = tstate::clear(fini);
+            tstate::delete_current(fini);
+        }
         attach::attach(state);
     }
 }

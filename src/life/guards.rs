@@ -223,8 +223,18 @@ pub(crate) fn count_unlocked(state: Ts) -> c_int {
     open_list(None).filter(|guard| took(guard, state)).count() as c_int
 }
 
-/// Prints the open guards of `interp`: who took them, where. Takes no lock.
+/// Prints the open guards of `interp`: who took them, where. For the dump from
+/// a signal handler: does not wait for the head lock.
 pub(crate) fn dump(fd: c_int, interp: Option<Interp>, now: i64) {
+    let Some(head) = RUNTIME.head.try_lock() else {
+        write_fd(fd, b"open guards: the list is in use at this moment\n");
+        return;
+    };
+    dump_locked(fd, interp, now);
+    drop(head);
+}
+
+fn dump_locked(fd: c_int, interp: Option<Interp>, now: i64) {
     for guard in open_list(interp) {
         let mut line = LineBuf::<512>::new();
         let _ = write!(line, "guard on interp {}, open for ", guard.interp.id());

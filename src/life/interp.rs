@@ -1,6 +1,7 @@
 //! Making, clearing and deleting interpreter states (S-IN).
 
 use crate::life::at_exit::{self, When};
+use crate::life::phase;
 use crate::life::tstate;
 use crate::os::mem;
 use crate::probe::Point;
@@ -13,6 +14,7 @@ use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::lot;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Why there is no interpreter.
@@ -124,11 +126,19 @@ pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
         None => RUNTIME.interpreters.store(after, Release),
     }
     let _ = RUNTIME.main.compare_exchange(interp.as_ptr(), core::ptr::null_mut(), Release, Relaxed);
-    interp.phase.store(PyTState_PHASE_GONE, Relaxed);
     interp.alive.store(0, Release);
+    drop(head);
+    phase::set(interp, PyTState_PHASE_GONE);
+    lot::unpark_all(gone_key(interp));
+    let head = RUNTIME.lock();
     RUNTIME.pool_interp_block(interp, &head);
     drop(head);
     Ok(())
+}
+
+/// Key on which others wait until `interp` is gone.
+pub(crate) fn gone_key(interp: Interp) -> *const () {
+    core::ptr::from_ref(&interp.alive).cast()
 }
 
 fn check_deletable(interp: Interp) -> Result<(), DeleteError> {

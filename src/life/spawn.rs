@@ -19,7 +19,7 @@ use crate::state::thread_state::{Ts, Whence};
 use crate::state::word;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Whether the runtime waits for the new thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,24 +49,30 @@ pub(crate) fn start(
     kind: Kind,
 ) -> Result<(), StartError> {
     probe::point(Point::ThreadStartBegin);
+    // Claimed and linked in one step: a fork child finds every handle that a
+    // vanished starter was busy with (S-FK-08).
+    let head = RUNTIME.lock();
     if !handle.claim_start() {
         return Err(StartError::AlreadyStarted);
     }
-    let result = start_claimed(handle, interp, body, arg, kind);
+    // One reference for the thread (H1).
+    handle.incref();
+    fill(handle, interp, body, arg, kind);
+    RUNTIME.link_handle(handle, &head);
+    drop(head);
+    let result = start_claimed(handle, interp, kind);
     if result.is_err() {
+        let head = RUNTIME.lock();
+        RUNTIME.unlink_handle(handle, &head);
         handle.publish(NOT_STARTED);
+        drop(head);
+        let _ = handle.drop_ref();
     }
     thread_end::reap_gone();
     result
 }
 
-fn start_claimed(
-    handle: Handle,
-    interp: Interp,
-    body: Body,
-    arg: *mut c_void,
-    kind: Kind,
-) -> Result<(), StartError> {
+fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), StartError> {
     if !interp.has_feature(Py_RTFLAGS_THREADS) {
         return Err(StartError::ThreadsForbidden);
     }
@@ -80,19 +86,12 @@ fn start_claimed(
         },
         daemon: i32::from(kind == Kind::Daemon),
         before_commit_only: true,
+        handle: Some(handle),
     };
-    fill(handle, interp, body, arg, kind);
     let state = tstate::new_unbound(interp, origin).map_err(|error| match error {
         NewError::NoMemory => StartError::NoMemory,
         NewError::Refused => StartError::Finalizing,
     })?;
-    // One reference for the thread (H1).
-    handle.incref();
-    state.handle.store(handle.as_ptr().cast(), Relaxed);
-    handle.tstate.store(state.as_raw(), Release);
-    let head = RUNTIME.lock();
-    RUNTIME.link_handle(handle, &head);
-    drop(head);
     let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
     match thread::spawn(entry, handle.as_ptr().cast(), stack, Reaping::Joinable) {
         Ok(os) => {
@@ -104,11 +103,7 @@ fn start_claimed(
             Ok(())
         }
         Err(_) => {
-            let head = RUNTIME.lock();
-            RUNTIME.unlink_handle(handle, &head);
-            drop(head);
             tstate::discard(state);
-            let _ = handle.drop_ref();
             Err(StartError::NoThread)
         }
     }
@@ -160,6 +155,10 @@ fn run(handle: Handle, state: Ts) {
     // SAFETY: the host's function and argument; attached, no lock held.
     unsafe { body(handle.arg.load(Relaxed)) };
     probe::point(Point::ThreadFuncEnd);
+    if handle.tstate.load(Acquire).is_null() {
+        // The body ended its state itself: it finalized, or deleted it.
+        return;
+    }
     match current::current() {
         Some(now) if now == state => {}
         None => attach::attach(state),

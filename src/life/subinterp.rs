@@ -85,16 +85,23 @@ pub(crate) enum Leftovers {
     Abandon,
 }
 
-/// The end failed: this state is left.
+/// Why an end failed.
 #[derive(Clone, Copy)]
-pub(crate) struct NotLast(pub(crate) Ts);
+pub(crate) enum EndError {
+    /// This state is left.
+    NotLast(Ts),
+    /// Another thread is ending it.
+    EndedElsewhere,
+}
 
 /// Ends the interpreter of the attached `state`. On return nothing is attached
 /// and the interpreter is gone.
-pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), NotLast> {
+pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
     let interp = interp_of(state);
     probe::point(Point::InterpEndBegin);
-    interp.ending.store(1, Relaxed);
+    if interp.ending.swap(1, Relaxed) != 0 {
+        return Err(EndError::EndedElsewhere);
+    }
     let mut rounds = Rounds::new(interp, state);
     loop {
         rounds.run_until_guards();
@@ -111,7 +118,7 @@ pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), NotLast> {
         && let Some(other) = other
     {
         drop(head);
-        return Err(NotLast(other));
+        return Err(EndError::NotLast(other));
     }
     let chain = leftovers::remove_others(interp, state, &head);
     drop(head);

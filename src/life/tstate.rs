@@ -36,21 +36,23 @@ pub(crate) struct Origin {
     pub(crate) daemon: i32,
     /// Refuse once the interpreter committed to finalization.
     pub(crate) before_commit_only: bool,
+    /// The thread that the library starts for it.
+    pub(crate) handle: Option<Handle>,
 }
 
 impl Origin {
     /// PyThreadState_New.
     pub(crate) const HOST: Origin =
-        Origin { whence: Whence::Unknown, daemon: 1, before_commit_only: false };
+        Origin { whence: Whence::Unknown, daemon: 1, before_commit_only: false, handle: None };
     /// PyGILState_Ensure, PyThreadState_Ensure.
     pub(crate) const C_API: Origin =
-        Origin { whence: Whence::CApi, daemon: 1, before_commit_only: false };
+        Origin { whence: Whence::CApi, daemon: 1, before_commit_only: false, handle: None };
     /// The first state of an interpreter.
     pub(crate) const FIRST: Origin =
-        Origin { whence: Whence::Init, daemon: 0, before_commit_only: false };
+        Origin { whence: Whence::Init, daemon: 0, before_commit_only: false, handle: None };
     /// A state to end an interpreter with.
     pub(crate) const FINI: Origin =
-        Origin { whence: Whence::Fini, daemon: 0, before_commit_only: false };
+        Origin { whence: Whence::Fini, daemon: 0, before_commit_only: false, handle: None };
 }
 
 /// Why there is no new state.
@@ -82,6 +84,10 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError
     }
     admit(state, interp, &head);
     list::link(interp, state, &head);
+    if let Some(handle) = origin.handle {
+        state.handle.store(handle.as_ptr().cast(), Relaxed);
+        handle.tstate.store(state.as_raw(), Release);
+    }
     drop(head);
     trace::at(Point::TstateCreated, Event::At(Mark::StateCreated), || interp.id());
     Ok(state)

@@ -15,7 +15,7 @@ use crate::os::thread;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached};
-use crate::sched::thread_end::{reap, release_handle};
+use crate::sched::thread_end::{Reaped, reap, release_handle};
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -59,7 +59,7 @@ pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
         && state.thread_id() != thread::ident()
 }
 
-fn is_awaited_thread(interp: Interp, handle: Handle, head: &Guard<'_>) -> bool {
+fn is_awaited_thread(interp: Interp, handle: Handle, _head: &Guard<'_>) -> bool {
     if handle.interp.load(Relaxed) != interp.as_ptr()
         || handle.hung.load(Relaxed) != 0
         || handle.ident() == thread::ident()
@@ -67,8 +67,8 @@ fn is_awaited_thread(interp: Interp, handle: Handle, head: &Guard<'_>) -> bool {
         return false;
     }
     // The field of the living state decides; a dead one left its value behind.
-    let state = list::iter(interp, head)
-        .find(|state| core::ptr::eq(state.handle.load(Relaxed), handle.as_ptr().cast()));
+    // SAFETY: under the head lock the pointer is NULL or names a linked state.
+    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
     state.map_or(!handle.is_daemon(), |state| state.daemon().load(Relaxed) == 0)
 }
 
@@ -108,8 +108,10 @@ pub(crate) fn wait_for_threads(
         let step = match leftover {
             Leftover::Thread(handle) => join_one(handle, slice),
             Leftover::State => wait_departure(interp, seen, slice),
-            Leftover::None if detached(|| reap(slice)) => break Waited::AllGone,
-            Leftover::None => Waited::TimedOut,
+            Leftover::None => match detached(|| reap(slice)) {
+                Reaped::All => break Waited::AllGone,
+                Reaped::Some => Waited::TimedOut,
+            },
         };
         if step == Waited::Interrupted {
             break Waited::Interrupted;

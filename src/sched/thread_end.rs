@@ -12,8 +12,9 @@ use crate::sched::current;
 use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::rank::Guard;
 use core::ffi::c_void;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// How a thread that met finalization goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,26 +73,35 @@ pub(crate) fn release_handle(handle: Handle) {
 fn bury(handle: Handle) {
     let head = RUNTIME.lock();
     RUNTIME.unlink_handle(handle, &head);
-    handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
-    RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
+    push_buried(handle, &head);
     drop(head);
 }
 
 /// Joins the buried threads that are gone already; never waits for one.
 pub(crate) fn reap_gone() {
-    reap(Deadline::after(0));
+    let _ = reap(Deadline::after(0));
 }
 
-/// Joins the buried threads, waiting for each until `deadline`. True when all
-/// are gone.
-pub(crate) fn reap(deadline: Deadline) -> bool {
-    if RUNTIME.graveyard.load(Relaxed).is_null() {
-        return true;
+/// Outcome of [`reap`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaped {
+    /// No buried thread exists any more, but perhaps the caller's own.
+    All,
+    /// The deadline passed, or another thread is joining some of them.
+    Some,
+}
+
+/// Joins the buried threads, waiting for each until `deadline`.
+pub(crate) fn reap(deadline: Deadline) -> Reaped {
+    if RUNTIME.graveyard.load(Relaxed).is_null() && RUNTIME.reapers.load(Acquire) == 0 {
+        return Reaped::All;
     }
     let head = RUNTIME.lock();
     let mut next = RUNTIME.graveyard.swap(core::ptr::null_mut(), Relaxed);
+    let others = RUNTIME.reapers.fetch_add(1, AcqRel);
     drop(head);
-    let mut all = true;
+    let mut all = others == 0;
     // SAFETY: buried handles belong to whoever took them out of the queue.
     while let Some(handle) = unsafe { Handle::from_ptr(next) } {
         next = handle.next.load(Relaxed);
@@ -104,12 +114,21 @@ pub(crate) fn reap(deadline: Deadline) -> bool {
         } else {
             all = all && mine;
             let head = RUNTIME.lock();
-            handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
-            RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
+            push_buried(handle, &head);
             drop(head);
         }
     }
-    all
+    RUNTIME.reapers.fetch_sub(1, AcqRel);
+    if all {
+        return Reaped::All;
+    }
+    thread::yield_now();
+    Reaped::Some
+}
+
+fn push_buried(handle: Handle, _head: &Guard<'_>) {
+    handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
+    RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
 }
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the

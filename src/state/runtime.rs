@@ -21,9 +21,6 @@ use core::sync::atomic::{
     AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed,
 };
 
-/// Most freed thread-state blocks kept for the next `New`.
-const SPARE_STATES: u32 = 256;
-
 /// The process-wide state.
 pub(crate) struct Runtime {
     /// CPython's HEAD_LOCK: lists of interpreters, states, handles, queues.
@@ -51,12 +48,13 @@ pub(crate) struct Runtime {
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
     /// Ended threads whose handles nobody holds, waiting to be joined.
     pub(crate) graveyard: AtomicPtr<_PyThreadHandle>,
+    /// Threads that took handles out of the graveyard and are joining them.
+    pub(crate) reapers: AtomicU32,
     /// Open guards of all interpreters, newest first (`life::guards`).
     pub(crate) open_guards: AtomicPtr<c_void>,
     /// Calls for the main thread (S-PC-01).
     pub(crate) main_pending: PendingQueue,
     spare_states: AtomicPtr<ThreadState>,
-    spare_count: AtomicU32,
     spare_interps: AtomicPtr<_is>,
     /// States left over at finalization, kept for their OS threads.
     pub(crate) abandoned: AtomicPtr<ThreadState>,
@@ -89,10 +87,10 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     stop: StopScope::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
     graveyard: AtomicPtr::new(core::ptr::null_mut()),
+    reapers: AtomicU32::new(0),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
     spare_states: AtomicPtr::new(core::ptr::null_mut()),
-    spare_count: AtomicU32::new(0),
     spare_interps: AtomicPtr::new(core::ptr::null_mut()),
     abandoned: AtomicPtr::new(core::ptr::null_mut()),
     late_policy: AtomicI32::new(-1),
@@ -179,7 +177,6 @@ impl Runtime {
             return None;
         }
         self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
-        self.spare_count.store(self.spare_count.load(Relaxed) - 1, Relaxed);
         Some(spare)
     }
 
@@ -193,24 +190,15 @@ impl Runtime {
         Some(state)
     }
 
-    /// Keeps a dead block for the next state; `false`: free it instead.
-    #[must_use]
-    pub(crate) fn keep_state_block(&self, state: Ts, _head: &Guard) -> bool {
-        if self.spare_count.load(Relaxed) >= SPARE_STATES
-            || state.host_size.load(Relaxed) != self.host_size()
-        {
-            return false;
-        }
+    /// Keeps a dead block for the next state (T1).
+    pub(crate) fn keep_state_block(&self, state: Ts, _head: &Guard<'_>) {
         state.spare.store(self.spare_states.load(Relaxed), Relaxed);
         self.spare_states.store(state.as_raw(), Relaxed);
-        self.spare_count.store(self.spare_count.load(Relaxed) + 1, Relaxed);
-        true
     }
 
     /// Empties the list of spare blocks and returns its head (chained by
     /// `spare`) to be freed by the caller.
-    pub(crate) fn take_spares(&self, _head: &Guard) -> *mut ThreadState {
-        self.spare_count.store(0, Relaxed);
+    pub(crate) fn take_spares(&self, _head: &Guard<'_>) -> *mut ThreadState {
         self.spare_states.swap(core::ptr::null_mut(), Relaxed)
     }
 
@@ -276,9 +264,13 @@ impl Runtime {
         }
         debug_assert!(state.has(status::DELETED));
         let head = self.lock();
-        let kept = self.keep_state_block(state, &head);
+        // A block of another size serves nobody in this life of the runtime.
+        let fits = state.host_size.load(Relaxed) == self.host_size();
+        if fits {
+            self.keep_state_block(state, &head);
+        }
         drop(head);
-        if !kept {
+        if !fits {
             // SAFETY: the last reference is gone (T2).
             unsafe { mem::free(state.as_raw().cast()) };
         }

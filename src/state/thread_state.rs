@@ -16,9 +16,10 @@
 //! - `async_exc`: exchanged under the head lock or by the owner.
 //!
 //! Invariants:
-//! - T1: a [`Ts`] is only made from a pointer to a live block; blocks of dead
-//!   states stay mapped (free list) until the runtime's memory is given back,
-//!   so a stale pointer reads a DELETED status, not unmapped memory.
+//! - T1: a [`Ts`] is only made from a pointer to a mapped block. Blocks of dead
+//!   states are kept for new ones and not returned to the system (unless the
+//!   host changes `host_tstate_size` between two lives of the runtime): a stale
+//!   pointer reads a DELETED status, not unmapped memory.
 //! - T2: `refs` is 1 for the state itself plus one per reference to its exit
 //!   event; the block is reused only at 0.
 //! - T3: `event` is set exactly once in a life.
