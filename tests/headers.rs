@@ -21,6 +21,8 @@ const HEADERS: &[&str] = &[
     "pytstate/macros.h",
     "pytstate/internal_macros.h",
     "compat/Python.h",
+    "compat/internal/pycore_lock.h",
+    "compat/internal/pycore_parking_lot.h",
 ];
 
 /// With `PYTSTATE_BLESS` in the environment (`make header`), copies instead.

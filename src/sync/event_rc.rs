@@ -5,7 +5,7 @@
 use super::event::PyEvent;
 use crate::os::mem;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicIsize, Ordering, fence};
+use core::sync::atomic::{AtomicIsize, Ordering};
 
 /// The nogil forks' _PyEventRc: same fields. Made by _PyEventRc_New() only.
 #[derive(Debug, Default)]
@@ -38,11 +38,9 @@ impl _PyEventRc {
     /// # Safety
     /// The caller gives up a reference of its own, and does not use `this` afterwards without another.
     pub(crate) unsafe fn decref(this: NonNull<Self>) {
-        // SAFETY: the caller's reference keeps it alive.
-        let before = unsafe { this.as_ref() }.refcount.fetch_sub(1, Ordering::Release);
+        // AcqRel: every other holder's uses come before the end. SAFETY: the caller's reference keeps it alive.
+        let before = unsafe { this.as_ref() }.refcount.fetch_sub(1, Ordering::AcqRel);
         if before == 1 {
-            // Pairs with the Release of every other decref: their uses come before the end.
-            fence(Ordering::Acquire);
             // SAFETY: made by `allocate`; nobody has a reference any more.
             unsafe { mem::free(this.as_ptr().cast()) };
         }
