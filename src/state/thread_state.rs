@@ -124,8 +124,9 @@ pub(crate) enum Whence {
 /// Bytes of a thread's name, with the terminating NUL.
 pub(crate) const NAME_SIZE: usize = 64;
 
-/// The whole block behind a `PyThreadState *`.
-#[repr(C)]
+/// The whole block behind a `PyThreadState *`. As aligned as malloc's blocks:
+/// the host's bytes follow it.
+#[repr(C, align(16))]
 pub(crate) struct ThreadState {
     base: UnsafeCell<_ts>,
     pub(crate) refs: AtomicU32,
