@@ -38,12 +38,14 @@ pub(crate) enum Refusal {
 #[inline(always)]
 pub(crate) fn check(state: Ts) -> Result<(), Refusal> {
     const USABLE: u32 = status::INITIALIZED | status::BOUND;
+    // Destructors and the hook that Clear runs may detach and attach again.
+    const CLEARING: u32 = USABLE | status::FINALIZING;
     if current().is_some() {
         return Err(Refusal::AlreadyAttached);
     }
     let bits = state.status.load(Relaxed);
     // A state that finalization gave up goes on to the late-attach policy.
-    if bits != USABLE && bits & status::ABANDONED == 0 {
+    if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 {
         return Err(Refusal::NotUsable);
     }
     if state.thread_id() != crate::os::thread::ident() {
