@@ -11,7 +11,7 @@
 //! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
 
 use crate::state::config::{Compat, GilKind, PyInterpreterConfig};
-use crate::state::gil_word::Gil;
+use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil};
 use crate::state::guard_count::GuardCount;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
@@ -183,12 +183,14 @@ impl _is {
 
     /// Makes a fresh or pooled block the interpreter `id`. The GIL's lock word
     /// is left alone: a late waiter of the previous life may still look at it.
+    /// Its interval is the default again, as a new GIL's is (S-GIL-14).
     pub(crate) fn begin_life(&self, id: i64) {
         self.id.store(id, Relaxed);
         self.threads.store(core::ptr::null_mut(), Relaxed);
         self.last_thread_id.store(0, Relaxed);
         self.first_state.store(core::ptr::null_mut(), Relaxed);
         self.thread_count.store(0, Relaxed);
+        self.own_gil.interval_us.store(DEFAULT_INTERVAL_US, Relaxed);
         self.features.store(0, Relaxed);
         self.ending.store(0, Relaxed);
         self.finalizing.store(core::ptr::null_mut(), Relaxed);
