@@ -107,6 +107,8 @@ fn report_runtime() {
 
 fn report_caller() {
     let mut line = LineBuf::<1024>::new();
+    // In the child of a fork() that the library was not told of, the known id is the parent's.
+    thread::forget_native_id();
     let _ =
         write!(line, "\nCurrent thread 0x{:016x} (tid {}", thread::ident(), thread::native_id(),);
     match current::current().or_else(current::gilstate) {
