@@ -3,7 +3,7 @@
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
-use crate::os::{env, thread};
+use crate::os::{clock, env, thread};
 use crate::probe::{self, Point};
 use crate::sched::{attach, signals};
 use crate::state::config::{
@@ -155,6 +155,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 
 /// Puts the runtime's settings in place before anything of it exists.
 fn apply(settings: &Settings) {
+    clock::prepare();
     leftovers::sweep();
     if RUNTIME.host_size() != settings.host_size {
         leftovers::free_spares();

@@ -13,12 +13,47 @@ pub(crate) fn now_ns() -> i64 {
     nanoseconds(now)
 }
 
-/// A cheap, coarse now on the same clock: behind by up to a kernel tick. Async-signal-safe.
+/// The kernel's own entry for reading clocks, once [`prepare`] found it.
 #[cfg(all(not(loom), target_os = "linux"))]
+static KERNEL_ENTRY: core::sync::atomic::AtomicPtr<core::ffi::c_void> =
+    core::sync::atomic::AtomicPtr::new(core::ptr::null_mut());
+
+/// Looks up the kernel's entry for reading clocks: going there directly saves
+/// a third of [`coarse_ns`]. Not async-signal-safe; never needed, only faster.
+#[cfg(not(loom))]
+pub(crate) fn prepare() {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: the name is NUL-terminated; nothing is loaded.
+        let object = unsafe {
+            libc::dlopen(c"linux-vdso.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD)
+        };
+        if object.is_null() {
+            return;
+        }
+        // SAFETY: a handle from dlopen, kept for ever.
+        let entry = unsafe { libc::dlsym(object, c"__vdso_clock_gettime".as_ptr()) };
+        KERNEL_ENTRY.store(entry, core::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// A cheap, coarse now on the same clock: behind by up to a kernel tick.
+/// Async-signal-safe.
+#[cfg(all(not(loom), target_os = "linux"))]
+#[inline]
 pub(crate) fn coarse_ns() -> i64 {
+    type Entry = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is writable; the clock exists since Linux 2.6.32, so the call cannot fail.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    let entry = KERNEL_ENTRY.load(core::sync::atomic::Ordering::Relaxed);
+    let failed = if entry.is_null() {
+        // SAFETY: `now` is writable; the clock exists since Linux 2.6.32, so the call cannot fail.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) }
+    } else {
+        // SAFETY: the symbol has this type on every architecture that has it under this name.
+        let entry = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Entry>(entry) };
+        // SAFETY: as for clock_gettime above.
+        unsafe { entry(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) }
+    };
     debug_assert_eq!(failed, 0);
     nanoseconds(now)
 }

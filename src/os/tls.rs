@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize};
 /// Words of the calling thread. Must match `struct pytstate_tls_block`.
 #[repr(C)]
 pub(crate) struct TlsBlock {
-    /// The attached thread state, or NULL.
+    /// The attached thread state, or NULL. Stays first: see [`current`].
     pub(crate) current: AtomicPtr<()>,
     /// The state that the PyGILState calls use, or NULL.
     pub(crate) gilstate: AtomicPtr<()>,
@@ -45,6 +45,31 @@ pub(crate) fn block() -> &'static TlsBlock {
     // SAFETY: the block lives as long as the calling thread, and the reference
     // is not handed to other threads except under the rule in the head comment.
     unsafe { &*address }
+}
+
+/// The first word of the block, [`TlsBlock::current`], in two moves.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[inline(always)]
+pub(crate) fn current() -> *mut () {
+    let current: *mut ();
+    // SAFETY: reads the variable's offset from the thread pointer, as the
+    // initial-exec model prescribes, and the word there.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + pytstate_tls@GOTTPOFF]",
+            "mov {0}, qword ptr fs:[{0}]",
+            out(reg) current,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    current
+}
+
+/// The first word of the block, [`TlsBlock::current`].
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[inline(always)]
+pub(crate) fn current() -> *mut () {
+    block().current.load(core::sync::atomic::Ordering::Relaxed)
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
@@ -80,6 +105,15 @@ mod tests {
         // SAFETY: the shim only returns an address.
         let by_call = unsafe { pytstate_tls_address() };
         assert_eq!(by_call, address());
+    }
+
+    #[test]
+    fn the_short_way_reads_the_current_word() {
+        let mark: *mut () = core::ptr::without_provenance_mut(0x1230);
+        block().current.store(mark, core::sync::atomic::Ordering::Relaxed);
+        assert_eq!(current(), mark);
+        block().current.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Relaxed);
+        assert!(current().is_null());
     }
 
     #[test]

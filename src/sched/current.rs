@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// The attached state of the calling thread.
 #[inline(always)]
 pub(crate) fn current() -> Option<Ts> {
-    let pointer = tls::block().current.load(Relaxed);
+    let pointer = tls::current();
     // SAFETY: the slot holds NULL or the attached state, which is live.
     unsafe { Ts::from_raw(pointer.cast()) }
 }
