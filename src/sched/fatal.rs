@@ -94,15 +94,19 @@ fn call_check_callback(func: &CStr, message: Arguments<'_>) -> bool {
     true
 }
 
+/// As CPython words it; a runtime that is not there is "unknown".
 fn report_runtime() {
-    let text: &[u8] = if RUNTIME.is_finalizing() {
-        b"Python runtime state: finalizing\n"
+    let finalizer = RUNTIME.finalizing.load(Relaxed);
+    let mut line = LineBuf::<96>::new();
+    let _ = line.write_str("Python runtime state: ");
+    let _ = if !finalizer.is_null() {
+        writeln!(line, "finalizing (tstate={:#018x})", finalizer as usize)
     } else if RUNTIME.is_initialized() {
-        b"Python runtime state: initialized\n"
+        line.write_str("initialized\n")
     } else {
-        b"Python runtime state: not initialized\n"
+        line.write_str("unknown\n")
     };
-    write_fd(STDERR, text);
+    write_fd(STDERR, line.as_bytes());
 }
 
 fn report_caller() {
