@@ -2194,6 +2194,7 @@ int PyTState_SetLateAttachPolicy(int policy);
  * @param hook  Called on the late thread, detached, with its state (NULL if it has none) and `data`; returns one of
  *              PyTState_LATE_*; anything else means PyTState_LATE_HANG. It may also not return. NULL removes the hook.
  * @param data  Passed on.
+ * @return 0.
  *
  * Errors:  none.
  * Blocks:  no.
@@ -2203,8 +2204,8 @@ int PyTState_SetLateAttachPolicy(int policy);
  * # Safety
  * `hook` stays callable as long as threads may be late.
  */
-void PyTState_SetLateAttachHook(PyTState_LateAttachHook hook,
-                                void *data);
+int PyTState_SetLateAttachHook(PyTState_LateAttachHook hook,
+                               void *data);
 
 /**
  * Installs the function that PyTState_CHECK_CALLBACK reports misuse to.

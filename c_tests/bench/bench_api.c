@@ -7,6 +7,9 @@
  */
 #define PYTSTATE_NO_INLINE_FAST_PATHS
 #include <Python.h>
+#ifdef PYTSTATE_UNDER_TEST
+#include <pytstate/internal.h>
+#endif
 
 #include <malloc.h>
 #include <pthread.h>
@@ -286,6 +289,49 @@ static void lifecycle(int batches) {
     fflush(stdout);
 }
 
+#ifdef PYTSTATE_UNDER_TEST
+/* ---- what only this library has ---- */
+
+static PyThreadState *new_gil_free(void) {
+    PyInterpreterConfig config = _PyInterpreterConfig_LEGACY_INIT;
+    config.gil = PyTState_INTERP_NO_GIL;
+    PyThreadState *state = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
+    if (PyStatus_Exception(status)) {
+        Py_ExitStatusException(status);
+    }
+    return state;
+}
+
+static void gil_free(PyThreadState *mine) {
+    PyThreadState *state = new_gil_free();
+    ROW("gil_free_save_restore", 20, 100000,
+        PyEval_RestoreThread(PyEval_SaveThread()));
+    Py_EndInterpreter(state);
+    PyThreadState_Swap(mine);
+}
+
+static void until_set(void *event) { PyEvent_Wait(event); }
+
+static void wait_for(const char *name, int count) {
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    PyEvent released = {0};
+    for (int i = 0; i < count; i++) {
+        PyThreadHandle *handle = PyThreadHandle_New();
+        if (PyThreadHandle_Start(handle, interp, until_set, &released, 0)) {
+            printf("# %s: %s\n", name, PyTState_ErrMessage());
+            PyErr_Clear();
+        }
+        PyThreadHandle_Decref(handle);
+    }
+    int64_t begin = now();
+    _PyEvent_Notify(&released);
+    _PyInterpreterState_WaitForThreads(interp);
+    printf("%s %.2f\n", name, (double)(now() - begin) / count);
+    fflush(stdout);
+}
+#endif
+
 int main(int argc, char **argv) {
     const char *only = argc > 1 ? argv[1] : "";
     if (strcmp(only, "hot") != 0) {
@@ -294,6 +340,9 @@ int main(int argc, char **argv) {
     Py_InitializeEx(0);
     PyThreadState *mine = PyThreadState_Get();
     PyInterpreterState *interp = PyInterpreterState_Get();
+    if (strcmp(only, "hot") != 0) {
+        memory();
+    }
     ROW("thread_state_get", 20, 200000, sink = PyThreadState_Get());
     ROW("save_restore", 20, 100000, PyEval_RestoreThread(PyEval_SaveThread()));
     ROW("swap_pair", 20, 100000, {
@@ -319,8 +368,12 @@ int main(int argc, char **argv) {
         with_alive("new_clear_delete_1000_alive", 1000);
         with_alive("new_clear_delete_10000_alive", 10000);
         with_alive("new_clear_delete_100000_alive", 100000);
-        memory();
         thread_life();
+#ifdef PYTSTATE_UNDER_TEST
+        gil_free(mine);
+        wait_for("wait_for_threads_each_of_200", 200);
+        wait_for("wait_for_threads_each_of_2000", 2000);
+#endif
         ping_pong();
         contended("gil_contended_4", 4);
         contended("gil_contended_16", 16);

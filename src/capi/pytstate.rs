@@ -297,6 +297,7 @@ pub unsafe extern "C" fn PyTState_SetLateAttachPolicy(policy: c_int) -> c_int {
 /// @param hook  Called on the late thread, detached, with its state (NULL if it has none) and `data`; returns one of
 ///              PyTState_LATE_*; anything else means PyTState_LATE_HANG. It may also not return. NULL removes the hook.
 /// @param data  Passed on.
+/// @return 0.
 ///
 /// Errors:  none.
 /// Blocks:  no.
@@ -309,8 +310,9 @@ pub unsafe extern "C" fn PyTState_SetLateAttachPolicy(policy: c_int) -> c_int {
 pub unsafe extern "C" fn PyTState_SetLateAttachHook(
     hook: PyTState_LateAttachHook,
     data: *mut c_void,
-) {
+) -> c_int {
     late::set_hook(hook, data);
+    0
 }
 
 /// Installs the function that PyTState_CHECK_CALLBACK reports misuse to.
