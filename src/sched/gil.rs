@@ -6,8 +6,8 @@
 //! - The oldest waiter gets the GIL handed over, while it is still locked, when
 //!   it and everybody since the last hand-over had [`FAIR_NS`], or after a drop
 //!   request: that is both fairness and the forced switch of S-GIL-05.
-//! - A waiter that slept one interval while nothing moved asks the holder to
-//!   drop (S-GIL-03). It looks at the holder under the head lock, where the
+//! - A waiter whose sleep ends asks the holder to drop if that one has had the
+//!   GIL for an interval (S-GIL-03). It looks at the holder under the head lock, where the
 //!   deleter of that state would have removed it from `holder` first.
 //!
 //! Mirrors CPython 3.13 `take_gil`, `drop_gil` (ceval_gil.c).
@@ -82,15 +82,13 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
         if !gil.mark_parked(woken) {
             continue;
         }
-        let switches = gil.switches.load(Relaxed);
-        let interval = i64::from(gil.interval_us.load(Relaxed).max(1)) * 1000;
         // Who was woken and lost the race keeps its turn.
         let place = if woken { Place::First } else { Place::Last };
         let parked = lot::park_at(
             place,
             key(gil),
             || gil.word.load(Relaxed) & (LOCKED | PARKED) == LOCKED | PARKED,
-            Deadline::after(interval),
+            Deadline::after(patience_ns(gil)),
             core::ptr::from_ref(&waiter).cast_mut().cast(),
             &mut Stay,
         );
@@ -98,12 +96,28 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
         match parked {
             Parked::Unparked if waiter.handed.get() => return Taken::Held,
             Parked::Unparked => woken = true,
-            Parked::TimedOut if gil.is_locked() && gil.switches.load(Relaxed) == switches => {
-                request_drop(gil);
-            }
+            Parked::TimedOut if gil.is_locked() && held_too_long(gil) => request_drop(gil),
             _ => {}
         }
     }
+}
+
+fn interval_ns(gil: &Gil) -> i64 {
+    i64::from(gil.interval_us.load(Relaxed).max(1)) * 1000
+}
+
+/// How long a waiter sleeps before it looks at the holder. One interval; more
+/// when many wait, because one look per interval is enough for all of them,
+/// and thousands of sleepers that wake every interval would be all that runs.
+fn patience_ns(gil: &Gil) -> i64 {
+    const LOOKERS: u32 = 8;
+    let share = i64::from((gil.waiters.load(Relaxed) / LOOKERS).max(1));
+    interval_ns(gil).saturating_mul(share)
+}
+
+/// Whether one state has had the GIL for an interval while others waited.
+fn held_too_long(gil: &Gil) -> bool {
+    clock::now_ns() - gil.switched_ns.load(Relaxed) >= interval_ns(gil)
 }
 
 fn must_exit(state: Ts) -> bool {
@@ -142,6 +156,7 @@ pub(crate) fn note_taken(gil: &Gil, state: Ts) {
 fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
     gil.holder.store(me, Relaxed);
     gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
+    gil.switched_ns.store(clock::now_ns(), Relaxed);
     // Only a real switch answers the request: a state that took the GIL back
     // at once is asked again at its next poll.
     breaker::clear(state, breaker::GIL_DROP_REQUEST);

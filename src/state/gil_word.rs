@@ -40,6 +40,8 @@ pub(crate) struct Gil {
     pub(crate) holder: AtomicPtr<()>,
     /// Grows whenever the GIL passes to another state.
     pub(crate) switches: AtomicU64,
+    /// When it last passed to another state.
+    pub(crate) switched_ns: AtomicI64,
     /// When it was last handed over to a waiter.
     pub(crate) handed_ns: AtomicI64,
     /// Threads that wait now, parked or about to park.
@@ -66,6 +68,7 @@ impl Gil {
             interval_us: AtomicU32::new(DEFAULT_INTERVAL_US),
             holder: AtomicPtr::new(core::ptr::null_mut()),
             switches: AtomicU64::new(0),
+            switched_ns: AtomicI64::new(0),
             handed_ns: AtomicI64::new(0),
             waiters: AtomicU32::new(0),
         }
