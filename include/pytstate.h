@@ -227,6 +227,32 @@ struct _ts {
     struct PyEvent *exit_event;
 };
 
+/**
+ * CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
+ */
+typedef struct PyMutex {
+    uint8_t _bits;
+} PyMutex;
+
+/**
+ * A critical section of one mutex. Lives on the stack of its thread; its
+ * members belong to the library.
+ */
+typedef struct PyCriticalSection {
+    /** The record below, tagged. */
+    uintptr_t _cs_prev;
+    /** The mutex, or NULL: the section locks nothing. */
+    PyMutex *_cs_mutex;
+} PyCriticalSection;
+
+/** A critical section of two mutexes. */
+typedef struct PyCriticalSection2 {
+    /** The record, with the mutex of the lower address. */
+    struct PyCriticalSection _cs_base;
+    /** The other mutex, or NULL. */
+    PyMutex *_cs_mutex2;
+} PyCriticalSection2;
+
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
 
@@ -243,13 +269,6 @@ typedef struct PyStatus {
     /** Exit code of an exit request. */
     int exitcode;
 } PyStatus;
-
-/**
- * CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
- */
-typedef struct PyMutex {
-    uint8_t _bits;
-} PyMutex;
 
 /**
  * Settings of Py_InitializeFromConfig(). The members are CPython's; what concerns modules, paths, streams and memory
@@ -549,6 +568,131 @@ void PyEval_InitThreads(void);
  * None.
  */
 int PyEval_ThreadsInitialized(void);
+
+/* ---- critical_section ---- */
+
+/**
+ * Begins a critical section: locks the object's mutex until PyCriticalSection_End().
+ *
+ * In an interpreter with a GIL nothing is locked and the object is not looked at: the GIL is the lock there. Whenever the
+ * thread detaches or waits, all its sections are unlocked; the innermost is locked again before the thread goes on.
+ * Nothing that an outer section protects can be relied upon after an inner one began.
+ *
+ * @param c   Room for the section, on the stack; initialized here. Borrowed until the End. Not NULL (checked in debug builds
+ *            only).
+ * @param op  The host's object: PyTState_ObjectHooks.object_mutex finds its mutex. Borrowed until the End.
+ *
+ * Errors:  fatal if nothing is attached. Without a GIL: misuse if the host gave no hook, or the hook gave NULL.
+ * Blocks:  without a GIL, until the mutex is free, detached while it sleeps. Not if the innermost section of this thread holds
+ *          the mutex, or if the world is stopped: then the section locks nothing.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.14; one library for both of its builds.
+ *
+ * # Safety
+ * `c` outlives the section, which PyCriticalSection_End() ends on this thread, newest first.
+ */
+void PyCriticalSection_Begin(PyCriticalSection *c,
+                             PyObject *op);
+
+/**
+ * Begins a critical section: locks the mutex until PyCriticalSection_End().
+ *
+ * As PyCriticalSection_Begin(). A mutex that PyMutex_Lock() locked is not given up by a detach; one of a section is.
+ *
+ * @param c  Room for the section, on the stack; initialized here. Borrowed until the End. Not NULL (checked in debug builds
+ *           only).
+ * @param m  The mutex. Borrowed until the End. Not NULL, except under a GIL, where it is not looked at.
+ *
+ * Errors:  fatal if nothing is attached; without a GIL, if `m` is NULL.
+ * Blocks:  as PyCriticalSection_Begin().
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `c` and `m` outlive the section, which PyCriticalSection_End() ends on this thread, newest first.
+ */
+void PyCriticalSection_BeginMutex(PyCriticalSection *c,
+                                  PyMutex *m);
+
+/**
+ * Ends the critical section that the thread began last.
+ *
+ * What the section before it lost meanwhile is locked again.
+ *
+ * @param c  The section. Not NULL (checked in debug builds only).
+ *
+ * Errors:  for a section that locks something: fatal if nothing is attached, or if its mutex is not locked; misuse, and
+ *          nothing happens, if `c` is not the section that the attached state began last.
+ * Blocks:  until the mutexes of the section before it are free, if they had been given up.
+ * Threads: the one that called Begin, attached with the same state. Not async-signal-safe.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `c` was begun by PyCriticalSection_Begin() or PyCriticalSection_BeginMutex().
+ */
+void PyCriticalSection_End(PyCriticalSection *c);
+
+/**
+ * Begins a critical section of two objects, in an order that cannot deadlock.
+ *
+ * As PyCriticalSection_Begin(). The same object twice is locked once. If the innermost section of this thread holds just these
+ * two, this one locks nothing.
+ *
+ * @param c  Room for the section, on the stack; initialized here. Borrowed until the End. Not NULL (checked in debug builds
+ *           only).
+ * @param a  One object of the host. Borrowed until the End.
+ * @param b  The other object. Borrowed until the End.
+ *
+ * Errors:  as PyCriticalSection_Begin(); after misuse neither is locked.
+ * Blocks:  as PyCriticalSection_Begin().
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.14; one library for both of its builds.
+ *
+ * # Safety
+ * `c` outlives the section, which PyCriticalSection2_End() ends on this thread, newest first.
+ */
+void PyCriticalSection2_Begin(PyCriticalSection2 *c,
+                              PyObject *a,
+                              PyObject *b);
+
+/**
+ * Begins a critical section of two mutexes, in an order that cannot deadlock.
+ *
+ * As PyCriticalSection2_Begin().
+ *
+ * @param c   Room for the section, on the stack; initialized here. Borrowed until the End. Not NULL (checked in debug builds
+ *            only).
+ * @param m1  One mutex. Borrowed until the End. Not NULL, except under a GIL, where it is not looked at.
+ * @param m2  The other mutex; may be the same. Borrowed until the End. As `m1`.
+ *
+ * Errors:  fatal if nothing is attached; without a GIL, if `m1` or `m2` is NULL.
+ * Blocks:  as PyCriticalSection_Begin().
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `c` and the mutexes outlive the section, which PyCriticalSection2_End() ends on this thread, newest first.
+ */
+void PyCriticalSection2_BeginMutex(PyCriticalSection2 *c,
+                                   PyMutex *m1,
+                                   PyMutex *m2);
+
+/**
+ * Ends the critical section of two that the thread began last.
+ *
+ * As PyCriticalSection_End().
+ *
+ * @param c  The section. Not NULL (checked in debug builds only).
+ *
+ * Errors:  as PyCriticalSection_End().
+ * Blocks:  as PyCriticalSection_End().
+ * Threads: the one that called Begin, attached with the same state. Not async-signal-safe.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `c` was begun by PyCriticalSection2_Begin() or PyCriticalSection2_BeginMutex().
+ */
+void PyCriticalSection2_End(PyCriticalSection2 *c);
 
 /* ---- event ---- */
 

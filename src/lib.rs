@@ -37,6 +37,11 @@ pub use life::census::{
 #[cfg(not(loom))]
 pub use life::guards::{PyInterpreterGuard, PyInterpreterView, PyThreadStateToken};
 #[cfg(not(loom))]
+pub use sched::critical_section::{
+    _Py_CRITICAL_SECTION_INACTIVE, _Py_CRITICAL_SECTION_MASK, _Py_CRITICAL_SECTION_TWO_MUTEXES,
+    PyCriticalSection, PyCriticalSection2,
+};
+#[cfg(not(loom))]
 pub use sched::late::PyTState_LateAttachHook;
 #[cfg(not(loom))]
 pub use state::config::*;

@@ -28,6 +28,15 @@ extern "C" {
 /** Value of a once flag whose function has succeeded. */
 #define _Py_ONCE_INITIALIZED 4
 
+/** Tag of a record: its mutexes are not held. */
+#define _Py_CRITICAL_SECTION_INACTIVE 1
+
+/** Tag of a record: it is a PyCriticalSection2. */
+#define _Py_CRITICAL_SECTION_TWO_MUTEXES 2
+
+/** All tags. */
+#define _Py_CRITICAL_SECTION_MASK 3
+
 /** The nogil forks' _PyEventRc: same fields. Made by _PyEventRc_New() only. */
 typedef struct _PyEventRc {
     /** The event itself. */

@@ -2,6 +2,7 @@
 
 mod arg;
 pub mod ceval;
+pub mod critical_section;
 pub mod event;
 pub mod fork;
 pub mod initconfig;

@@ -5,6 +5,7 @@
 pub(crate) mod attach;
 pub(crate) mod blocking;
 pub(crate) mod breaker;
+pub(crate) mod critical_section;
 pub(crate) mod current;
 pub(crate) mod fatal;
 pub(crate) mod gil;

@@ -87,6 +87,7 @@ pub(crate) fn stop(scope: Scope) {
         }
         let _ = futex::wait(&data.progress, seen, Deadline::after(RESCAN_NS));
     }
+    data.set_stopped(true);
     probe::point(Point::StwStopped);
 }
 
@@ -112,6 +113,7 @@ fn suspend_detached(scope: Scope) -> bool {
 pub(crate) fn start(scope: Scope) {
     let data = scope.data();
     let head = RUNTIME.lock();
+    data.set_stopped(false);
     data.requested.store(0, Release);
     scope.others(&head, |state| {
         breaker::clear(state, PLEASE_STOP);
@@ -206,6 +208,7 @@ fn stand(state: Ts) {
 /// The caller is the only thread of the process.
 pub(crate) unsafe fn reset_in_child(scope: &StopScope) {
     scope.requested.store(0, Relaxed);
+    scope.set_stopped(false);
     scope.countdown.store(0, Relaxed);
     scope.requester.store(core::ptr::null_mut(), Relaxed);
     // SAFETY: the caller's contract.

@@ -43,6 +43,8 @@ pub(crate) struct StopScope {
     pub(crate) mutex: PyMutex,
     /// 1 while a pause is requested or held (head lock to write).
     pub(crate) requested: AtomicU32,
+    /// 1 while the world of this scope stands.
+    stopped: AtomicU32,
     /// States not stopped yet (head lock).
     pub(crate) countdown: AtomicI64,
     /// The state that asked (exempt), NULL when the caller had none.
@@ -56,10 +58,22 @@ impl StopScope {
         StopScope {
             mutex: PyMutex::new(),
             requested: AtomicU32::new(0),
+            stopped: AtomicU32::new(0),
             countdown: AtomicI64::new(0),
             requester: AtomicPtr::new(core::ptr::null_mut()),
             progress: AtomicU32::new(0),
         }
+    }
+
+    /// Whether everybody but the requester stands. Exact for the requester;
+    /// others who run are not in the scope of a pause that stands.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed) != 0
+    }
+
+    /// Records that the pause begins to stand, or ends.
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(u32::from(stopped), Relaxed);
     }
 }
 
