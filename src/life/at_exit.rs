@@ -77,28 +77,42 @@ fn list(interp: &Interp, when: When) -> &AtomicPtr<c_void> {
     }
 }
 
-/// Registers `function(data)`; false without memory.
+/// Why nothing was registered.
 #[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    NoMemory,
+    /// The function would never run.
+    TooLate,
+}
+
+/// Registers `function(data)`.
 pub(crate) fn register_with(
     interp: Interp,
     when: When,
     function: DataFunction,
     data: *mut c_void,
-) -> bool {
-    let block = mem::calloc(size_of::<Node>());
-    let Some(node) = NonNull::new(block.cast::<Node>()) else {
-        return false;
-    };
+) -> Result<(), Refused> {
+    let node = mem::alloc_zeroed::<Node>().ok_or(Refused::NoMemory)?;
     let head = RUNTIME.lock();
+    // The commit is made under this lock, too, and only with an empty list.
+    let late = match when {
+        When::AtClear => !interp.is_alive(),
+        When::BeforeCommit => !interp.is_alive() || interp.committed(),
+    };
+    if late {
+        drop(head);
+        // SAFETY: allocated above and not used.
+        unsafe { mem::free(node.as_ptr().cast()) };
+        return Err(Refused::TooLate);
+    }
     let list = list(&interp, when);
     let next = list.load(Relaxed).cast();
     // SAFETY: a fresh block of the right size.
-    unsafe {
-        node.as_ptr().write(Node { function, data, next });
-    }
+    unsafe { node.write(Node { function, data, next }) };
     list.store(node.as_ptr().cast(), Relaxed);
     drop(head);
-    true
+    Ok(())
 }
 
 /// Whether the list is not empty.

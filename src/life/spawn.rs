@@ -6,7 +6,7 @@
 
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
-use crate::os::thread::{self, Reaping};
+use crate::os::thread::{self, Reaping, Run};
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, interp_of};
@@ -93,7 +93,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
         NewError::Refused => StartError::Finalizing,
     })?;
     let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
-    match thread::spawn(entry, handle.as_ptr().cast(), stack, Reaping::Joinable) {
+    match thread::spawn::<Started>(handle.as_ptr().cast(), stack, Reaping::Joinable) {
         Ok(os) => {
             handle.os.store(os as usize, Relaxed);
             handle.ident.store(os as usize, Relaxed);
@@ -116,28 +116,30 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
 }
 
-/// First function of a started OS thread.
-extern "C" fn entry(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: the starter passed a live handle and a reference to it.
-    let Some(handle) = (unsafe { Handle::from_ptr(argument.cast()) }) else {
-        return core::ptr::null_mut();
-    };
-    handle.native.store(thread::native_id() as usize, Relaxed);
-    let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
-    current::set_own_handle(handle.as_ptr().cast());
-    current::arm_thread_end();
-    // SAFETY: the state lives until this thread deletes it, or is kept for it
-    // when finalization gives it up.
-    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
-    let interp = state.map_or(-1, |state| current::interp_of(state).id());
-    trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp);
-    if let Some(state) = state {
-        run(handle, state);
+/// A started OS thread, from its first function on.
+struct Started;
+
+impl Run for Started {
+    fn run(argument: *mut c_void) {
+        // SAFETY: the starter passed a live handle and a reference to it.
+        let Some(handle) = (unsafe { Handle::from_ptr(argument.cast()) }) else { return };
+        handle.native.store(thread::native_id() as usize, Relaxed);
+        let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
+        current::set_own_handle(handle.as_ptr().cast());
+        current::arm_thread_end();
+        trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp_id(handle));
+        // SAFETY: the state lives until this thread deletes it, or is kept for it
+        // when finalization gives it up.
+        if let Some(state) = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) } {
+            run(handle, state);
+        }
+        tail(handle);
     }
-    current::set_own_handle(core::ptr::null_mut());
-    trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);
-    thread_end::finish(handle);
-    core::ptr::null_mut()
+}
+
+fn interp_id(handle: Handle) -> i64 {
+    // SAFETY: interpreter blocks are never unmapped (I1).
+    unsafe { Interp::from_ptr(handle.interp.load(Relaxed)) }.map_or(-1, |interp| interp.id())
 }
 
 fn run(handle: Handle, state: Ts) {
@@ -155,23 +157,54 @@ fn run(handle: Handle, state: Ts) {
     // SAFETY: the host's function and argument; attached, no lock held.
     unsafe { body(handle.arg.load(Relaxed)) };
     probe::point(Point::ThreadFuncEnd);
-    if handle.tstate.load(Acquire).is_null() {
-        // The body ended its state itself: it finalized, or deleted it.
-        return;
-    }
-    match current::current() {
-        Some(now) if now == state => {}
-        None => attach::attach(state),
-        Some(other) => fatal::fatal(
+    if let Err(other) = drop_own_state(handle) {
+        fatal::fatal(
             c"PyThreadHandle_Start",
             format_args!(
                 "the thread's function returned with thread state {:p} attached instead of its own {:p}",
                 other.as_ptr(),
                 state.as_ptr()
             ),
-        ),
+        )
     }
-    let _ = tstate::clear(state);
-    tstate::delete_current(state);
+}
+
+/// Attaches, clears and deletes the calling thread's own state, unless the host
+/// did that (or finalized). `Err`: the state of something else is attached.
+fn drop_own_state(handle: Handle) -> Result<(), Ts> {
+    // SAFETY: the state lives until this thread deletes it, or is kept for it
+    // when finalization gives it up.
+    let own = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
+    let own = match (own, current::current()) {
+        (Some(own), Some(now)) if own == now => own,
+        (_, Some(other)) => return Err(other),
+        (Some(own), None) => {
+            attach::attach(own);
+            own
+        }
+        (None, None) => return Ok(()),
+    };
+    let _ = tstate::clear(own);
+    tstate::delete_current(own);
     probe::point(Point::ThreadStateDeleted);
+    Ok(())
+}
+
+fn tail(handle: Handle) {
+    let interp = interp_id(handle);
+    current::set_own_handle(core::ptr::null_mut());
+    trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);
+    thread_end::finish(handle);
+}
+
+/// Ends what the library has of the calling thread, which then ends: as if the
+/// body of a started thread had returned. `Err`: a state is attached that is
+/// not the thread's own.
+pub(crate) fn end_current() -> Result<(), Ts> {
+    let Some(handle) = current::own_handle() else {
+        return current::current().map_or(Ok(()), Err);
+    };
+    drop_own_state(handle)?;
+    tail(handle);
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Signals: dispositions, and the one handler of this library.
 
+use super::errno;
 use core::ffi::c_int;
 
 /// Highest signal number plus one.
@@ -31,6 +32,23 @@ pub(crate) fn get(signal: c_int) -> Option<Disposition> {
     Some(decode(now.sa_sigaction))
 }
 
+/// What the handler of this library does with a signal.
+pub(crate) trait Catch {
+    /// Runs in the handler: async-signal-safe.
+    fn caught(signal: c_int);
+}
+
+extern "C" fn handler<C: Catch>(signal: c_int) {
+    let saved = errno::get();
+    C::caught(signal);
+    errno::set(saved);
+}
+
+/// The disposition that has `C` run.
+pub(crate) fn caught_by<C: Catch>() -> Disposition {
+    Disposition::Handler(handler::<C> as *const () as usize)
+}
+
 /// Sets the handler of `signal` (an address, SIG_DFL or SIG_IGN); interrupted
 /// system calls are not restarted. Returns the previous one.
 pub(crate) fn set(signal: c_int, handler: Disposition) -> Option<Disposition> {
@@ -38,6 +56,8 @@ pub(crate) fn set(signal: c_int, handler: Disposition) -> Option<Disposition> {
     let mut old = core::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: zeroed is a valid value: no flags, an empty mask, SIG_DFL.
     let action = unsafe { new.assume_init_mut() };
+    // Kind to threads whose own stack is small, as CPython is.
+    action.sa_flags = libc::SA_ONSTACK;
     action.sa_sigaction = encode(handler);
     // SAFETY: both point to valid structs.
     let status = unsafe { libc::sigaction(signal, action, old.as_mut_ptr()) };

@@ -12,7 +12,18 @@ use core::mem::MaybeUninit;
 pub(crate) type OsThread = libc::pthread_t;
 
 /// Entry point of an OS thread.
-pub(crate) type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
+type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// What an OS thread of this library runs.
+pub(crate) trait Run {
+    /// Runs on the new thread with what [`spawn`] was given; the thread ends when it returns.
+    fn run(arg: *mut c_void);
+}
+
+extern "C" fn enter<R: Run>(arg: *mut c_void) -> *mut c_void {
+    R::run(arg);
+    core::ptr::null_mut()
+}
 
 /// Whether somebody will join the new thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +97,15 @@ fn kernel_id() -> core::ffi::c_ulong {
 /// Starts an OS thread with `stack` bytes (0: the system's default).
 ///
 /// `Err` carries the OS error number; nothing was started.
-pub(crate) fn spawn(
+pub(crate) fn spawn<R: Run>(
+    arg: *mut c_void,
+    stack: usize,
+    reaping: Reaping,
+) -> Result<OsThread, c_int> {
+    spawn_at(enter::<R>, arg, stack, reaping)
+}
+
+fn spawn_at(
     entry: Entry,
     arg: *mut c_void,
     stack: usize,
@@ -153,7 +172,7 @@ pub(crate) fn spawn_plain(
     let errand = crate::os::mem::alloc_zeroed::<Errand>().ok_or(libc::ENOMEM)?;
     // SAFETY: a fresh block of the right size.
     unsafe { errand.write(Errand { body, arg }) };
-    let started = spawn(run_errand, errand.as_ptr().cast(), stack, reaping);
+    let started = spawn::<Errand>(errand.as_ptr().cast(), stack, reaping);
     if started.is_err() {
         // SAFETY: allocated above; no thread has it.
         unsafe { crate::os::mem::free(errand.as_ptr().cast()) };
@@ -161,14 +180,15 @@ pub(crate) fn spawn_plain(
     started
 }
 
-extern "C" fn run_errand(errand: *mut c_void) -> *mut c_void {
-    // SAFETY: `spawn_plain` gave this thread a filled block.
-    let Errand { body, arg } = unsafe { errand.cast::<Errand>().read() };
-    // SAFETY: read above, and nobody else's.
-    unsafe { crate::os::mem::free(errand.cast()) };
-    // SAFETY: the host's function and argument.
-    unsafe { body(arg) };
-    core::ptr::null_mut()
+impl Run for Errand {
+    fn run(errand: *mut c_void) {
+        // SAFETY: `spawn_plain` gave this thread a filled block.
+        let Errand { body, arg } = unsafe { errand.cast::<Errand>().read() };
+        // SAFETY: read above, and nobody else's.
+        unsafe { crate::os::mem::free(errand.cast()) };
+        // SAFETY: the host's function and argument.
+        unsafe { body(arg) };
+    }
 }
 
 /// The smallest stack that a thread may be given.
@@ -388,18 +408,28 @@ pub(crate) fn set_name_of(thread: OsThread, name: &[u8]) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn set_name_of(_thread: OsThread, _name: &[u8]) {}
 
-/// Runs `at_exit` when the calling thread ends; armed once per thread.
+/// What runs when a thread of this process ends.
+pub(crate) trait ThreadEnd {
+    /// Runs on the ending thread.
+    fn run();
+}
+
+extern "C" fn ended<E: ThreadEnd>(_block: *mut c_void) {
+    E::run();
+}
+
+/// Has `E` run when the calling thread ends; armed once per thread. There is one `E`.
 ///
 /// Returns false when the OS has no key left: thread ends are then not seen,
 /// which costs memory of abandoned states but no safety.
-pub(crate) fn arm_exit(at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
+pub(crate) fn arm_exit<E: ThreadEnd>() -> bool {
     use core::sync::atomic::{AtomicUsize, Ordering};
     static KEY: AtomicUsize = AtomicUsize::new(0); // key + 1, or 0
     let mut key = KEY.load(Ordering::Acquire);
     if key == 0 {
         let mut fresh: libc::pthread_key_t = 0;
-        // SAFETY: `at_exit` is a plain function that lives as long as the library.
-        if unsafe { libc::pthread_key_create(&mut fresh, Some(at_exit)) } != 0 {
+        // SAFETY: `ended` is a plain function that lives as long as the library.
+        if unsafe { libc::pthread_key_create(&mut fresh, Some(ended::<E>)) } != 0 {
             return false;
         }
         key = fresh as usize + 1;

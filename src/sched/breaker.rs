@@ -7,8 +7,7 @@
 
 use crate::os::errno;
 use crate::sched::current::interp_of;
-use crate::sched::raise;
-use crate::sched::{attach, pending, stw};
+use crate::sched::{async_exc, attach, pending, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
@@ -76,19 +75,7 @@ pub(crate) fn handle_pending(state: Ts) -> Result<(), Raised> {
         crate::sched::gil::forget_request(state);
     }
     if bits & ASYNC_EXCEPTION != 0 {
-        raise_async(state)?;
+        async_exc::raise_pending(state)?;
     }
     Ok(())
-}
-
-/// Raises the pending asynchronous exception, once (S-AX-05).
-fn raise_async(state: Ts) -> Result<(), Raised> {
-    clear(state, ASYNC_EXCEPTION);
-    let exception = state.async_exc().swap(core::ptr::null_mut(), AcqRel);
-    if exception.is_null() {
-        return Ok(());
-    }
-    raise::raise_object(exception, c"");
-    raise::drop_reference(exception);
-    Err(Raised)
 }

@@ -74,7 +74,7 @@ fn replace_gilstate(block: &'static tls::TlsBlock, state: Ts) {
 pub(crate) fn arm_thread_end() {
     let block = tls::block();
     if block.armed.load(Relaxed) == 0 {
-        let armed = thread::arm_exit(crate::sched::thread_end::at_exit);
+        let armed = thread::arm_exit::<crate::sched::thread_end::AtExit>();
         block.armed.store(usize::from(armed), Relaxed);
     }
 }

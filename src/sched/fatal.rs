@@ -16,7 +16,7 @@ use core::fmt::{Arguments, Write};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// File descriptor of the standard error stream.
-const STDERR: i32 = 2;
+pub(crate) const STDERR: i32 = 2;
 
 /// Text of a missing thread state, as CPython words the condition.
 pub(crate) const NO_STATE: &str = "the function must be called with the GIL held (an attached \

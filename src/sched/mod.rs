@@ -2,6 +2,7 @@
 //! thread, pauses. Waits for other threads, and calls host callbacks only with
 //! no lock held.
 
+pub(crate) mod async_exc;
 pub(crate) mod attach;
 pub(crate) mod blocking;
 pub(crate) mod breaker;

@@ -10,7 +10,7 @@ use crate::sched::current::{interp_of, may_handle_signals};
 use crate::sched::signals;
 use crate::state::interp::Interp;
 use crate::state::list;
-use crate::state::pending_queue::{Call, PASS_INTERPRETER, PendingQueue, RAW_FREE, SLOTS};
+use crate::state::pending_queue::{Call, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -90,7 +90,7 @@ pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
     breaker::clear(state, CALLS_TO_DO);
     let mut result = run_queue(&interp.pending, PASS_INTERPRETER);
     if result.is_ok() && on_main {
-        result = run_queue(&RUNTIME.main_pending, SLOTS);
+        result = run_queue(&RUNTIME.main_pending, MAX_MAIN);
     }
     let left = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
     if result.is_err() || left {

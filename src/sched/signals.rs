@@ -6,7 +6,6 @@
 //! Mirrors CPython 3.13 `trip_signal`, `_PyErr_CheckSignalsTstate`
 //! (signalmodule.c), with a host's C function in the place of Python handlers.
 
-use crate::os::errno;
 use crate::os::signal::{self, Disposition};
 use crate::sched::breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::current::may_handle_signals;
@@ -31,19 +30,25 @@ static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) };
 static ANY: AtomicBool = AtomicBool::new(false);
 static HOST: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 static HOST_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-/// SIGINT's handler was installed by initialization.
-static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn on_signal(number: c_int) {
-    let saved = errno::get();
-    trip(number);
-    errno::set(saved);
+/// The runtime's handler of the OS's signals.
+struct Runtime;
+
+impl signal::Catch for Runtime {
+    fn caught(number: c_int) {
+        trip(number);
+    }
 }
 
 /// Records that `number` arrived. Async-signal-safe.
 pub(crate) fn trip(number: c_int) {
     TRIPPED[number as usize].store(true, Relaxed);
     ANY.store(true, Release);
+    ask_main_thread();
+}
+
+/// Has the main thread look for signals at its next poll. Async-signal-safe.
+pub(crate) fn ask_main_thread() {
     if let Some(state) = RUNTIME.main_state() {
         breaker::set(state, SIGNALS_PENDING);
     }
@@ -64,25 +69,21 @@ pub(crate) fn simulate(number: c_int) {
 /// Installs the runtime's SIGINT handler, as initialization with signals does,
 /// unless the host has chosen a disposition of its own.
 pub(crate) fn install() {
-    if signal::get(signal::SIGINT) == Some(Disposition::Default)
-        && signal::set(signal::SIGINT, Disposition::Handler(on_signal as *const () as usize))
-            .is_some()
-    {
-        INSTALLED.store(true, Relaxed);
-        HANDLERS[signal::SIGINT as usize].store(HANDLED, Release);
+    if signal::get(signal::SIGINT) == Some(Disposition::Default) {
+        let _ = route(signal::SIGINT, true);
     }
 }
 
-/// Gives SIGINT back and forgets what was tripped.
+/// Gives back every signal that still comes to the runtime, and forgets what
+/// was tripped.
 pub(crate) fn uninstall() {
-    if INSTALLED.swap(false, Relaxed) {
-        let ours = Disposition::Handler(on_signal as *const () as usize);
-        if signal::get(signal::SIGINT) == Some(ours) {
-            signal::set(signal::SIGINT, Disposition::Default);
+    for (number, handler) in HANDLERS.iter().enumerate() {
+        let number = number as c_int;
+        if handler.swap(UNHANDLED, Relaxed) == HANDLED
+            && signal::get(number) == Some(signal::caught_by::<Runtime>())
+        {
+            signal::set(number, Disposition::Default);
         }
-    }
-    for handler in &HANDLERS {
-        handler.store(UNHANDLED, Relaxed);
     }
     HOST.store(core::ptr::null_mut(), Relaxed);
     forget();
@@ -99,11 +100,8 @@ pub(crate) fn forget() {
 /// Routes `number` to the runtime (`true`) or back to the system's default.
 /// False when the OS refuses the number.
 pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
-    let disposition = if to_runtime {
-        Disposition::Handler(on_signal as *const () as usize)
-    } else {
-        Disposition::Default
-    };
+    let disposition =
+        if to_runtime { signal::caught_by::<Runtime>() } else { Disposition::Default };
     if signal::set(number, disposition).is_none() {
         return false;
     }
@@ -146,6 +144,10 @@ pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
 }
 
 fn run_handler(number: c_int) -> Result<(), Raised> {
+    if HANDLERS[number as usize].load(Acquire) != HANDLED {
+        // Routed elsewhere since it arrived.
+        return Ok(());
+    }
     let host = HOST.load(Acquire);
     if !host.is_null() {
         // SAFETY: only `set_host_handler` fills the pointer, with this type.

@@ -13,7 +13,6 @@ use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::rank::Guard;
-use core::ffi::c_void;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// How a thread that met finalization goes on.
@@ -133,16 +132,20 @@ fn push_buried(handle: Handle, _head: &Guard<'_>) {
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the
 /// state, so that nobody writes into this thread's block after it is gone.
-pub(crate) unsafe extern "C" fn at_exit(_block: *mut c_void) {
-    let block = tls::block();
-    block.armed.store(0, Relaxed);
-    let head = RUNTIME.lock();
-    if let Some(state) = current::gilstate() {
-        state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-        block.gilstate.store(core::ptr::null_mut(), Relaxed);
+pub(crate) struct AtExit;
+
+impl thread::ThreadEnd for AtExit {
+    fn run() {
+        let block = tls::block();
+        block.armed.store(0, Relaxed);
+        let head = RUNTIME.lock();
+        if let Some(state) = current::gilstate() {
+            state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+            block.gilstate.store(core::ptr::null_mut(), Relaxed);
+        }
+        drop(head);
+        // The host may have ended a started thread behind our back
+        // (pthread_exit): its joiners must not wait for ever.
+        leave(None, Leaving::Exits);
     }
-    drop(head);
-    // Finalization may have ended a started thread behind our back
-    // (PyThread_exit_thread): its joiners must not wait for ever.
-    leave(None, Leaving::Exits);
 }

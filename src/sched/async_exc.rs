@@ -1,0 +1,54 @@
+//! Asynchronous exceptions: left in a thread state, raised at its next poll (S-AX).
+//!
+//! Mirrors CPython 3.13 `PyThreadState_SetAsyncExc` (pystate.c).
+
+use crate::sched::breaker::{self, ASYNC_EXCEPTION, Raised};
+use crate::sched::raise;
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::object::PyObject;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{Ts, status};
+use core::ffi::c_ulong;
+use core::ptr;
+use core::sync::atomic::Ordering::AcqRel;
+
+/// Leaves `exception` (NULL: none) with the newest state of `interp` that is
+/// bound to this OS thread; what was there is dropped. False when there is no
+/// such state. The caller is attached.
+pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) -> bool {
+    raise::take_reference(exception);
+    let head = RUNTIME.lock();
+    let mut states = list::iter(interp, &head);
+    let target = states.find(|state| thread != 0 && state.thread_id() == thread);
+    let unwanted = target.map_or([exception, ptr::null_mut()], |target| {
+        let old = target.async_exc().swap(exception, AcqRel);
+        breaker::set(target, ASYNC_EXCEPTION);
+        // Who clears a state marks it, then empties the slot: either that finds
+        // ours, or ours came after it and sees the mark.
+        let cleared = target.has(status::FINALIZING);
+        [old, if cleared { take(target) } else { ptr::null_mut() }]
+    });
+    drop(head);
+    // Outside the lock: a destructor may run (S-AX-04).
+    for object in unwanted {
+        raise::drop_reference(object);
+    }
+    target.is_some()
+}
+
+fn take(state: Ts) -> *mut PyObject {
+    state.async_exc().swap(ptr::null_mut(), AcqRel)
+}
+
+/// Raises what was left with the attached `state`, once (S-AX-05).
+pub(crate) fn raise_pending(state: Ts) -> Result<(), Raised> {
+    breaker::clear(state, ASYNC_EXCEPTION);
+    let exception = take(state);
+    if exception.is_null() {
+        return Ok(());
+    }
+    raise::raise_object(exception, c"");
+    raise::drop_reference(exception);
+    Err(Raised)
+}
