@@ -35,7 +35,9 @@ pub use life::census::{
     PyTState_ATTACHED, PyTState_DETACHED, PyTState_SUSPENDED, PyTState_ThreadInfo,
 };
 #[cfg(not(loom))]
-pub use life::guards::{PyInterpreterGuard, PyInterpreterView, PyThreadStateToken};
+pub use life::ensure::PyThreadStateToken;
+#[cfg(not(loom))]
+pub use life::guards::{PyInterpreterGuard, PyInterpreterView};
 #[cfg(not(loom))]
 pub use sched::critical_section::{
     _Py_CRITICAL_SECTION_INACTIVE, _Py_CRITICAL_SECTION_MASK, _Py_CRITICAL_SECTION_TWO_MUTEXES,

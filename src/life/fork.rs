@@ -57,8 +57,7 @@ pub(crate) unsafe fn after_in_child(state: Ts) {
     keep_only(mine, state);
     mine.first_state.store(state.as_raw(), Relaxed);
     RUNTIME.main_state.store(state.as_raw(), Release);
-    // SAFETY: the caller's contract.
-    unsafe { guards::drop_vanished(thread::ident()) };
+    guards::drop_vanished(thread::ident());
     finalize::reset_in_child();
     signals::forget();
     end_other_interps(mine);

@@ -126,6 +126,7 @@ pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
         None => RUNTIME.interpreters.store(after, Release),
     }
     let _ = RUNTIME.main.compare_exchange(interp.as_ptr(), core::ptr::null_mut(), Release, Relaxed);
+    crate::life::guards::drop_all_of(interp, &head);
     interp.alive.store(0, Release);
     drop(head);
     phase::set(interp, PyTState_PHASE_GONE);

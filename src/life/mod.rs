@@ -3,6 +3,7 @@
 
 pub(crate) mod at_exit;
 pub(crate) mod census;
+pub(crate) mod ensure;
 pub(crate) mod finalize;
 pub(crate) mod fork;
 pub(crate) mod gilstate;

@@ -9,14 +9,18 @@ use crate::life::phase;
 use crate::life::report::Reporter;
 use crate::life::tstate::{self, Origin};
 use crate::life::wait::{self, Waited};
-use crate::os::clock::Deadline;
+use crate::os::clock::{self, Deadline};
+use crate::os::thread;
+use crate::probe::text;
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
-use crate::sched::blocking::Detach;
+use crate::sched::blocking::DetachAndSignals;
 use crate::sched::current::{current, interp_of};
+use crate::sched::fatal::STDERR;
 use crate::sched::stw::{self, Scope};
 use crate::sched::{attach, pending, raise};
 use crate::state::config::PyInterpreterConfig;
+use crate::state::error::Kind;
 use crate::state::interp::{
     Interp, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_WAITING_GUARDS,
     PyTState_PHASE_WAITING_THREADS,
@@ -24,7 +28,8 @@ use crate::state::interp::{
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use crate::sync::lot;
+use crate::sync::lot::{self, Parked};
+use crate::sync::waiting::{OnSignal, Waiting};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -179,14 +184,30 @@ impl Rounds {
                 .reporter
                 .due_in_ns()
                 .map_or(Deadline::NEVER, |due| Deadline::after(due.max(0)));
-            let _ = lot::park(
+            let mut waiting = DetachAndSignals::new();
+            let parked = lot::park(
                 guards::count_key(self.interp),
                 || guards.value.load(Relaxed) == open,
                 deadline,
                 core::ptr::null_mut(),
-                &mut Detach::new(),
+                &mut waiting,
             );
+            if parked == Parked::Interrupted && waiting.interrupted() == OnSignal::GiveUp {
+                self.guards_interrupted();
+            }
             self.reporter.maybe_report(self.interp);
+        }
+    }
+
+    /// A handler failed while guards were waited for: Ctrl-C ends the process
+    /// (S-FE-44), anything else is reported, and the wait goes on (S-FZ-11).
+    fn guards_interrupted(&self) {
+        let ctrl_c = self.state.exception() == Kind::KeyboardInterrupt.object();
+        raise::report_and_clear("while waiting for interpreter guards at shutdown");
+        if ctrl_c {
+            text::warn(format_args!("pytstate: shutdown interrupted; these guards were open:"));
+            guards::dump(STDERR, Some(self.interp), clock::now_ns());
+            thread::exit_process(1);
         }
     }
 
