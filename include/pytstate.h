@@ -29,6 +29,12 @@
 extern "C" {
 #endif
 
+/** A guard (opaque in C). All zero is a closed one. */
+typedef struct PyInterpreterGuard PyInterpreterGuard;
+
+/** A weak name of an interpreter (opaque in C). */
+typedef struct PyInterpreterView PyInterpreterView;
+
 /** A joinable thread (opaque in C; reference counted). */
 typedef struct _PyThreadHandle _PyThreadHandle;
 
@@ -40,6 +46,9 @@ typedef struct _object PyObject;
 
 /** CPython's name for `_ts`. */
 typedef struct _ts PyThreadState;
+
+/** What PyThreadState_Ensure hands out (opaque in C). */
+typedef struct PyThreadStateToken PyThreadStateToken;
 
 /** CPython-style name of `_PyThreadHandle`. */
 typedef struct _PyThreadHandle PyThreadHandle;
@@ -154,6 +163,9 @@ typedef enum PyLockStatus {
     /** A signal ended the wait. */
     PY_LOCK_INTR = 2,
 } PyLockStatus;
+
+/** A function to run at the end of an interpreter, with its data. */
+typedef void (*atexit_datacallbackfunc)(void*);
 
 /** A C callback that takes one pointer. */
 typedef void (*PyTState_Callback)(void*);
@@ -357,6 +369,12 @@ typedef struct PyInterpreterConfig {
     int gil;
 } PyInterpreterConfig;
 
+/** Identity of an OS thread, in full width. */
+typedef unsigned long long PyThread_ident_t;
+
+/** An OS thread that PyThread_start_joinable_thread() started. */
+typedef size_t PyThread_handle_t;
+
 /**
  * A lock that PyThread_allocate_lock() made; not recursive, any thread may release it.
  */
@@ -410,8 +428,17 @@ typedef struct PyTState_ThreadInfo {
 /** Chooses the late-attach policy for one thread: returns a PyTState_LATE_*. */
 typedef int (*PyTState_LateAttachHook)(PyThreadState*, void*);
 
+/**
+ * What PyTState_SetSignalHandler() installs: gets the number of a signal that arrived and the data; 0, or non-zero
+ * with the error indicator set.
+ */
+typedef int (*PyTState_SignalHandler)(int, void*);
+
 /** The OS's own type of keys. */
 typedef unsigned int NATIVE_TSS_KEY_T;
+
+/** A handler of the OS: a function, SIG_DFL, SIG_IGN or SIG_ERR. */
+typedef void (*PyOS_sighandler_t)(int);
 
 /* ---- pyerrors ---- */
 
@@ -451,6 +478,73 @@ extern PyObject *PyExc_InterpreterError;
 
 /** InterpreterNotFoundError, an InterpreterError. */
 extern PyObject *PyExc_InterpreterNotFoundError;
+
+/* ---- atexit ---- */
+
+/**
+ * Has Py_FinalizeEx() call a function as its last act, when the runtime is gone. The newest runs first.
+ *
+ * @param func  What to call; it must not use what needs a thread state, but may register another, which then runs
+ *              next. Must not be NULL.
+ * @return 0, or -1: 32 functions are registered already.
+ *
+ * Errors:  fatal if NULL; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe. A fork child keeps them.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `func` may be called at the end of the runtime.
+ */
+int Py_AtExit(void (*func)(void));
+
+/**
+ * Has the end of the attached interpreter call func(data) while it is cleared. The newest runs first.
+ *
+ * The caller of PyInterpreterState_Clear(), Py_EndInterpreter() or Py_FinalizeEx() runs it, attached, when nobody else can
+ * attach any more.
+ *
+ * @param interp  The attached interpreter. Must not be NULL. Borrowed.
+ * @param func    What to call. Must not be NULL.
+ * @param data    Passed on. Borrowed.
+ * @return 0; -1 with MemoryError.
+ *
+ * Errors:  fatal if nothing is attached or `interp` or `func` is NULL; misuse if `interp` is not the attached
+ *          interpreter; -1 as above.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter of this library; `func` may be called with `data` until it ends.
+ */
+int PyUnstable_AtExit(PyInterpreterState *interp,
+                      atexit_datacallbackfunc func,
+                      void *data);
+
+/**
+ * Has the end of an interpreter call func(data) before it is committed: threads can still start and attach.
+ *
+ * It runs attached, after the non-daemon threads have ended; what it starts is waited for, what it registers runs as
+ * well. The newest runs first.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @param func    What to call. Must not be NULL.
+ * @param data    Passed on. Borrowed.
+ * @return 0; -1 with MemoryError, or with PythonFinalizationError if the end of `interp` is committed. A caller that
+ *         is not attached gets no error indicator.
+ *
+ * Errors:  fatal if `interp` or `func` is NULL; -1 as above.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  pytstate; threading._register_atexit() of CPython 3.9+ for C.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter of this library; `func` may be called with `data` until it ends.
+ */
+int PyTState_AtShutdown(PyInterpreterState *interp,
+                        atexit_datacallbackfunc func,
+                        void *data);
 
 /* ---- ceval ---- */
 
@@ -787,6 +881,161 @@ void PyOS_AfterFork_Child(void);
  * As PyOS_AfterFork_Child().
  */
 void PyOS_AfterFork(void);
+
+/* ---- guard ---- */
+
+/**
+ * Opens a guard on the attached interpreter: its end is not committed while the guard is open.
+ *
+ * Threads, callbacks and sub-interpreters are still waited for and ended; then the end waits for the guard. Guards that
+ * are never closed are named by PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
+ *
+ * @return The guard, or NULL with MemoryError, or with PythonFinalizationError: the end is committed. Owned: any thread
+ *         closes it, with PyInterpreterGuard_Close().
+ *
+ * Errors:  fatal if nothing is attached; NULL as above.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.15.
+ */
+PyInterpreterGuard *PyInterpreterGuard_FromCurrent(void);
+
+/**
+ * Opens a guard on the interpreter that a view names.
+ *
+ * @param view  The view. Must not be NULL. Borrowed; stays as it is.
+ * @return The guard; or NULL, without an error indicator: the interpreter is gone or its end is committed, or there is no
+ *         memory. Owned: PyInterpreterGuard_Close().
+ *
+ * Errors:  fatal if NULL; NULL as above.
+ * Blocks:  never.
+ * Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
+ *          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `view` is NULL or a view that is not closed.
+ */
+PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
+
+/**
+ * Closes a guard. The last one lets an end that waits go on.
+ *
+ * @param guard  The guard. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if NULL, or if the guard is closed already (which is found out unless it was opened anew meanwhile).
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. A fork child drops the guards that the threads opened which did
+ *          not survive: they hold nothing there, but are closed as ever.
+ * Source:  CPython 3.15, where closing twice, and guards in a fork child, are undefined.
+ *
+ * # Safety
+ * `guard` is NULL or came from this library.
+ */
+void PyInterpreterGuard_Close(PyInterpreterGuard *guard);
+
+/**
+ * Makes a view of the attached interpreter: a name of it that can outlive it.
+ *
+ * @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
+ *
+ * Errors:  fatal if nothing is attached; NULL as above.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child(), which keeps views.
+ * Source:  CPython 3.15.
+ */
+PyInterpreterView *PyInterpreterView_FromCurrent(void);
+
+/**
+ * Makes a view of the main interpreter, whether there is one now or not: after a finalization it names the next one.
+ *
+ * @return The view, or NULL, without an error indicator: no memory. Owned: PyInterpreterView_Close().
+ *
+ * Errors:  NULL as above.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe.
+ * Source:  CPython 3.15.
+ */
+PyInterpreterView *PyInterpreterView_FromMain(void);
+
+/**
+ * Frees a view. Guards that were opened through it stay open.
+ *
+ * @param view  The view. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not, also after finalization. Not async-signal-safe.
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `view` is NULL or a view that is not closed, and is not used again.
+ */
+void PyInterpreterView_Close(PyInterpreterView *view);
+
+/**
+ * Attaches the caller to the interpreter that a guard holds.
+ *
+ * In this order: the attached state if it is of that interpreter; else the state that this thread used last, if it is;
+ * else a new one, which the outermost PyThreadState_Release() deletes. A state of another interpreter that is attached is
+ * detached, and attached again by the release. Calls nest.
+ *
+ * @param guard  An open guard. Must not be NULL. Borrowed; stays open. If it is closed before the release, the thread
+ *               counts as a daemon: it may meet PyTState_SetLateAttachPolicy().
+ * @return A token for PyThreadState_Release(), never NULL and not to be looked at; or NULL, without an error indicator:
+ *         no memory, or the interpreter ended in spite of the guard; then nothing was attached or detached.
+ *
+ * Errors:  fatal if NULL; NULL as above.
+ * Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the guard.
+ * Threads: any, attached (to whatever interpreter) or not. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `guard` is NULL or an open guard.
+ */
+PyThreadStateToken *PyThreadState_Ensure(PyInterpreterGuard *guard);
+
+/**
+ * Attaches the caller to the interpreter that a view names, as PyThreadState_Ensure() does through a guard of its own.
+ *
+ * The state keeps that guard until the outermost PyThreadState_Release().
+ *
+ * @param view  The view. Must not be NULL. Borrowed; stays as it is.
+ * @return As PyThreadState_Ensure(); NULL also if the interpreter is gone or its end is committed.
+ *
+ * Errors:  fatal if NULL; NULL as above.
+ * Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the release.
+ * Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
+ *          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `view` is NULL or a view that is not closed.
+ */
+PyThreadStateToken *PyThreadState_EnsureFromView(PyInterpreterView *view);
+
+/**
+ * Undoes one PyThreadState_Ensure() or PyThreadState_EnsureFromView(), the newest first.
+ *
+ * The outermost release clears and deletes the state if Ensure made it, closes the guard that the state keeps, and
+ * attaches again what was attached before.
+ *
+ * @param token  What the matching call returned. Must not be NULL. Consumed.
+ *
+ * Errors:  fatal if `token` is NULL, nothing is attached, there are more releases than calls, or the token cannot be the
+ *          matching one.
+ * Blocks:  until the GIL is free, if a state is attached again; see PyTState_SetLateAttachPolicy() for a state of another
+ *          interpreter.
+ * Threads: attached to the state that the call attached, on the same thread. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  CPython 3.15, where a wrong token is undefined, and the guard is kept while a state of another interpreter is
+ *          attached again.
+ *
+ * # Safety
+ * `token` came from the matching call.
+ */
+void PyThreadState_Release(PyThreadStateToken *token);
 
 /* ---- initconfig ---- */
 
@@ -1166,6 +1415,65 @@ void PyMutex_Unlock(PyMutex *m);
  * `m` points to a mutex.
  */
 int PyMutex_IsLocked(PyMutex *m);
+
+/* ---- pending ---- */
+
+/**
+ * Has the main thread call func(arg) at one of its next polls in the main interpreter.
+ *
+ * Calls run in the order of their adding, attached, with no lock of the library held. One that returns non-zero must
+ * have set the error indicator; it ends the poll, and later calls stay queued.
+ *
+ * @param func  What to call. Must not be NULL. It may add further calls.
+ * @param arg   Passed on. Borrowed.
+ * @return 0, or -1: 32 calls are queued already, or there is no memory for the queue.
+ *
+ * Errors:  fatal if `func` is NULL; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe (a short lock is taken): a signal handler calls
+ *          PyErr_SetInterruptEx(). In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.12+ (before, any thread of the current interpreter ran it).
+ *
+ * # Safety
+ * `func` may be called with `arg` until the runtime ends.
+ */
+int Py_AddPendingCall(int (*func)(void*),
+                      void *arg);
+
+/**
+ * Runs what arrived for the main thread: handlers of signals, then calls that were added.
+ *
+ * @return 0: all ran, or the caller is not the main thread in the main interpreter; -1: one failed with the error
+ *         indicator set; what is left stays queued.
+ *
+ * Errors:  fatal if nothing is attached; -1 as above.
+ * Blocks:  as long as the calls do.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+int Py_MakePendingCalls(void);
+
+/**
+ * Has another thread of the attached interpreter raise an exception at its next poll.
+ *
+ * Only the newest state of that thread is asked. It keeps one exception: a second call replaces the first, and the
+ * state's PyThreadState_Clear() drops it.
+ *
+ * @param id   The thread's identity, as PyThread_get_thread_ident() gave it there.
+ * @param exc  A PyExc_* global or an object of the host; NULL takes back what was not raised yet. A new reference is
+ *             taken.
+ * @return 1, or 0: no state of the interpreter belongs to such a thread.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never; a destructor of the host may run.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `exc` is NULL, a PyExc_* global or a live object of the host.
+ */
+int PyThreadState_SetAsyncExc(unsigned long id,
+                              PyObject *exc);
 
 /* ---- pyconfig ---- */
 
@@ -1860,6 +2168,181 @@ int PyGILState_Check(void);
  */
 PyInterpreterState *PyInterpreterState_Get(void);
 
+/* ---- pythread ---- */
+
+/**
+ * Makes threads usable. They always are: does nothing.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+void PyThread_init_thread(void);
+
+/**
+ * Starts an OS thread that runs func(arg), without a thread state. Nobody can join it.
+ *
+ * Its stack is as PyThread_set_stacksize() says in the attached interpreter, else the system's default.
+ *
+ * @param func  What to run. Must not be NULL. The thread ends when it returns, or by PyThread_exit_thread().
+ * @param arg   Passed on. Borrowed.
+ * @return The thread's identity, never 0, or PYTHREAD_INVALID_THREAD_ID: no memory, or the OS has no thread to give.
+ *
+ * Errors:  fatal if `func` is NULL; PYTHREAD_INVALID_THREAD_ID as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child, after
+ *          PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `func` may be called with `arg` on another thread.
+ */
+unsigned long PyThread_start_new_thread(void (*func)(void*),
+                                        void *arg);
+
+/**
+ * Starts an OS thread that runs func(arg), without a thread state, to be joined or detached exactly once.
+ *
+ * @param func    What to run. Must not be NULL. The thread ends when it returns, or by PyThread_exit_thread().
+ * @param arg     Passed on. Borrowed.
+ * @param ident   Gets the thread's identity. Must not be NULL.
+ * @param handle  Gets what PyThread_join_thread() and PyThread_detach_thread() take. Must not be NULL.
+ * @return 0; -1: no memory, or the OS has no thread to give; then nothing was written.
+ *
+ * Errors:  fatal if `func`, `ident` or `handle` is NULL; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: as PyThread_start_new_thread().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `func` may be called with `arg` on another thread; `ident` and `handle` may be written.
+ */
+int PyThread_start_joinable_thread(void (*func)(void*),
+                                   void *arg,
+                                   PyThread_ident_t *ident,
+                                   PyThread_handle_t *handle);
+
+/**
+ * Waits until a thread that PyThread_start_joinable_thread() started has ended.
+ *
+ * @param handle  The thread. Consumed if it succeeds.
+ * @return 0, or -1: the OS refused, as it does for the calling thread itself.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  until the thread has ended, without detaching. Signals do not end the wait.
+ * Threads: any, attached or not. Not async-signal-safe. A fork child cannot join the parent's threads.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `handle` was neither joined nor detached, and nobody else does either now.
+ */
+int PyThread_join_thread(PyThread_handle_t handle);
+
+/**
+ * Gives up a thread that PyThread_start_joinable_thread() started: it is gone when it ends.
+ *
+ * @param handle  The thread. Consumed.
+ * @return 0, or -1: the OS refused.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `handle` was neither joined nor detached, and nobody else does either now.
+ */
+int PyThread_detach_thread(PyThread_handle_t handle);
+
+/**
+ * Ends the calling OS thread. No function below it returns; thread-local destructors run.
+ *
+ * A thread that PyThreadHandle_Start() started ends as if its function had returned: its state is attached, cleared
+ * and deleted, its exit event set, and it can be joined. Every other thread must be detached and keeps whatever
+ * states it has. In the main thread, the process goes on until its last thread ends.
+ *
+ * Errors:  misuse if a state is attached that is not the thread's own: nobody could attach any more.
+ * Blocks:  does not return. A started thread waits for the GIL first.
+ * Threads: any. Not async-signal-safe.
+ * Source:  CPython 3.13 (deprecated since 3.14), where the states of a thread that ends so are never deleted.
+ *
+ * # Safety
+ * The functions below the caller need not return.
+ */
+_Py_NO_RETURN void PyThread_exit_thread(void);
+
+/**
+ * Puts the calling OS thread to sleep for ever, without using the processor.
+ *
+ * Errors:  misuse if a state is attached: nobody could attach any more.
+ * Blocks:  does not return. Signal handlers still run.
+ * Threads: any, detached. Async-signal-safe.
+ * Source:  CPython 3.14 (and 3.13.8).
+ */
+_Py_NO_RETURN void PyThread_hang_thread(void);
+
+/**
+ * The identity of the calling OS thread.
+ *
+ * @return Never 0, never PYTHREAD_INVALID_THREAD_ID. The OS gives it to a new thread after this one has ended.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe. A fork child's thread keeps it.
+ * Source:  CPython 3.13.
+ */
+unsigned long PyThread_get_thread_ident(void);
+
+/**
+ * The identity of the calling OS thread, in full width.
+ *
+ * @return As PyThread_get_thread_ident().
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe. A fork child's thread keeps it.
+ * Source:  CPython 3.13.
+ */
+PyThread_ident_t PyThread_get_thread_ident_ex(void);
+
+/**
+ * The kernel's number of the calling OS thread.
+ *
+ * @return The number: no other thread of the system has it while this one lives.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ */
+unsigned long PyThread_get_thread_native_id(void);
+
+/**
+ * The stack size of threads that are started from the attached interpreter.
+ *
+ * @return Bytes; 0 is the system's default.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+size_t PyThread_get_stacksize(void);
+
+/**
+ * Sets the stack size of threads that are started from the attached interpreter from now on.
+ *
+ * @param size  Bytes; 0 is the system's default.
+ * @return 0; -1: less than 32 KiB or than the system's least, or the OS refuses it; then nothing changes.
+ *
+ * Errors:  fatal if nothing is attached; -1 as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+int PyThread_set_stacksize(size_t size);
+
 /* ---- pythread_lock ---- */
 
 /**
@@ -2402,6 +2885,129 @@ int PyTState_ShutdownPhase(PyInterpreterState *interp);
  */
 void PyTState_SetShutdownPhaseHook(void (*hook)(PyInterpreterState*, int, void*),
                                    void *data);
+
+/* ---- signals ---- */
+
+/**
+ * Runs the handlers of the signals that arrived. The default handler of SIGINT raises KeyboardInterrupt.
+ *
+ * @return 0: all ran, or the caller is not the main thread in the main interpreter, which handles no signals; -1: one
+ *         failed with the error indicator set; what arrived besides is left for the next call.
+ *
+ * Errors:  fatal if nothing is attached; -1 as above.
+ * Blocks:  as long as the handlers do.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child(), which forgets what arrived.
+ * Source:  CPython 3.13.
+ */
+int PyErr_CheckSignals(void);
+
+/**
+ * PyErr_SetInterruptEx(SIGINT).
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+void PyErr_SetInterrupt(void);
+
+/**
+ * Acts as if a signal had arrived: its handler runs at a poll of the main thread.
+ *
+ * Nothing happens for a signal that does not come to the runtime: see PyTState_RouteSignal().
+ *
+ * @param signum  Number of the signal.
+ * @return 0, or -1: there is no such signal.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+int PyErr_SetInterruptEx(int signum);
+
+/**
+ * Says whether SIGINT arrived, and forgets that it did.
+ *
+ * @return 1 or 0; 0 if the caller is not the main thread in the main interpreter.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+int PyOS_InterruptOccurred(void);
+
+/**
+ * The handler of a signal.
+ *
+ * @param sig  Number of the signal.
+ * @return The handler; SIG_ERR: there is no such signal.
+ *
+ * Errors:  SIG_ERR as above; errno says why.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+PyOS_sighandler_t PyOS_getsig(int sig);
+
+/**
+ * Sets the handler of a signal. System calls that it interrupts are not restarted; it may run on an alternate stack.
+ *
+ * Does not change what PyErr_SetInterruptEx() does: that is PyTState_RouteSignal()'s.
+ *
+ * @param sig      Number of the signal.
+ * @param handler  A function that is async-signal-safe, SIG_DFL or SIG_IGN.
+ * @return The handler before; SIG_ERR: there is no such signal, or it cannot be caught.
+ *
+ * Errors:  SIG_ERR as above; errno says why.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `handler` may run at any time from now on.
+ */
+PyOS_sighandler_t PyOS_setsig(int sig,
+                              PyOS_sighandler_t handler);
+
+/**
+ * Installs the host's function for every signal that comes to the runtime, SIGINT included.
+ *
+ * It runs as Python's handlers do: attached, on the main thread in the main interpreter, at a poll, never in the OS's
+ * handler, with no lock of the library held. Without one, SIGINT raises KeyboardInterrupt and the others do nothing.
+ * Finalization removes it.
+ *
+ * @param handler  The function, instead of the one before; NULL: none.
+ * @param data     Passed on. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not; not while signals are handled. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `handler` may be called with `data` until another is installed.
+ */
+void PyTState_SetSignalHandler(PyTState_SignalHandler handler,
+                               void *data);
+
+/**
+ * Has a signal come to the runtime, or act as the system's default again.
+ *
+ * Py_Initialize() does this with SIGINT; finalization gives back what still comes to the runtime.
+ *
+ * @param signum      Number of the signal.
+ * @param to_runtime  Not 0: to the runtime, instead of the handler before. 0: SIG_DFL.
+ * @return 0, or -1: there is no such signal, or it cannot be caught.
+ *
+ * Errors:  -1 as above; errno says why, no error indicator is set.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. A fork child keeps it.
+ * Source:  pytstate.
+ */
+int PyTState_RouteSignal(int signum,
+                         int to_runtime);
 
 /* ---- sync_points ---- */
 

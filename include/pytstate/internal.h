@@ -25,6 +25,18 @@ extern "C" {
 /** Gives up when a signal arrives. */
 #define _PY_FAIL_IF_INTERRUPTED 4
 
+/** The call is queued. */
+#define _Py_ADD_PENDING_SUCCESS 0
+
+/** The queue is at its limit, or there is no memory for it. */
+#define _Py_ADD_PENDING_FULL (-1)
+
+/** Flag: only the main thread runs the call. */
+#define _Py_PENDING_MAINTHREADONLY 1
+
+/** Flag: free(arg) after the call, also when it failed. */
+#define _Py_PENDING_RAWFREE 2
+
 /** Value of a once flag whose function has succeeded. */
 #define _Py_ONCE_INITIALIZED 4
 
@@ -47,6 +59,12 @@ typedef struct _PyEventRc {
 
 /** How a lock waits: `_Py_LOCK_...` and `_PY_LOCK_...` values, or-ed. */
 typedef int _PyLockFlags;
+
+/** What _PyEval_AddPendingCall() returns. */
+typedef int _Py_add_pending_call_result;
+
+/** A pending call of the host. */
+typedef int (*_Py_pending_call_func)(void*);
 
 /**
  * CPython's _PyOnceFlag: same size, same values. All-zero is not done. Must not move while in use.
@@ -193,6 +211,40 @@ void _PyEventRc_Incref(_PyEventRc *erc);
  * `erc` points to an event to which the caller has a reference, which it does not use any more.
  */
 void _PyEventRc_Decref(_PyEventRc *erc);
+
+/* ---- guard ---- */
+
+/**
+ * The interpreter of an open guard.
+ *
+ * @param guard  The guard. Must not be NULL. Borrowed.
+ * @return The interpreter; NULL if it ended in spite of the guard. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `guard` is NULL or an open guard.
+ */
+PyInterpreterState *_PyInterpreterGuard_GetInterpreter(PyInterpreterGuard *guard);
+
+/**
+ * The number of guards that are open on an interpreter.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @return The number; a snapshot.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  CPython 3.15.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter of this library.
+ */
+ptrdiff_t _PyInterpreterState_GuardCountdown(PyInterpreterState *interp);
 
 /* ---- interp ---- */
 
@@ -357,6 +409,87 @@ void _PyParkingLot_UnparkAll(const void *address);
  * The caller is the only thread of the process.
  */
 void _PyParkingLot_AfterFork(void);
+
+/* ---- pending ---- */
+
+/**
+ * Has an interpreter, or the main thread, call func(arg) at one of its next polls.
+ *
+ * @param interp  The interpreter: whichever of its attached threads polls first runs the call. Must not be NULL.
+ *                Borrowed.
+ * @param func    What to call, as Py_AddPendingCall()'s. Must not be NULL.
+ * @param arg     Passed on. Borrowed, or consumed with _Py_PENDING_RAWFREE.
+ * @param flags   _Py_PENDING_MAINTHREADONLY: the main thread runs it, and `interp` is the main interpreter;
+ *                _Py_PENDING_RAWFREE: `arg` came from malloc() and is freed after the call.
+ * @return _Py_ADD_PENDING_SUCCESS, or _Py_ADD_PENDING_FULL: 300 calls are queued already (32 for the main thread), or
+ *         there is no memory for the queue; then `arg` is still the caller's.
+ *
+ * Errors:  fatal if `interp` or `func` is NULL; misuse if another interpreter is combined with
+ *          _Py_PENDING_MAINTHREADONLY; _Py_ADD_PENDING_FULL as above, no error indicator is set.
+ * Blocks:  never.
+ * Threads: as Py_AddPendingCall().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter of this library; `func` may be called with `arg` until it ends.
+ */
+_Py_add_pending_call_result _PyEval_AddPendingCall(PyInterpreterState *interp,
+                                                   _Py_pending_call_func func,
+                                                   void *arg,
+                                                   int flags);
+
+/**
+ * Runs what was added for the state's interpreter (at most 100 calls); in the main thread of the main interpreter also
+ * what Py_MakePendingCalls() runs.
+ *
+ * Does nothing while another thread of the interpreter, or a call on this one, is at it.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ * @return 0, or -1: a call failed with the error indicator set; what is left stays queued.
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
+ * Blocks:  as long as the calls do.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+int _PyEval_MakePendingCalls(PyThreadState *tstate);
+
+/**
+ * Runs what was added for the state's interpreter until nothing is left; failures are reported and ignored.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
+ * Blocks:  as long as the calls do: for ever if one always adds another.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+void _Py_FinishPendingCalls(PyThreadState *tstate);
+
+/**
+ * A host's poll: does what the attached thread was asked to do. Cheap to guard with `tstate->eval_breaker != 0`.
+ *
+ * In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
+ * the GIL; raise an asynchronous exception.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ * @return 0, or -1: something failed with the error indicator set; what comes after it is left for the next poll.
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
+ * Blocks:  while the world is stopped, or another thread has the GIL; see PyTState_SetLateAttachPolicy().
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+int _Py_HandlePending(PyThreadState *tstate);
 
 /* ---- pycore_lock ---- */
 
@@ -729,6 +862,62 @@ int _Py_IsMainThread(void);
  * `lock` points to a writable lock variable.
  */
 int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
+
+/* ---- signals ---- */
+
+/**
+ * PyErr_CheckSignals() for a caller that knows its state.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ * @return As PyErr_CheckSignals().
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
+ * Blocks:  as long as the handlers do.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+int _PyErr_CheckSignalsTstate(PyThreadState *tstate);
+
+/**
+ * PyOS_InterruptOccurred() for a caller that knows its state.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ * @return As PyOS_InterruptOccurred().
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+int _PyOS_InterruptOccurred(PyThreadState *tstate);
+
+/**
+ * Says whether the caller is the main thread in the main interpreter, where signals are handled.
+ *
+ * @return 1 or 0.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+int _PyOS_IsMainThread(void);
+
+/**
+ * Asks the main thread to look for signals at its next poll.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  CPython 3.13.
+ */
+void _PyEval_SignalReceived(void);
 
 #ifdef __cplusplus
 }

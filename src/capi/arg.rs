@@ -110,6 +110,19 @@ pub(super) fn attached(func: &CStr) -> Ts {
     }
 }
 
+/// The attached state of the caller, which names it: fatal when there is none,
+/// misuse when it is another.
+pub(super) fn own(pointer: *mut PyThreadState, func: &CStr) -> Ts {
+    let state = attached(func);
+    if state.as_ptr() != pointer {
+        misuse(
+            func,
+            format_args!("thread state {pointer:p} is not the attached one, {:p}", state.as_ptr()),
+        );
+    }
+    state
+}
+
 /// The end of a call that needs an attached state (S-FE-01).
 #[cold]
 pub(super) fn no_state(func: &CStr) -> ! {

@@ -1,0 +1,289 @@
+//! PEP 788: interpreter guards and views, and attaching through them (CPython 3.15's pystate.h).
+//!
+//! A foreign thread takes a view while it knows the interpreter, and later attaches with PyThreadState_EnsureFromView(),
+//! which returns NULL, rather than never, once the interpreter is gone.
+
+use super::arg;
+use crate::life::ensure::{self, PyThreadStateToken, ReleaseError};
+use crate::life::guards::{self, Guard, GuardError, PyInterpreterGuard, PyInterpreterView};
+use crate::sched::current::interp_of;
+use crate::sched::fatal::fatal;
+use crate::sched::raise;
+use crate::state::error::Kind;
+use crate::state::interp::PyInterpreterState;
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+
+/// Id of the main interpreter, in every life of the runtime.
+const MAIN_ID: i64 = 0;
+
+/// Opens a guard on the attached interpreter: its end is not committed while the guard is open.
+///
+/// Threads, callbacks and sub-interpreters are still waited for and ended; then the end waits for the guard. Guards that
+/// are never closed are named by PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
+///
+/// @return The guard, or NULL with MemoryError, or with PythonFinalizationError: the end is committed. Owned: any thread
+///         closes it, with PyInterpreterGuard_Close().
+///
+/// Errors:  fatal if nothing is attached; NULL as above.
+/// Blocks:  never.
+/// Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  CPython 3.15.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInterpreterGuard_FromCurrent() -> *mut PyInterpreterGuard {
+    match guards::open_current(arg::attached(c"PyInterpreterGuard_FromCurrent")) {
+        Ok(guard) => guard.as_ptr(),
+        Err(GuardError::NoMemory) => {
+            raise::raise(Kind::Memory, c"");
+            ptr::null_mut()
+        }
+        Err(GuardError::Unavailable) => {
+            raise::raise(
+                Kind::PythonFinalization,
+                c"cannot guard the interpreter: it is finalizing",
+            );
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Opens a guard on the interpreter that a view names.
+///
+/// @param view  The view. Must not be NULL. Borrowed; stays as it is.
+/// @return The guard; or NULL, without an error indicator: the interpreter is gone or its end is committed, or there is no
+///         memory. Owned: PyInterpreterGuard_Close().
+///
+/// Errors:  fatal if NULL; NULL as above.
+/// Blocks:  never.
+/// Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
+///          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `view` is NULL or a view that is not closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInterpreterGuard_FromView(
+    view: *mut PyInterpreterView,
+) -> *mut PyInterpreterGuard {
+    // SAFETY: this function's contract.
+    let view = unsafe { arg::required(view, c"PyInterpreterGuard_FromView", "view") };
+    guards::open_view(view).map_or(ptr::null_mut(), Guard::as_ptr)
+}
+
+/// Closes a guard. The last one lets an end that waits go on.
+///
+/// @param guard  The guard. Must not be NULL. Consumed.
+///
+/// Errors:  fatal if NULL, or if the guard is closed already (which is found out unless it was opened anew meanwhile).
+/// Blocks:  never.
+/// Threads: any, attached or not. Not async-signal-safe. A fork child drops the guards that the threads opened which did
+///          not survive: they hold nothing there, but are closed as ever.
+/// Source:  CPython 3.15, where closing twice, and guards in a fork child, are undefined.
+///
+/// # Safety
+/// `guard` is NULL or came from this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInterpreterGuard_Close(guard: *mut PyInterpreterGuard) {
+    const FUNC: &CStr = c"PyInterpreterGuard_Close";
+    // SAFETY: this function's contract.
+    let guard = unsafe { required(guard, FUNC) };
+    if !guards::close(guard) {
+        fatal(FUNC, format_args!("guard {:p} is not open", guard.as_ptr()));
+    }
+}
+
+/// The interpreter of an open guard.
+///
+/// @param guard  The guard. Must not be NULL. Borrowed.
+/// @return The interpreter; NULL if it ended in spite of the guard. Borrowed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  never.
+/// Threads: any, attached or not. Not async-signal-safe.
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `guard` is NULL or an open guard.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyInterpreterGuard_GetInterpreter(
+    guard: *mut PyInterpreterGuard,
+) -> *mut PyInterpreterState {
+    // SAFETY: this function's contract.
+    let guard = unsafe { required(guard, c"_PyInterpreterGuard_GetInterpreter") };
+    guard.interp().map_or(ptr::null_mut(), |interp| interp.as_ptr())
+}
+
+/// The number of guards that are open on an interpreter.
+///
+/// @param interp  The interpreter. Must not be NULL. Borrowed.
+/// @return The number; a snapshot.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  never.
+/// Threads: any, attached or not. Not async-signal-safe.
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyInterpreterState_GuardCountdown(
+    interp: *mut PyInterpreterState,
+) -> isize {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"_PyInterpreterState_GuardCountdown") };
+    interp.guards.open_now() as isize
+}
+
+/// Makes a view of the attached interpreter: a name of it that can outlive it.
+///
+/// @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
+///
+/// Errors:  fatal if nothing is attached; NULL as above.
+/// Blocks:  never.
+/// Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child(), which keeps views.
+/// Source:  CPython 3.15.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
+    let interp = interp_of(arg::attached(c"PyInterpreterView_FromCurrent"));
+    match guards::view(interp.id()) {
+        Some(view) => view.as_ptr(),
+        None => {
+            raise::raise(Kind::Memory, c"");
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Makes a view of the main interpreter, whether there is one now or not: after a finalization it names the next one.
+///
+/// @return The view, or NULL, without an error indicator: no memory. Owned: PyInterpreterView_Close().
+///
+/// Errors:  NULL as above.
+/// Blocks:  never.
+/// Threads: any, attached or not, also before initialization. Not async-signal-safe.
+/// Source:  CPython 3.15.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInterpreterView_FromMain() -> *mut PyInterpreterView {
+    guards::view(MAIN_ID).map_or(ptr::null_mut(), NonNull::as_ptr)
+}
+
+/// Frees a view. Guards that were opened through it stay open.
+///
+/// @param view  The view. Must not be NULL. Consumed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  never.
+/// Threads: any, attached or not, also after finalization. Not async-signal-safe.
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `view` is NULL or a view that is not closed, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInterpreterView_Close(view: *mut PyInterpreterView) {
+    let Some(view) = NonNull::new(view) else { arg::null(c"PyInterpreterView_Close", "view") };
+    // SAFETY: this function's contract.
+    unsafe { guards::close_view(view) };
+}
+
+/// Attaches the caller to the interpreter that a guard holds.
+///
+/// In this order: the attached state if it is of that interpreter; else the state that this thread used last, if it is;
+/// else a new one, which the outermost PyThreadState_Release() deletes. A state of another interpreter that is attached is
+/// detached, and attached again by the release. Calls nest.
+///
+/// @param guard  An open guard. Must not be NULL. Borrowed; stays open. If it is closed before the release, the thread
+///               counts as a daemon: it may meet PyTState_SetLateAttachPolicy().
+/// @return A token for PyThreadState_Release(), never NULL and not to be looked at; or NULL, without an error indicator:
+///         no memory, or the interpreter ended in spite of the guard; then nothing was attached or detached.
+///
+/// Errors:  fatal if NULL; NULL as above.
+/// Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the guard.
+/// Threads: any, attached (to whatever interpreter) or not. Not async-signal-safe. In a fork child, after
+///          PyOS_AfterFork_Child().
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `guard` is NULL or an open guard.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Ensure(
+    guard: *mut PyInterpreterGuard,
+) -> *mut PyThreadStateToken {
+    // SAFETY: this function's contract.
+    let guard = unsafe { required(guard, c"PyThreadState_Ensure") };
+    ensure::ensure(guard).unwrap_or(ptr::null_mut())
+}
+
+/// Attaches the caller to the interpreter that a view names, as PyThreadState_Ensure() does through a guard of its own.
+///
+/// The state keeps that guard until the outermost PyThreadState_Release().
+///
+/// @param view  The view. Must not be NULL. Borrowed; stays as it is.
+/// @return As PyThreadState_Ensure(); NULL also if the interpreter is gone or its end is committed.
+///
+/// Errors:  fatal if NULL; NULL as above.
+/// Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the release.
+/// Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
+///          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  CPython 3.15.
+///
+/// # Safety
+/// `view` is NULL or a view that is not closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_EnsureFromView(
+    view: *mut PyInterpreterView,
+) -> *mut PyThreadStateToken {
+    // SAFETY: this function's contract.
+    let view = unsafe { arg::required(view, c"PyThreadState_EnsureFromView", "view") };
+    ensure::ensure_from_view(view).unwrap_or(ptr::null_mut())
+}
+
+/// Undoes one PyThreadState_Ensure() or PyThreadState_EnsureFromView(), the newest first.
+///
+/// The outermost release clears and deletes the state if Ensure made it, closes the guard that the state keeps, and
+/// attaches again what was attached before.
+///
+/// @param token  What the matching call returned. Must not be NULL. Consumed.
+///
+/// Errors:  fatal if `token` is NULL, nothing is attached, there are more releases than calls, or the token cannot be the
+///          matching one.
+/// Blocks:  until the GIL is free, if a state is attached again; see PyTState_SetLateAttachPolicy() for a state of another
+///          interpreter.
+/// Threads: attached to the state that the call attached, on the same thread. Not async-signal-safe. In a fork child, after
+///          PyOS_AfterFork_Child().
+/// Source:  CPython 3.15, where a wrong token is undefined, and the guard is kept while a state of another interpreter is
+///          attached again.
+///
+/// # Safety
+/// `token` came from the matching call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadState_Release(token: *mut PyThreadStateToken) {
+    const FUNC: &CStr = c"PyThreadState_Release";
+    if token.is_null() {
+        arg::null(FUNC, "token");
+    }
+    // SAFETY: this function's contract.
+    match unsafe { ensure::release(token) } {
+        Ok(()) => {}
+        Err(ReleaseError::NotAttached) => arg::no_state(FUNC),
+        Err(ReleaseError::Unbalanced) => fatal(
+            FUNC,
+            format_args!("PyThreadState_Release() called more times than PyThreadState_Ensure()"),
+        ),
+        Err(ReleaseError::WrongToken) => fatal(
+            FUNC,
+            format_args!("token {token:p} does not belong to the PyThreadState_Ensure() undone"),
+        ),
+    }
+}
+
+/// A guard that may not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or came from the library.
+unsafe fn required(pointer: *mut PyInterpreterGuard, func: &CStr) -> Guard {
+    // SAFETY: this function's contract.
+    match unsafe { Guard::from_ptr(pointer) } {
+        Some(guard) => guard,
+        None => arg::null(func, "guard"),
+    }
+}

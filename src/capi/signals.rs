@@ -1,0 +1,220 @@
+//! Signals: CPython's intrcheck.h and the signal part of its pyerrors.h and pylifecycle.h, with a C function of the
+//! host's in the place of Python handlers.
+
+use super::arg;
+use crate::os::signal;
+use crate::sched::current::may_handle_signals;
+use crate::sched::signals;
+use crate::state::thread_state::PyThreadState;
+use core::ffi::{CStr, c_int, c_void};
+
+/// A handler of the OS: a function, SIG_DFL, SIG_IGN or SIG_ERR.
+pub type PyOS_sighandler_t = Option<unsafe extern "C" fn(c_int)>;
+
+/// The same as a number: SIG_ERR is no function.
+pub type PyOS_sighandler_t_arg = usize;
+
+/// Runs the handlers of the signals that arrived. The default handler of SIGINT raises KeyboardInterrupt.
+///
+/// @return 0: all ran, or the caller is not the main thread in the main interpreter, which handles no signals; -1: one
+///         failed with the error indicator set; what arrived besides is left for the next call.
+///
+/// Errors:  fatal if nothing is attached; -1 as above.
+/// Blocks:  as long as the handlers do.
+/// Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child(), which forgets what arrived.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyErr_CheckSignals() -> c_int {
+    status(signals::handle(arg::attached(c"PyErr_CheckSignals")).is_ok())
+}
+
+/// PyErr_CheckSignals() for a caller that knows its state.
+///
+/// @param tstate  The attached state. Must not be NULL. Borrowed.
+/// @return As PyErr_CheckSignals().
+///
+/// Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
+/// Blocks:  as long as the handlers do.
+/// Threads: attached. Not async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None: `tstate` is only compared.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyErr_CheckSignalsTstate(tstate: *mut PyThreadState) -> c_int {
+    const FUNC: &CStr = c"_PyErr_CheckSignalsTstate";
+    status(signals::handle(arg::own(tstate, FUNC)).is_ok())
+}
+
+/// PyErr_SetInterruptEx(SIGINT).
+///
+/// Errors:  none.
+/// Blocks:  never.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyErr_SetInterrupt() {
+    signals::simulate(signal::SIGINT);
+}
+
+/// Acts as if a signal had arrived: its handler runs at a poll of the main thread.
+///
+/// Nothing happens for a signal that does not come to the runtime: see PyTState_RouteSignal().
+///
+/// @param signum  Number of the signal.
+/// @return 0, or -1: there is no such signal.
+///
+/// Errors:  -1 as above; no error indicator is set.
+/// Blocks:  never.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyErr_SetInterruptEx(signum: c_int) -> c_int {
+    let known = signals::in_range(signum);
+    if known {
+        signals::simulate(signum);
+    }
+    status(known)
+}
+
+/// Says whether SIGINT arrived, and forgets that it did.
+///
+/// @return 1 or 0; 0 if the caller is not the main thread in the main interpreter.
+///
+/// Errors:  fatal if nothing is attached.
+/// Blocks:  never.
+/// Threads: attached. Not async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyOS_InterruptOccurred() -> c_int {
+    let state = arg::attached(c"PyOS_InterruptOccurred");
+    c_int::from(may_handle_signals(state) && signals::take_interrupt())
+}
+
+/// PyOS_InterruptOccurred() for a caller that knows its state.
+///
+/// @param tstate  The attached state. Must not be NULL. Borrowed.
+/// @return As PyOS_InterruptOccurred().
+///
+/// Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
+/// Blocks:  never.
+/// Threads: attached. Not async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// None: `tstate` is only compared.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyOS_InterruptOccurred(tstate: *mut PyThreadState) -> c_int {
+    let state = arg::own(tstate, c"_PyOS_InterruptOccurred");
+    c_int::from(may_handle_signals(state) && signals::take_interrupt())
+}
+
+/// Says whether the caller is the main thread in the main interpreter, where signals are handled.
+///
+/// @return 1 or 0.
+///
+/// Errors:  fatal if nothing is attached.
+/// Blocks:  never.
+/// Threads: attached. Not async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn _PyOS_IsMainThread() -> c_int {
+    c_int::from(may_handle_signals(arg::attached(c"_PyOS_IsMainThread")))
+}
+
+/// Asks the main thread to look for signals at its next poll.
+///
+/// Errors:  none.
+/// Blocks:  never.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn _PyEval_SignalReceived() {
+    signals::ask_main_thread();
+}
+
+/// The handler of a signal.
+///
+/// @param sig  Number of the signal.
+/// @return The handler; SIG_ERR: there is no such signal.
+///
+/// Errors:  SIG_ERR as above; errno says why.
+/// Blocks:  never.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyOS_getsig(sig: c_int) -> PyOS_sighandler_t_arg {
+    signal::get(sig).map_or(signal::SIG_ERR, signal::encode)
+}
+
+/// Sets the handler of a signal. System calls that it interrupts are not restarted; it may run on an alternate stack.
+///
+/// Does not change what PyErr_SetInterruptEx() does: that is PyTState_RouteSignal()'s.
+///
+/// @param sig      Number of the signal.
+/// @param handler  A function that is async-signal-safe, SIG_DFL or SIG_IGN.
+/// @return The handler before; SIG_ERR: there is no such signal, or it cannot be caught.
+///
+/// Errors:  SIG_ERR as above; errno says why.
+/// Blocks:  never.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13.
+///
+/// # Safety
+/// `handler` may run at any time from now on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyOS_setsig(
+    sig: c_int,
+    handler: PyOS_sighandler_t_arg,
+) -> PyOS_sighandler_t_arg {
+    signal::set(sig, signal::from_address(handler)).map_or(signal::SIG_ERR, signal::encode)
+}
+
+/// What PyTState_SetSignalHandler() installs: gets the number of a signal that arrived and the data; 0, or non-zero
+/// with the error indicator set.
+pub type PyTState_SignalHandler = Option<unsafe extern "C" fn(c_int, *mut c_void) -> c_int>;
+
+/// Installs the host's function for every signal that comes to the runtime, SIGINT included.
+///
+/// It runs as Python's handlers do: attached, on the main thread in the main interpreter, at a poll, never in the OS's
+/// handler, with no lock of the library held. Without one, SIGINT raises KeyboardInterrupt and the others do nothing.
+/// Finalization removes it.
+///
+/// @param handler  The function, instead of the one before; NULL: none.
+/// @param data     Passed on. Borrowed.
+///
+/// Errors:  none.
+/// Blocks:  never.
+/// Threads: any, attached or not; not while signals are handled. Not async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `handler` may be called with `data` until another is installed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_SetSignalHandler(
+    handler: PyTState_SignalHandler,
+    data: *mut c_void,
+) {
+    signals::set_host_handler(handler, data);
+}
+
+/// Has a signal come to the runtime, or act as the system's default again.
+///
+/// Py_Initialize() does this with SIGINT; finalization gives back what still comes to the runtime.
+///
+/// @param signum      Number of the signal.
+/// @param to_runtime  Not 0: to the runtime, instead of the handler before. 0: SIG_DFL.
+/// @return 0, or -1: there is no such signal, or it cannot be caught.
+///
+/// Errors:  -1 as above; errno says why, no error indicator is set.
+/// Blocks:  never.
+/// Threads: any, attached or not. Not async-signal-safe. A fork child keeps it.
+/// Source:  pytstate.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyTState_RouteSignal(signum: c_int, to_runtime: c_int) -> c_int {
+    status(signals::route(signum, to_runtime != 0))
+}
+
+fn status(ok: bool) -> c_int {
+    if ok { 0 } else { -1 }
+}
