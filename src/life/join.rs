@@ -76,7 +76,9 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
     if handle.hung.load(Relaxed) != 0 {
         return Ok(Joined::Gone);
     }
-    if handle.joining.lock_timed(deadline, &mut Detach::new()) != LockOutcome::Acquired {
+    if handle.joining.lock_timed(deadline, &mut Detach::at(Point::MutexWait))
+        != LockOutcome::Acquired
+    {
         return Ok(Joined::TimedOut);
     }
     let outcome = if handle.state() == DONE {

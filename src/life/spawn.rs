@@ -190,11 +190,12 @@ fn drop_own_state(handle: Handle) -> Result<(), Ts> {
     Ok(())
 }
 
+/// Gives up the thread's handle: it may be freed before the last point.
 fn tail(handle: Handle) {
     let interp = interp_id(handle);
     current::set_own_handle(core::ptr::null_mut());
-    trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);
     thread_end::finish(handle);
+    trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);
 }
 
 /// Ends what the library has of the calling thread, which then ends: as if the
