@@ -23,6 +23,13 @@
 #define Py_IsFinalizing _Py_IsFinalizing
 #endif
 
+/* For cases in which one thread keeps another one out. */
+static inline void needs_a_gil(void) {
+#ifdef Py_GIL_DISABLED
+    SKIP("this build has no GIL");
+#endif
+}
+
 /* Initializes the runtime without touching signals: the attached main state. */
 static inline PyThreadState *begin(void) {
     Py_InitializeEx(0);

@@ -160,6 +160,7 @@ static void attach_with_errno(void *arg) {
 /* The GIL's holder stays attached until the waiter has slept: it waits for
  * more than one switch interval. */
 TEST("attaching keeps errno when it has to wait for the GIL") {
+    needs_a_gil();
     PyThreadState *first = begin();
     struct waiter waiter = {.interp = PyInterpreterState_Get()};
     struct peers peers = PEERS_INIT;
@@ -178,6 +179,7 @@ TEST("attaching keeps errno when it has to wait for the GIL") {
 /* ---- One at a time (S-TS-08, S-TS-10, S-GIL-01) ------------------------- */
 
 TEST("a thread cannot attach while another one is attached") {
+    needs_a_gil();
     PyThreadState *first = begin();
     struct waiter waiter = {.interp = PyInterpreterState_Get()};
     struct peers peers = PEERS_INIT;
@@ -221,6 +223,7 @@ static void visit(void *arg) {
 }
 
 TEST("of many threads one at a time is attached") {
+    needs_a_gil();
     PyThreadState *first = begin();
     struct shared shared = {.interp = PyInterpreterState_Get(), .rounds = 200};
     struct peers peers = PEERS_INIT;
@@ -251,6 +254,7 @@ static void block_in_and_out(void *arg) {
 }
 
 TEST("between BLOCK and UNBLOCK a thread is alone") {
+    needs_a_gil();
     PyThreadState *first = begin();
     struct shared shared = {.interp = PyInterpreterState_Get(), .rounds = 500};
     struct peers peers = PEERS_INIT;

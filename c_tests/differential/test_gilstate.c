@@ -375,6 +375,7 @@ static void add_up(void *arg) {
 }
 
 TEST("between ensure and release a thread is alone") {
+    needs_a_gil();
     PyThreadState *first = begin();
     struct peers peers = PEERS_INIT;
     int sum = 0;

@@ -70,6 +70,16 @@ pub(crate) fn new(
     Ok(interp)
 }
 
+/// Uses up an id for a creation that was refused (S-IN-01).
+pub(crate) fn use_up_id() {
+    let head = RUNTIME.lock();
+    let id = RUNTIME.next_interp_id.load(Relaxed);
+    if id >= 0 {
+        RUNTIME.next_interp_id.store(id + 1, Relaxed);
+    }
+    drop(head);
+}
+
 /// Clears every state of `interp`, then what the interpreter refers to, then
 /// runs its at-exit functions (S-IN-14). Attached caller, perhaps elsewhere.
 pub(crate) fn clear(interp: Interp) {

@@ -39,7 +39,7 @@ pub(crate) fn create(config: &PyInterpreterConfig, whence: i64) -> Result<Ts, &'
     if !RUNTIME.is_initialized() {
         return Err(c"Py_Initialize must be called first");
     }
-    let kind = config.validate()?;
+    let kind = config.validate().inspect_err(|_| interp::use_up_id())?;
     let before = current();
     if let Some(before) = before {
         let _ = attach::detach(before);
