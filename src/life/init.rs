@@ -165,6 +165,8 @@ fn apply(settings: &Settings) {
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);
     RUNTIME.finalizing_thread.store(0, Relaxed);
     RUNTIME.gilstate_check.store(1, Relaxed);
+    // A fork() between two lives is nobody's business, but it changes the kernel id.
+    thread::forget_native_id();
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     RUNTIME.main_pending.forget();
     RUNTIME.set_host_size(settings.host_size);
