@@ -134,16 +134,12 @@ fn finish_handles() {
         let Some(handle) = next else { break };
         finish_handle(handle);
     }
-    let mut buried = RUNTIME.graveyard.swap(core::ptr::null_mut(), Relaxed);
-    // SAFETY: buried handles belong to whoever took them out of the queue.
-    while let Some(handle) = unsafe { Handle::from_ptr(buried) } {
-        buried = handle.next.load(Relaxed);
-        // SAFETY: no reference, in no list.
-        unsafe { handle.free() };
-    }
 }
 
 fn finish_handle(handle: Handle) {
+    // A thread that set its event has given its reference up, or was about to:
+    // then the block stays for ever, rather than being freed twice.
+    let left = handle.exiting.is_set();
     handle.tstate.store(core::ptr::null_mut(), Relaxed);
     // SAFETY: the only thread of the process; nobody waits.
     unsafe { handle.joining.reset_in_child() };
@@ -151,9 +147,13 @@ fn finish_handle(handle: Handle) {
     unsafe { handle.exiting.reset() };
     handle.exiting.set();
     handle.publish(DONE);
-    // The reference of the thread that did not survive.
-    if handle.drop_ref() == Dropped::Last {
-        // SAFETY: the last reference; unlinked by the caller.
+    let head = RUNTIME.lock();
+    let buried = handle.buried.load(Relaxed) != 0;
+    // Else the reference of the thread that did not survive goes.
+    let last = buried || (!left && handle.drop_ref(&head) == Dropped::Last);
+    drop(head);
+    if last {
+        // SAFETY: nobody refers to it, and the caller unlinked it.
         unsafe { handle.free() };
     }
 }

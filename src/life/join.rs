@@ -6,7 +6,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{Detach, DetachAndSignals, detached};
 use crate::sched::current::traced_interp;
-use crate::sched::thread_end::release_handle;
+use crate::sched::thread_end::{join_os_thread, release_handle};
 use crate::state::config::Compat;
 use crate::state::handle::{DONE, Handle, RUNNING};
 use crate::state::runtime::RUNTIME;
@@ -85,14 +85,8 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
         Ok(Joined::Gone)
     } else {
         probe::point(Point::JoinOsJoin);
-        match detached(|| thread::join(handle.os(), handle.native(), deadline)) {
-            Join::Joined => {
-                let head = RUNTIME.lock();
-                RUNTIME.unlink_handle(handle, &head);
-                handle.publish(DONE);
-                drop(head);
-                Ok(Joined::Gone)
-            }
+        match detached(|| join_os_thread(handle, deadline)) {
+            Join::Joined => Ok(Joined::Gone),
             Join::TimedOut => Ok(Joined::TimedOut),
             Join::Failed => Err(JoinError::Failed),
         }

@@ -65,8 +65,9 @@ pub(crate) fn start(
         let head = RUNTIME.lock();
         RUNTIME.unlink_handle(handle, &head);
         handle.publish(NOT_STARTED);
+        // The caller keeps its own.
+        let _ = handle.drop_ref(&head);
         drop(head);
-        let _ = handle.drop_ref();
     }
     thread_end::reap_gone();
     result

@@ -2,10 +2,10 @@
 //!
 //! "Gone" means: the thread state is unlinked, so that ending the interpreter
 //! cannot meet it, and the OS thread has ended if this library started it.
-//! Three kinds of leftover are looked for, in this order, until a pass finds
-//! none: started threads (joined through their handles), other non-daemon
-//! states (their deletion is told through `departures`), and ended threads
-//! whose handles nobody holds (the graveyard).
+//! Two kinds of leftover are looked for, in this order, until a pass finds
+//! none: started threads (joined through their handles, those included that
+//! nobody else refers to any more) and other non-daemon states (their deletion
+//! is told through `departures`).
 
 use crate::life::census::{self, PyTState_ThreadInfo};
 use crate::life::join::{self, JoinError, Joined};
@@ -15,7 +15,7 @@ use crate::os::thread;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached};
-use crate::sched::thread_end::{Reaped, reap, release_handle};
+use crate::sched::thread_end::release_handle;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -108,10 +108,7 @@ pub(crate) fn wait_for_threads(
         let step = match leftover {
             Leftover::Thread(handle) => join_one(handle, slice),
             Leftover::State => wait_departure(interp, seen, slice),
-            Leftover::None => match detached(|| reap(slice)) {
-                Reaped::All => break Waited::AllGone,
-                Reaped::Some => Waited::TimedOut,
-            },
+            Leftover::None => break Waited::AllGone,
         };
         if step == Waited::Interrupted {
             break Waited::Interrupted;

@@ -9,11 +9,10 @@ use crate::os::thread::Join;
 use crate::os::{clock::Deadline, tls};
 use crate::probe::{self, Point};
 use crate::sched::current;
-use crate::state::handle::{DONE, Dropped, Handle};
+use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use crate::sync::rank::Guard;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// How a thread that met finalization goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,86 +47,75 @@ pub(crate) fn finish(handle: Handle) {
 
 /// Drops a reference; the last one sees to the OS thread and the memory.
 pub(crate) fn release_handle(handle: Handle) {
-    if handle.drop_ref() == Dropped::Shared {
+    if handle.drop_shared_ref() {
         return;
     }
-    if handle.state() == crate::state::handle::RUNNING && handle.os() != 0 {
-        if handle.hung.load(Relaxed) != 0 {
-            // Never ends, so it is nobody's to join; the block stays with it.
-            let head = RUNTIME.lock();
-            RUNTIME.unlink_handle(handle, &head);
-            drop(head);
-            let _ = thread::detach(handle.os());
-        } else {
-            bury(handle);
-            return;
-        }
+    let head = RUNTIME.lock();
+    if handle.drop_ref(&head) == Dropped::Shared {
+        return;
     }
-    // SAFETY: the last reference; DONE, refused or hung handles are in no list.
+    let unjoined = handle.state() == RUNNING && handle.os() != 0;
+    if unjoined && handle.hung.load(Relaxed) == 0 {
+        // Whoever joins it frees it. Every start and every end of a thread
+        // looks after the graveyard, so it does not grow.
+        if handle.buried.load(Relaxed) == 0 {
+            RUNTIME.bury_handle(handle, &head);
+        }
+        return;
+    }
+    if unjoined {
+        RUNTIME.unlink_handle(handle, &head);
+    }
+    drop(head);
+    if unjoined {
+        // Hung: never ends, so it is nobody's to join.
+        let _ = thread::detach(handle.os());
+    }
+    // SAFETY: the last reference, and in no list.
     unsafe { handle.free() };
 }
 
-/// Queues an ended thread that nobody joined; its block is freed by whoever
-/// joins it. Bounded: every start, every end and every wait reaps the queue.
-fn bury(handle: Handle) {
-    let head = RUNTIME.lock();
-    RUNTIME.unlink_handle(handle, &head);
-    push_buried(handle, &head);
-    drop(head);
+/// Joins the OS thread of a handle whose `joining` the caller holds.
+pub(crate) fn join_os_thread(handle: Handle, deadline: Deadline) -> Join {
+    let joined = thread::join(handle.os(), handle.native(), deadline);
+    if joined == Join::Joined {
+        let head = RUNTIME.lock();
+        RUNTIME.unlink_handle(handle, &head);
+        handle.publish(DONE);
+        drop(head);
+    }
+    joined
 }
 
-/// Joins the buried threads that are gone already; never waits for one.
+/// Buried threads that one look at the graveyard joins at most.
+const BATCH: usize = 16;
+
+/// Joins buried threads that are gone already; never waits for one. They stay
+/// in the list meanwhile, so that nobody who waits for them can miss them.
 pub(crate) fn reap_gone() {
-    let _ = reap(Deadline::after(0));
-}
-
-/// Outcome of [`reap`].
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reaped {
-    /// No buried thread exists any more, but perhaps the caller's own.
-    All,
-    /// The deadline passed, or another thread is joining some of them.
-    Some,
-}
-
-/// Joins the buried threads, waiting for each until `deadline`.
-pub(crate) fn reap(deadline: Deadline) -> Reaped {
-    if RUNTIME.graveyard.load(Relaxed).is_null() && RUNTIME.reapers.load(Acquire) == 0 {
-        return Reaped::All;
+    if RUNTIME.graveyard.load(Relaxed).is_null() {
+        return;
     }
+    let mut batch = [None; BATCH];
+    let mut room = batch.iter_mut();
     let head = RUNTIME.lock();
-    let mut next = RUNTIME.graveyard.swap(core::ptr::null_mut(), Relaxed);
-    let others = RUNTIME.reapers.fetch_add(1, AcqRel);
-    drop(head);
-    let mut all = others == 0;
-    // SAFETY: buried handles belong to whoever took them out of the queue.
-    while let Some(handle) = unsafe { Handle::from_ptr(next) } {
-        next = handle.next.load(Relaxed);
-        let mine = handle.ident() == thread::ident();
-        let joined = !mine && thread::join(handle.os(), handle.native(), deadline) == Join::Joined;
-        if joined {
-            handle.publish(DONE);
-            // SAFETY: no reference, in no list, its thread is gone.
-            unsafe { handle.free() };
-        } else {
-            all = all && mine;
-            let head = RUNTIME.lock();
-            push_buried(handle, &head);
-            drop(head);
+    for handle in RUNTIME.buried_handles(&head) {
+        if handle.ident() == thread::ident() || !handle.joining.try_lock() {
+            continue;
         }
+        let Some(slot) = room.next() else {
+            let _ = handle.joining.unlock();
+            break;
+        };
+        handle.incref();
+        *slot = Some(handle);
     }
-    RUNTIME.reapers.fetch_sub(1, AcqRel);
-    if all {
-        return Reaped::All;
+    drop(head);
+    for handle in batch.into_iter().flatten() {
+        let _ = join_os_thread(handle, Deadline::after(0));
+        let _ = handle.joining.unlock();
+        release_handle(handle);
     }
-    thread::yield_now();
-    Reaped::Some
-}
-
-fn push_buried(handle: Handle, _head: &Guard<'_>) {
-    handle.next.store(RUNTIME.graveyard.load(Relaxed), Relaxed);
-    RUNTIME.graveyard.store(handle.as_ptr(), Relaxed);
 }
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the

@@ -9,13 +9,16 @@
 //!
 //! Invariants:
 //! - H1: `refs` counts the host's references, one of the running thread, one of
-//!   each joiner under way. The block is freed at 0.
+//!   each joiner under way. It goes to 0, and up from 0, only under the head
+//!   lock: waiters find handles in the lists and take references there. At 0
+//!   the block is freed, or buried if its OS thread is still to be joined.
 //! - H2: the OS thread is joined or detached exactly once, by whoever moves the
-//!   state to DONE while holding `joining`, or by the last reference.
+//!   state to DONE while holding `joining`; detached only when it is hung.
 //! - H3: `exiting` is set exactly once, after the thread state was deleted (or
 //!   given up): from then on the thread runs no host code but thread-local
 //!   destructors.
-//! - H4: a started handle stays in the runtime's list until it is DONE or freed.
+//! - H4: a started handle stays in one of the runtime's two lists until it is
+//!   DONE or freed; which one, `buried` says.
 //!
 //! Field access: `state` atomically; `os`, `ident`, `native` written before
 //! RUNNING is published (release) and constant after; links under the head lock.
@@ -29,6 +32,7 @@ use crate::state::interp::PyInterpreterState;
 use crate::state::thread_state::ThreadState;
 use crate::sync::event::PyEvent;
 use crate::sync::mutex::PyMutex;
+use crate::sync::rank::Guard;
 use core::ffi::{c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -53,6 +57,8 @@ pub struct _PyThreadHandle {
     pub(crate) daemon: AtomicU32,
     /// 1: finalization put the OS thread to sleep for ever.
     pub(crate) hung: AtomicU32,
+    /// 1: nobody refers to it, its OS thread is still to be joined (head lock).
+    pub(crate) buried: AtomicU32,
     /// Set when the starter has filled the handle (S-HD-06).
     pub(crate) ready: PyEvent,
     pub(crate) ident: AtomicUsize,
@@ -119,8 +125,22 @@ impl Handle {
         self.refs.fetch_add(1, Relaxed);
     }
 
-    /// Drops one reference.
-    pub(crate) fn drop_ref(self) -> Dropped {
+    /// Drops one reference unless it is the last one. False if it is.
+    #[must_use]
+    pub(crate) fn drop_shared_ref(self) -> bool {
+        let mut seen = self.refs.load(Relaxed);
+        while seen > 1 {
+            // Release: the last one sees everything that the others did.
+            match self.refs.compare_exchange_weak(seen, seen - 1, Ordering::Release, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Drops one reference. Head lock held (H1).
+    pub(crate) fn drop_ref(self, _head: &Guard<'_>) -> Dropped {
         // AcqRel: the last one sees everything that the others did.
         match self.refs.fetch_sub(1, Ordering::AcqRel) {
             1 => Dropped::Last,

@@ -44,12 +44,10 @@ pub(crate) struct Runtime {
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
-    /// Started handles that are not joined yet (H4).
+    /// Started handles that somebody refers to and that are not joined yet (H4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
-    /// Ended threads whose handles nobody holds, waiting to be joined.
+    /// Handles of ended threads that nobody refers to, waiting to be joined (H4).
     pub(crate) graveyard: AtomicPtr<_PyThreadHandle>,
-    /// Threads that took handles out of the graveyard and are joining them.
-    pub(crate) reapers: AtomicU32,
     /// Open guards of all interpreters, newest first (`life::guards`).
     pub(crate) open_guards: AtomicPtr<c_void>,
     /// Calls for the main thread (S-PC-01).
@@ -87,7 +85,6 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     stop: StopScope::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
     graveyard: AtomicPtr::new(core::ptr::null_mut()),
-    reapers: AtomicU32::new(0),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
     spare_states: AtomicPtr::new(core::ptr::null_mut()),
@@ -221,25 +218,38 @@ impl Runtime {
         Interps { next: self.interpreters.load(Relaxed) }
     }
 
-    /// Puts a started handle into the list (H4).
+    /// The list that a started handle is in.
+    fn list_of(&self, handle: Handle) -> &AtomicPtr<_PyThreadHandle> {
+        if handle.buried.load(Relaxed) != 0 { &self.graveyard } else { &self.handles }
+    }
+
+    /// Puts a started handle into its list (H4).
     pub(crate) fn link_handle(&self, handle: Handle, _head: &Guard) {
-        let old = self.handles.load(Relaxed);
+        let list = self.list_of(handle);
+        let old = list.load(Relaxed);
         handle.next.store(old, Relaxed);
         handle.prev.store(core::ptr::null_mut(), Relaxed);
         // SAFETY: members of the list are live (H4).
         if let Some(old) = unsafe { Handle::from_ptr(old) } {
             old.prev.store(handle.as_ptr(), Relaxed);
         }
-        self.handles.store(handle.as_ptr(), Relaxed);
+        list.store(handle.as_ptr(), Relaxed);
     }
 
-    /// Takes a handle out of the list. The caller knows that it is in it.
+    /// Moves a handle from the list of those in use to the graveyard.
+    pub(crate) fn bury_handle(&self, handle: Handle, head: &Guard) {
+        self.unlink_handle(handle, head);
+        handle.buried.store(1, Relaxed);
+        self.link_handle(handle, head);
+    }
+
+    /// Takes a handle out of its list. The caller knows that it is in one.
     pub(crate) fn unlink_handle(&self, handle: Handle, _head: &Guard) {
         let (prev, next) = (handle.prev.load(Relaxed), handle.next.load(Relaxed));
         // SAFETY: members of the list are live (H4).
         match unsafe { Handle::from_ptr(prev) } {
             Some(prev) => prev.next.store(next, Relaxed),
-            None => self.handles.store(next, Relaxed),
+            None => self.list_of(handle).store(next, Relaxed),
         }
         // SAFETY: as above.
         if let Some(next) = unsafe { Handle::from_ptr(next) } {
@@ -249,9 +259,14 @@ impl Runtime {
         handle.next.store(core::ptr::null_mut(), Relaxed);
     }
 
-    /// The started handles, newest first.
-    pub(crate) fn handles(&self, _head: &Guard) -> Handles {
-        Handles { next: self.handles.load(Relaxed) }
+    /// The started handles, buried ones included.
+    pub(crate) fn handles(&self, head: &Guard) -> impl Iterator<Item = Handle> {
+        Handles { next: self.handles.load(Relaxed) }.chain(self.buried_handles(head))
+    }
+
+    /// The handles of ended threads that nobody refers to.
+    pub(crate) fn buried_handles(&self, _head: &Guard) -> Handles {
+        Handles { next: self.graveyard.load(Relaxed) }
     }
 
     /// Drops one reference to a state's block; returns it to the spare list or
