@@ -162,6 +162,14 @@ static inline void let_go(const char *point) {
     CHECK_INT_EQ(PyTState_Sync_Wake(point), 0);
 }
 
+/* Both, detached in between: for points where who is held has the GIL. */
+static inline void wait_passing(const char *point) {
+    PyThreadState *mine = PyEval_SaveThread();
+    wait_held(point);
+    let_go(point);
+    PyEval_RestoreThread(mine);
+}
+
 /* Until a thread of the process sleeps in the kernel. */
 static inline void wait_asleep(atomic_long *native_id) {
     PyThreadState *mine = PyThreadState_GetUnchecked();
