@@ -47,6 +47,9 @@ typedef struct _object PyObject;
 /** CPython's name for `_ts`. */
 typedef struct _ts PyThreadState;
 
+/** CPython's name for `_frame`. */
+typedef struct _frame PyFrameObject;
+
 /** What PyThreadState_Ensure hands out (opaque in C). */
 typedef struct PyThreadStateToken PyThreadStateToken;
 
@@ -787,6 +790,72 @@ void PyCriticalSection2_BeginMutex(PyCriticalSection2 *c,
  * `c` was begun by PyCriticalSection2_Begin() or PyCriticalSection2_BeginMutex().
  */
 void PyCriticalSection2_End(PyCriticalSection2 *c);
+
+/* ---- evaluator ---- */
+
+/**
+ * The frame of the function that the thread runs.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return NULL: nothing that runs under this library has a frame. CPython, too, answers NULL for a thread that runs no
+ *         Python function.
+ *
+ * Errors:  fatal if NULL. None are set.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+PyFrameObject *PyThreadState_GetFrame(PyThreadState *tstate);
+
+/**
+ * Switches tracing and profiling off for a thread state, one level deeper. The depth is the host's to honour: see
+ * PyTState_TracingDepth().
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: the state's own. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void PyThreadState_EnterTracing(PyThreadState *tstate);
+
+/**
+ * Undoes one PyThreadState_EnterTracing().
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL; misuse if tracing is not switched off.
+ * Blocks:  no.
+ * Threads: the state's own. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void PyThreadState_LeaveTracing(PyThreadState *tstate);
+
+/**
+ * How many PyThreadState_EnterTracing() are open.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return The depth: 0 means that a host's tracer may be called.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+int PyTState_TracingDepth(PyThreadState *tstate);
 
 /* ---- event ---- */
 

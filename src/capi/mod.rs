@@ -4,6 +4,7 @@ mod arg;
 pub mod atexit;
 pub mod ceval;
 pub mod critical_section;
+pub mod evaluator;
 pub mod event;
 pub mod fork;
 pub mod guard;

@@ -109,7 +109,7 @@ fn top<'a>(tag: usize) -> Option<&'a PyCriticalSection> {
 }
 
 /// The same record with both its mutexes, if it has two.
-fn second<'a>(record: &'a PyCriticalSection, tag: usize) -> Option<&'a PyCriticalSection2> {
+fn second(record: &PyCriticalSection, tag: usize) -> Option<&PyCriticalSection2> {
     let two = tag & _Py_CRITICAL_SECTION_TWO_MUTEXES != 0;
     // SAFETY: the tag says that the record is the base of a PyCriticalSection2.
     two.then(|| unsafe { &*core::ptr::from_ref(record).cast() })

@@ -144,6 +144,8 @@ pub(crate) struct ThreadState {
     pub(crate) changed_ns: AtomicI64,
     pub(crate) created_at: AtomicPtr<c_char>,
     pub(crate) last_at: AtomicPtr<c_char>,
+    /// Open PyThreadState_EnterTracing calls.
+    pub(crate) tracing: AtomicI32,
     /// PyThreadState_Ensure nesting (S-G8-24).
     pub(crate) ensure_counter: AtomicI32,
     /// 1: made by PyThreadState_Ensure, deleted by the last Release.
