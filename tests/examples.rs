@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{files, read, root, run, shared_library};
+use common::{files, library_folder, read, root, run};
 
 /// The lines after `Prints:` in the comment at the head of an example.
 fn promised(text: &str) -> String {
@@ -16,16 +16,6 @@ fn promised(text: &str) -> String {
         (line.starts_with(" *") || line.starts_with("//")) && !strip(line).is_empty()
     });
     head.map(|line| strip(line) + "\n").collect()
-}
-
-/// A folder where the loader finds the library under its SONAME.
-fn library_folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lib");
-    std::fs::create_dir_all(&folder).expect("a scratch folder");
-    for name in ["libpytstate.so", "libpytstate.so.0"] {
-        std::fs::copy(shared_library(), folder.join(name)).expect("a copy of the library");
-    }
-    folder
 }
 
 fn build(example: &Path, library: &Path) -> PathBuf {
@@ -55,7 +45,7 @@ fn build(example: &Path, library: &Path) -> PathBuf {
 
 #[test]
 fn each_example_prints_what_its_head_says() {
-    let library = library_folder();
+    let library = library_folder("lib");
     let examples = files("examples", &["c", "cpp"]);
     assert!(examples.len() >= 3, "{examples:?}");
     for example in examples {

@@ -20,10 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct scenario *const scenarios[] = {
-    &gh_116372, &bpo_36402,    &bpo_37266,
-    &bpo_37788, &join_os_exit, &fork_after_join,
-};
+#define ENTRY(symbol) &symbol,
+static const struct scenario *const scenarios[] = {SCENARIOS(ENTRY)};
 #define N_SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
 /* Seconds after which a protocol is given up. */

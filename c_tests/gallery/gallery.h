@@ -34,8 +34,20 @@ struct scenario {
     struct protocol old, ours;
 };
 
-extern const struct scenario gh_116372, bpo_36402, bpo_37266, bpo_37788,
-    join_os_exit, fork_after_join;
+/* All of them, in the order of the lines: c_tests/gallery/<name>.c each. The
+ * selftest has its own. */
+#ifndef SCENARIOS
+#define SCENARIOS(X) \
+    X(gh_116372)     \
+    X(bpo_36402)     \
+    X(bpo_37266)     \
+    X(bpo_37788)     \
+    X(join_os_exit)  \
+    X(fork_after_join)
+#endif
+#define DECLARE(symbol) extern const struct scenario symbol;
+SCENARIOS(DECLARE)
+#undef DECLARE
 
 /* ---- Inside a protocol ------------------------------------------------- */
 

@@ -53,6 +53,16 @@ pub(crate) fn shared_library() -> PathBuf {
         .expect("cargo builds the shared library with the tests")
 }
 
+/// A folder of that name where the loader finds the library under its SONAME.
+pub(crate) fn library_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("a scratch folder");
+    for name in ["libpytstate.so", "libpytstate.so.0"] {
+        fs::copy(shared_library(), folder.join(name)).expect("a copy of the library");
+    }
+    folder
+}
+
 /// Runs a program: its output, or a panic with what it said.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
