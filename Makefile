@@ -84,7 +84,7 @@ $(eval $(call variant,tsan,c_tests,$(OURS) -O1 -g -fsanitize=thread,\
     $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a))
 $(BUILD)/tsan/runtime_gap.o: c_tests/tsan/runtime_gap.c
 	@mkdir -p $(@D)
-	@$(CC) -std=c11 $(WARNINGS) -O1 -g -fno-builtin -c $< -o $@
+	@$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -fno-builtin -c $< -o $@
 $(eval $(call variant,asan,c_tests,$(OURS) -O1 -g -fsanitize=address,\
     $(TARGET)/asan/libpytstate.a -ldl -lm,$(TARGET)/asan/libpytstate.a))
 $(eval $(call variant,diff-ours,c_tests/differential,\
