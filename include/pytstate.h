@@ -951,6 +951,69 @@ void PyOS_AfterFork_Child(void);
  */
 void PyOS_AfterFork(void);
 
+/* ---- gilstate ---- */
+
+/**
+ * Attaches the calling thread, with its own thread state if it has one, else with a new one in the main interpreter.
+ *
+ * @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
+ *
+ * Errors:  fatal if a state cannot be made, or if the runtime was never initialized.
+ * Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
+ * Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyGILState_STATE PyGILState_Ensure(void);
+
+/**
+ * Undoes one PyGILState_Ensure() of the same thread, newest first.
+ *
+ * @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
+ *
+ * Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, or on another
+ *          value of `oldstate`.
+ * Blocks:  as long as the host's destructors do, when the last release deletes the state.
+ * Threads: the one that called Ensure, attached. Not async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `oldstate` came from the matching PyGILState_Ensure().
+ */
+void PyGILState_Release(int oldstate);
+
+/**
+ * The thread state that the PyGILState calls of this thread use.
+ *
+ * @return The state, attached or not; NULL if the thread has none. Borrowed.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any, any time. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+PyThreadState *PyGILState_GetThisThreadState(void);
+
+/**
+ * Whether the calling thread is attached with its gilstate.
+ *
+ * @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None.
+ */
+int PyGILState_Check(void);
+
 /* ---- guard ---- */
 
 /**
@@ -2160,67 +2223,6 @@ PyThreadState *_PyThreadState_Prealloc(PyInterpreterState *interp);
  * None.
  */
 void _PyThreadState_Init(PyThreadState *tstate);
-
-/**
- * Attaches the calling thread, with its own thread state if it has one, else with a new one in the main interpreter.
- *
- * @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
- *
- * Errors:  fatal if a state cannot be made, or if the runtime was never initialized.
- * Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
- * Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
- */
-PyGILState_STATE PyGILState_Ensure(void);
-
-/**
- * Undoes one PyGILState_Ensure() of the same thread, newest first.
- *
- * @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
- *
- * Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, or on another
- *          value of `oldstate`.
- * Blocks:  as long as the host's destructors do, when the last release deletes the state.
- * Threads: the one that called Ensure, attached. Not async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `oldstate` came from the matching PyGILState_Ensure().
- */
-void PyGILState_Release(int oldstate);
-
-/**
- * The thread state that the PyGILState calls of this thread use.
- *
- * @return The state, attached or not; NULL if the thread has none. Borrowed.
- *
- * Errors:  none.
- * Blocks:  no.
- * Threads: any, any time. Async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
- */
-PyThreadState *PyGILState_GetThisThreadState(void);
-
-/**
- * Whether the calling thread is attached with its gilstate.
- *
- * @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0.
- *
- * Errors:  none.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
- */
-int PyGILState_Check(void);
 
 /**
  * The interpreter of the attached state.

@@ -7,6 +7,7 @@ pub mod critical_section;
 pub mod evaluator;
 pub mod event;
 pub mod fork;
+pub mod gilstate;
 pub mod guard;
 pub mod initconfig;
 pub mod interp;

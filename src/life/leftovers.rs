@@ -7,8 +7,8 @@
 //! [`sweep`] frees those whose thread has ended.
 
 use crate::life::tstate;
-use crate::os::mem;
 use crate::os::thread;
+use crate::os::{mem, task};
 use crate::probe::{self, Point};
 use crate::sched::gil;
 use crate::state::interp::Interp;
@@ -76,7 +76,7 @@ pub(crate) fn sweep() {
     while let Some(state) = unsafe { Ts::from_raw(next) } {
         next = state.spare.load(Relaxed);
         let native = state.native_id();
-        let needed = native != 0 && native != thread::native_id() && thread::task_exists(native);
+        let needed = native != 0 && native != thread::native_id() && task::exists(native);
         if needed {
             let head = RUNTIME.lock();
             state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);

@@ -11,6 +11,8 @@ pub(crate) mod ids;
 pub(crate) mod mem;
 #[cfg(not(loom))]
 pub(crate) mod signal;
+#[cfg(not(loom))]
+pub(crate) mod task;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod testing;
 #[cfg(not(loom))]
