@@ -549,6 +549,62 @@ int PyTState_AtShutdown(PyInterpreterState *interp,
                         atexit_datacallbackfunc func,
                         void *data);
 
+/* ---- blocking ---- */
+
+/**
+ * Detaches the attached state until PyTState_EndBlocking(), as PyEval_SaveThread() does, and leaves a function behind
+ * that wakes the thread out of whatever it then blocks in.
+ *
+ * When the end of the interpreter (Py_FinalizeEx(), Py_EndInterpreter()) waits for this thread because it is no daemon or
+ * opened a guard, the ending thread calls `ubf(arg)`; so does PyTState_Unblock(). It is called again every 100 ms while
+ * the thread stays: the first call may come before the thread blocks. Whether the thread goes on or ends is its affair.
+ *
+ * @param ubf  Unblock function: must make the blocking call return, soon, by a byte in a pipe, shutdown(2), pthread_kill(3)
+ *             or the like. Called with the caller detached, with no lock of the library held, perhaps while the thread is
+ *             about to block or has just stopped blocking; never after PyTState_EndBlocking() has returned. NULL: nothing
+ *             wakes the thread, as with PyEval_SaveThread().
+ * @param arg  Passed on. Borrowed until PyTState_EndBlocking().
+ * @return 0; -1 when the misuse of nesting was let pass (PyTState_Config.check_level): the caller stays attached.
+ *
+ * Errors:  fatal if nothing is attached; misuse if the state is in a blocking region already.
+ * Blocks:  no.
+ * Threads: attached; detached afterwards. Not async-signal-safe.
+ * Source:  pytstate; Ruby's rb_nogvl().
+ *
+ * # Safety
+ * `ubf` is NULL or may be called with `arg` on any thread, until PyTState_EndBlocking().
+ */
+int PyTState_BeginBlocking(void (*ubf)(void*),
+                           void *arg);
+
+/**
+ * Ends the blocking region of the calling thread: waits for an unblock function that runs at this moment, unregisters it,
+ * attaches the state again. Keeps errno.
+ *
+ * Errors:  fatal if a state other than the region's is attached; misuse if the thread is in no blocking region.
+ * Blocks:  until the unblock function has returned, then until the GIL is free; see PyTState_SetLateAttachPolicy().
+ * Threads: the one that called PyTState_BeginBlocking(). Not async-signal-safe.
+ * Source:  pytstate; Ruby's rb_nogvl().
+ */
+void PyTState_EndBlocking(void);
+
+/**
+ * Calls the unblock function of the blocking region that `tstate` is in, on the calling thread.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ * @return 1 if the function was called; 0 if the state is in no region, gave no function, or another thread is calling it
+ *         at this moment.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  as the function does, detached if the caller is attached.
+ * Threads: any, attached or not. Not async-signal-safe.
+ * Source:  pytstate; Ruby's Thread#wakeup.
+ *
+ * # Safety
+ * `tstate` is not deleted before the call returns.
+ */
+int PyTState_Unblock(PyThreadState *tstate);
+
 /* ---- ceval ---- */
 
 /**

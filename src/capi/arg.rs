@@ -137,16 +137,22 @@ pub(super) fn attachable(state: Ts, func: &CStr) {
     }
 }
 
+/// The end of an attach by a thread that has a state attached (S-FE-08).
+#[cold]
+pub(super) fn attached_already(func: &CStr, attached: Option<Ts>) -> ! {
+    fatal(
+        func,
+        format_args!(
+            "non-NULL old thread state: {:p} is attached to this thread already",
+            attached.map_or(core::ptr::null_mut(), Ts::as_ptr)
+        ),
+    )
+}
+
 #[cold]
 fn refuse(state: Ts, func: &CStr, refusal: Refusal) {
     match refusal {
-        Refusal::AlreadyAttached => fatal(
-            func,
-            format_args!(
-                "non-NULL old thread state: {:p} is attached to this thread already",
-                current().map_or(core::ptr::null_mut(), Ts::as_ptr)
-            ),
-        ),
+        Refusal::AlreadyAttached => attached_already(func, current()),
         Refusal::NotUsable if state.has(status::DELETED) => {
             fatal(func, format_args!("thread state {:p} was deleted", state.as_ptr()))
         }

@@ -3,7 +3,7 @@
 use super::arg;
 use crate::life::interp::{self, DeleteError, NewInterpError};
 use crate::life::report::Reporter;
-use crate::life::wait;
+use crate::life::wait::{self, Blocked};
 use crate::os::clock::Deadline;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
@@ -337,5 +337,6 @@ pub unsafe extern "C" fn _PyInterpreterState_WaitForThreads(interp: *mut PyInter
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, FUNC) };
     let _ = arg::attached(FUNC);
-    let _ = wait::wait_for_threads(interp, Deadline::NEVER, &mut Reporter::silent());
+    let _ =
+        wait::wait_for_threads(interp, Deadline::NEVER, &mut Reporter::silent(), Blocked::Leave);
 }

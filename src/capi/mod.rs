@@ -2,6 +2,7 @@
 
 mod arg;
 pub mod atexit;
+pub mod blocking;
 pub mod ceval;
 pub mod critical_section;
 pub mod evaluator;

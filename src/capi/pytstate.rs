@@ -5,7 +5,7 @@ use super::pytime::PyTime_t;
 use crate::life::census::{self, PyTState_ThreadInfo};
 use crate::life::phase::{self, PhaseHook};
 use crate::life::report::{self, Reporter};
-use crate::life::wait::{self, Waited};
+use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::Deadline;
 use crate::os::thread;
 use crate::probe::trace;
@@ -64,8 +64,12 @@ pub unsafe extern "C" fn PyTState_WaitForThreads(
 ) -> c_int {
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"PyTState_WaitForThreads") };
-    let waited =
-        wait::wait_for_threads(interp, Deadline::after(timeout_ns), &mut Reporter::silent());
+    let waited = wait::wait_for_threads(
+        interp,
+        Deadline::after(timeout_ns),
+        &mut Reporter::silent(),
+        Blocked::Leave,
+    );
     let mut left = 0;
     if waited != Waited::AllGone {
         // SAFETY: this function's contract.

@@ -13,7 +13,7 @@ use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, interp_of, traced_interp};
 use crate::sched::stw::{self, Scope};
-use crate::sched::{breaker, raise, signals};
+use crate::sched::{breaker, raise, region, signals};
 use crate::state::error;
 use crate::state::gil_word::{Gil, LOCKED};
 use crate::state::handle::{DONE, Dropped, Handle};
@@ -51,6 +51,7 @@ pub(crate) unsafe fn after_in_child(state: Ts) {
     thread::forget_native_id();
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     state.record_thread();
+    region::reset_in_child(state);
     reset_gils(state);
     finish_handles();
     let mine = interp_of(state);

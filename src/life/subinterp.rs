@@ -8,7 +8,7 @@ use crate::life::leftovers;
 use crate::life::phase;
 use crate::life::report::Reporter;
 use crate::life::tstate::{self, Origin};
-use crate::life::wait::{self, Waited};
+use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::{self, Deadline};
 use crate::os::thread;
 use crate::probe::text;
@@ -18,7 +18,7 @@ use crate::sched::blocking::DetachAndSignals;
 use crate::sched::current::{current, interp_of};
 use crate::sched::fatal::STDERR;
 use crate::sched::stw::{self, Scope};
-use crate::sched::{attach, pending, raise};
+use crate::sched::{attach, pending, raise, region};
 use crate::state::config::PyInterpreterConfig;
 use crate::state::error::Kind;
 use crate::state::interp::{
@@ -154,7 +154,12 @@ impl Rounds {
     /// Threads, pending calls, callbacks.
     pub(crate) fn run_until_subinterpreters(&mut self) {
         phase::set(self.interp, PyTState_PHASE_WAITING_THREADS);
-        let waited = wait::wait_for_threads(self.interp, Deadline::NEVER, &mut self.reporter);
+        let waited = wait::wait_for_threads(
+            self.interp,
+            Deadline::NEVER,
+            &mut self.reporter,
+            Blocked::Unblock,
+        );
         if waited == Waited::Interrupted {
             raise::report_and_clear("while waiting for threads at shutdown");
             self.demote();
@@ -180,10 +185,9 @@ impl Rounds {
             if guards.open_now() == 0 {
                 return;
             }
-            let deadline = self
-                .reporter
-                .due_in_ns()
-                .map_or(Deadline::NEVER, |due| Deadline::after(due.max(0)));
+            region::unblock_where(self.interp, |state, head| guards::count_of(state, head) > 0);
+            let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);
+            let deadline = Deadline::after(until_report.min(wait::RESCAN_NS));
             let mut waiting = DetachAndSignals::new();
             let parked = lot::park(
                 guards::count_key(self.interp),

@@ -15,6 +15,7 @@ use crate::os::thread;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached};
+use crate::sched::region;
 use crate::sched::thread_end::release_handle;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
@@ -28,7 +29,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// The longest sleep before the leftovers are looked at again: `is_daemon` is
 /// a plain field that the host may write, and no wake-up tells of that.
-const RESCAN_NS: i64 = 50_000_000;
+pub(crate) const RESCAN_NS: i64 = 50_000_000;
 
 /// Outcome of a wait.
 #[must_use]
@@ -40,6 +41,15 @@ pub(crate) enum Waited {
     TimedOut,
     /// A signal handler failed: the error indicator is set.
     Interrupted,
+}
+
+/// What is done about awaited threads that sit in a blocking region.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// They leave it when they leave it.
+    Leave,
+    /// Their unblock functions are called: the interpreter's end waits.
+    Unblock,
 }
 
 /// What still has to end.
@@ -57,6 +67,15 @@ pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
     state.daemon().load(Relaxed) == 0
         && interp.first_state.load(Relaxed) != state.as_raw()
         && state.thread_id() != thread::ident()
+}
+
+/// As [`is_awaited`], with the states of started threads, of which one may be
+/// the interpreter's first.
+fn is_awaited_any(interp: Interp, state: Ts) -> bool {
+    if state.handle.load(Relaxed).is_null() {
+        return is_awaited(interp, state);
+    }
+    state.daemon().load(Relaxed) == 0 && state.thread_id() != thread::ident()
 }
 
 fn is_awaited_thread(interp: Interp, handle: Handle, _head: &Guard<'_>) -> bool {
@@ -91,11 +110,15 @@ pub(crate) fn wait_for_threads(
     interp: Interp,
     deadline: Deadline,
     reporter: &mut Reporter,
+    blocked: Blocked,
 ) -> Waited {
     let id = || interp.id();
     trace::at(Point::WaitThreadsBegin, Event::Begin(Span::WaitingForThreads), id);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
+        if blocked == Blocked::Unblock {
+            region::unblock_where(interp, |state, _| is_awaited_any(interp, state));
+        }
         let slice = slice(deadline, reporter);
         let head = RUNTIME.lock();
         let leftover = find(interp, &head);
@@ -182,13 +205,7 @@ pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> u
     let head = RUNTIME.lock();
     let mut count = 0;
     for state in list::iter(interp, &head) {
-        let handle = state.handle.load(Relaxed);
-        let awaited = if handle.is_null() {
-            is_awaited(interp, state)
-        } else {
-            state.daemon().load(Relaxed) == 0 && state.thread_id() != thread::ident()
-        };
-        if !awaited {
+        if !is_awaited_any(interp, state) {
             continue;
         }
         if let Some(slot) = out.get_mut(count) {

@@ -155,9 +155,13 @@ pub(crate) struct ThreadState {
     /// C stack bounds: top, soft limit, hard limit (0: not known yet).
     pub(crate) stack: [AtomicUsize; 3],
     pub(crate) qsbr: AtomicPtr<c_void>,
-    /// Unblock function of the blocking region that the thread is in.
+    /// Whether the thread is in a blocking region: see `sched::region`.
+    pub(crate) region: AtomicU32,
+    /// Unblock function of that region, its argument, and when a shutdown may
+    /// call it (again).
     pub(crate) unblock: AtomicPtr<c_void>,
     pub(crate) unblock_arg: AtomicPtr<c_void>,
+    pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: AtomicPtr<ThreadState>,
     /// Bytes of the host after this struct.

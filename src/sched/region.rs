@@ -1,0 +1,210 @@
+//! Blocking regions: a thread that blocks in the OS leaves a function behind
+//! that wakes it up (Ruby's "unblock function" is the model).
+//!
+//! | word             | meaning                                             | next            |
+//! |------------------|-----------------------------------------------------|-----------------|
+//! | NONE             | the thread is in no region                          | OPEN            |
+//! | OPEN             | in a region; the function may be called             | NONE, RUNNING   |
+//! | RUNNING          | somebody runs the function                          | OPEN, AWAITED   |
+//! | AWAITED          | the same, and the thread waits for it to return     | OPEN            |
+//!
+//! Who writes: NONE <-> OPEN and RUNNING -> AWAITED the thread of the state;
+//! OPEN -> RUNNING anybody, under the head lock or with a state that the host
+//! keeps alive; RUNNING, AWAITED -> OPEN whoever made it RUNNING.
+//!
+//! Invariants:
+//! - R1: `unblock` and `unblock_arg` are written before OPEN is (release) and
+//!   constant until NONE; who moved the word to RUNNING (acquire) may read them.
+//! - R2: a region cannot be left while the word is RUNNING or AWAITED: the
+//!   function never runs after the end of the region.
+//! - R3: who runs the function holds a reference to the state's block (T2).
+
+use crate::os::clock::{self, Deadline};
+use crate::os::thread;
+use crate::probe::Point;
+use crate::probe::trace::{self, Event, Span};
+use crate::sched::attach;
+use crate::sched::blocking::detached;
+use crate::sched::current::{current, gilstate, interp_of};
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use crate::sync::lot;
+use crate::sync::rank::Guard;
+use crate::sync::waiting::Stay;
+use core::ffi::c_void;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+const NONE: u32 = 0;
+const OPEN: u32 = 1;
+const RUNNING: u32 = 2;
+const AWAITED: u32 = 3;
+
+/// How long a shutdown leaves a thread in its region before it calls the
+/// function again: the first call may have come before the thread blocked.
+const REPEAT_NS: i64 = 100_000_000;
+
+/// Wakes a thread out of a blocking call.
+pub(crate) type Unblock = unsafe extern "C" fn(*mut c_void);
+
+/// Why a region was neither begun nor ended.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) enum RegionError {
+    /// The state is in a region already.
+    Nested,
+    /// The calling thread is in no region.
+    NotInside,
+    /// The calling thread has another state attached.
+    OtherAttached(Ts),
+}
+
+/// Registers `unblock(arg)` for the attached `state`, then detaches it.
+pub(crate) fn begin(
+    state: Ts,
+    unblock: Option<Unblock>,
+    arg: *mut c_void,
+) -> Result<(), RegionError> {
+    if state.region.load(Relaxed) != NONE {
+        return Err(RegionError::Nested);
+    }
+    let function = unblock.map_or(core::ptr::null_mut(), |unblock| unblock as *mut c_void);
+    state.unblock.store(function, Relaxed);
+    state.unblock_arg.store(arg, Relaxed);
+    state.unblock_due_ns.store(0, Relaxed);
+    state.region.store(OPEN, Release);
+    // A GIL that was not locked is reported by the next attach's owner.
+    let _ = attach::detach(state);
+    trace::at(Point::BlockingBegin, Event::Begin(Span::Blocking), || interp_of(state).id());
+    Ok(())
+}
+
+/// Ends the region of the calling thread: waits for a function that runs,
+/// unregisters it, attaches the state again.
+pub(crate) fn end() -> Result<(), RegionError> {
+    let state = own().ok_or(RegionError::NotInside)?;
+    let attached = current();
+    if let Some(other) = attached.filter(|attached| *attached != state) {
+        return Err(RegionError::OtherAttached(other));
+    }
+    close(state);
+    trace::at(Point::BlockingEnd, Event::End(Span::Blocking), || interp_of(state).id());
+    if attached.is_none() {
+        attach::attach(state);
+    }
+    Ok(())
+}
+
+/// The state of the calling thread that is in a region.
+fn own() -> Option<Ts> {
+    let inside = |state: &Ts| state.region.load(Relaxed) != NONE;
+    if let Some(state) = gilstate().filter(inside) {
+        return Some(state);
+    }
+    // The thread used another state meanwhile.
+    let head = RUNTIME.lock();
+    let mut states = RUNTIME.interps(&head).flat_map(|interp| list::iter(interp, &head));
+    let found = states.find(|state| state.thread_id() == thread::ident() && inside(state));
+    drop(head);
+    found
+}
+
+/// To NONE, after whoever runs the function has returned from it (R2).
+fn close(state: Ts) {
+    let word = &state.region;
+    loop {
+        match word.compare_exchange(OPEN, NONE, AcqRel, Relaxed) {
+            Ok(_) => return,
+            Err(RUNNING) => {
+                let _ = word.compare_exchange(RUNNING, AWAITED, Relaxed, Relaxed);
+            }
+            Err(_) => {
+                let _ = lot::park(
+                    key(state),
+                    || word.load(Relaxed) == AWAITED,
+                    Deadline::NEVER,
+                    core::ptr::null_mut(),
+                    &mut Stay,
+                );
+            }
+        }
+    }
+}
+
+fn key(state: Ts) -> *const () {
+    core::ptr::from_ref(&state.region).cast()
+}
+
+/// A claim on the function of one region: RUNNING, with a reference (R3).
+struct Claim(Ts);
+
+/// Claims the function of `state`, which stays alive meanwhile: the head lock
+/// is held, or the host vouches for it.
+fn claim(state: Ts) -> Option<Claim> {
+    state.region.compare_exchange(OPEN, RUNNING, Acquire, Relaxed).ok()?;
+    state.refs.fetch_add(1, Relaxed);
+    Some(Claim(state))
+}
+
+impl Claim {
+    /// Runs the function, detached. True when there was one.
+    fn run(self) -> bool {
+        let state = self.0;
+        let function = state.unblock.load(Relaxed);
+        if function.is_null() {
+            self.give_back();
+            return false;
+        }
+        // SAFETY: `begin` stored a function of this type (R1).
+        let function = unsafe { core::mem::transmute::<*mut c_void, Unblock>(function) };
+        detached(|| {
+            // SAFETY: the host's function and argument, registered and not
+            // unregistered (R2); detached, no lock held.
+            unsafe { function(state.unblock_arg.load(Relaxed)) };
+            // Before the caller attaches again: the thread may be needed for that.
+            self.give_back();
+        });
+        true
+    }
+
+    fn give_back(self) {
+        let state = self.0;
+        state.unblock_due_ns.store(clock::now_ns() + REPEAT_NS, Relaxed);
+        if state.region.swap(OPEN, Release) == AWAITED {
+            lot::unpark_all(key(state));
+        }
+        RUNTIME.drop_state_ref(state);
+    }
+}
+
+/// Calls the function of `state`'s region. False when the state is in no
+/// region, has no function, or somebody else is calling it at this moment.
+pub(crate) fn unblock(state: Ts) -> bool {
+    claim(state).is_some_and(Claim::run)
+}
+
+/// Calls the function of every state of `interp` that `wanted` chooses and
+/// whose turn it is.
+pub(crate) fn unblock_where(interp: Interp, wanted: impl Fn(Ts, &Guard<'_>) -> bool) {
+    loop {
+        let now = clock::now_ns();
+        let head = RUNTIME.lock();
+        let claimed = list::iter(interp, &head)
+            .filter(|state| {
+                state.region.load(Acquire) == OPEN && state.unblock_due_ns.load(Relaxed) <= now
+            })
+            .filter(|state| wanted(*state, &head))
+            .find_map(claim);
+        drop(head);
+        let Some(claimed) = claimed else { return };
+        let _ = claimed.run();
+    }
+}
+
+/// In a fork child, for a state that survives: whoever ran its function did not.
+pub(crate) fn reset_in_child(state: Ts) {
+    if state.region.load(Relaxed) != NONE {
+        state.region.store(OPEN, Relaxed);
+    }
+}
