@@ -1,6 +1,7 @@
 //! L1: what threads wait in. It knows no thread states: a [`waiting::Waiting`] from above says what to do around a sleep.
 
 pub(crate) mod atomic;
+pub(crate) mod backoff;
 pub(crate) mod event;
 #[cfg(not(loom))]
 pub(crate) mod event_rc;

@@ -17,7 +17,8 @@
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
-use super::atomic::{AtomicU8, Cell, Ordering, const_unless_loom, spin_hint};
+use super::atomic::{AtomicU8, Cell, Ordering, const_unless_loom};
+use super::backoff::Backoff;
 use super::lot::{self, Parked};
 use super::waiting::{OnSignal, Stay, Waiting};
 use crate::os::clock::{Deadline, now_ns};
@@ -29,9 +30,6 @@ const HAS_PARKED: u8 = 2;
 
 /// A waiter of this age is handed the lock instead of competing for it.
 const FAIR_AFTER_NS: i64 = 1_000_000;
-
-/// Looks at a lock that is held, with nobody parked, before parking.
-const SPINS: u32 = if cfg!(loom) { 0 } else { 40 };
 
 /// CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
 #[derive(Debug, Default)]
@@ -131,12 +129,14 @@ impl PyMutex {
 
     #[cold]
     fn lock_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
-        let mut spins = SPINS;
+        let mut backoff = Backoff::new();
         let mut entry = None;
         loop {
+            // Behind somebody who is parked there is nothing to gain.
+            let paused = self._bits.load(Ordering::Relaxed) & HAS_PARKED == 0 && backoff.pause();
             let bits = self._bits.load(Ordering::Relaxed);
             if bits & LOCKED == 0 {
-                let taken = self._bits.compare_exchange_weak(
+                let taken = self._bits.compare_exchange(
                     bits,
                     bits | LOCKED,
                     Ordering::Acquire,
@@ -147,9 +147,7 @@ impl PyMutex {
                 }
                 continue;
             }
-            if bits & HAS_PARKED == 0 && spins > 0 {
-                spins -= 1;
-                spin_hint();
+            if paused {
                 continue;
             }
             if deadline.passed() {

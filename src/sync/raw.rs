@@ -9,16 +9,14 @@
 //! Uncontended: one compare-and-swap to lock, one swap to unlock.
 //! Ordering: the lock's Acquire pairs with the Release of the unlock before it.
 
-use super::atomic::{AtomicU32, Ordering, const_unless_loom, spin_hint};
+use super::atomic::{AtomicU32, Ordering, const_unless_loom};
+use super::backoff::Backoff;
 use crate::os::clock::Deadline;
 use crate::os::futex;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const WAITED_FOR: u32 = 2;
-
-/// Looks at a held word before sleeping: what it guards is held for tens of instructions.
-const SPINS: u32 = if cfg!(loom) { 0 } else { 60 };
 
 /// See the module.
 #[derive(Debug)]
@@ -44,15 +42,11 @@ impl RawLock {
 
     #[cold]
     fn lock_slow(&self) {
-        for _ in 0..SPINS {
-            match self.word.load(Ordering::Relaxed) {
-                FREE => {
-                    if self.try_lock() {
-                        return;
-                    }
-                }
-                HELD => spin_hint(),
-                _ => break,
+        let mut backoff = Backoff::new();
+        // Behind somebody who sleeps there is nothing to gain.
+        while self.word.load(Ordering::Relaxed) != WAITED_FOR && backoff.pause() {
+            if self.word.load(Ordering::Relaxed) == FREE && self.try_lock() {
+                return;
             }
         }
         // From here on the word says WAITED_FOR while we hold it: others may sleep, and the unlock then wakes one.

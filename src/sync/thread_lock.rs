@@ -11,7 +11,8 @@
 //! Uncontended: one compare-and-swap to lock, one swap to release.
 //! Ordering: the lock's Acquire pairs with the Release of the release before it.
 
-use super::atomic::{AtomicU32, Ordering, const_unless_loom, spin_hint};
+use super::atomic::{AtomicU32, Ordering, const_unless_loom};
+use super::backoff::Backoff;
 use super::mutex::LockOutcome;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
@@ -19,9 +20,6 @@ use crate::os::futex::{self, Wait};
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const WAITED_FOR: u32 = 2;
-
-/// Looks at a held word before sleeping.
-const SPINS: u32 = if cfg!(loom) { 0 } else { 40 };
 
 /// Whether a signal ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +66,11 @@ impl ThreadLock {
 
     #[cold]
     fn acquire_slow(&self, deadline: Deadline, signals: Signals) -> LockOutcome {
-        for _ in 0..SPINS {
-            match self.word.load(Ordering::Relaxed) {
-                FREE if self.try_acquire() => return LockOutcome::Acquired,
-                WAITED_FOR => break,
-                _ => spin_hint(),
+        let mut backoff = Backoff::new();
+        // Behind somebody who sleeps there is nothing to gain.
+        while self.word.load(Ordering::Relaxed) != WAITED_FOR && backoff.pause() {
+            if self.word.load(Ordering::Relaxed) == FREE && self.try_acquire() {
+                return LockOutcome::Acquired;
             }
         }
         // From here on the word says WAITED_FOR while we hold it: others may sleep, and the release then wakes one.
