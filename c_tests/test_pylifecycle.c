@@ -174,6 +174,29 @@ TEST("finalization goes through its steps in order (S-FZ-03, S-AE-01)") {
                  "gone exit2 exit1 ");
 }
 
+static void detach_and_attach(void *calls) {
+    PyThreadState *state = PyThreadState_Get();
+    Py_BEGIN_ALLOW_THREADS;
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    Py_END_ALLOW_THREADS;
+    CHECK_PTR_EQ(PyThreadState_Swap(NULL), state);
+    CHECK_NULL(PyThreadState_Swap(state));
+    ++*(int *)calls;
+}
+
+TEST("who runs while an interpreter is cleared may detach and attach again") {
+    int calls = 0;
+    PyThreadState *main_state = begin();
+    PyUnstable_AtExit(main_state->interp, detach_and_attach, &calls);
+    PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
+    PyUnstable_AtExit(sub->interp, detach_and_attach, &calls);
+    Py_EndInterpreter(sub);
+    CHECK_INT_EQ(calls, 1);
+    PyThreadState_Swap(main_state);
+    finish();
+    CHECK_INT_EQ(calls, 2);
+}
+
 static void finalize_again(void *calls) {
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
     CHECK_INT_EQ(Py_IsInitialized(), 1);

@@ -45,13 +45,22 @@ pub(crate) fn check(state: Ts) -> Result<(), Refusal> {
     }
     let bits = state.status.load(Relaxed);
     // A state that finalization gave up goes on to the late-attach policy.
-    if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 {
+    if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 && !ends_interp(state) {
         return Err(Refusal::NotUsable);
     }
     if state.thread_id() != crate::os::thread::ident() {
         return Err(Refusal::OtherThread);
     }
     Ok(())
+}
+
+/// Whether `state` is the one that ends its interpreter: at-exit functions run
+/// with it after it was cleared, and may detach and attach again.
+#[cold]
+fn ends_interp(state: Ts) -> bool {
+    const GONE: u32 = status::UNBOUND | status::DELETED;
+    state.status.load(Relaxed) & GONE == 0
+        && interp_of(state).finalizing.load(Acquire) == state.as_raw()
 }
 
 #[inline(always)]
