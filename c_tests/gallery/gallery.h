@@ -37,13 +37,17 @@ struct scenario {
 /* All of them, in the order of the lines: c_tests/gallery/<name>.c each. The
  * selftest has its own. */
 #ifndef SCENARIOS
-#define SCENARIOS(X) \
-    X(gh_116372)     \
-    X(bpo_36402)     \
-    X(bpo_37266)     \
-    X(bpo_37788)     \
-    X(join_os_exit)  \
-    X(fork_after_join)
+#define SCENARIOS(X)   \
+    X(gh_116372)       \
+    X(bpo_36402)       \
+    X(bpo_37266)       \
+    X(bpo_37788)       \
+    X(join_os_exit)    \
+    X(fork_after_join) \
+    X(late_attach)     \
+    X(leaked_guard)    \
+    X(fork_held_lock)  \
+    X(gh_87135)
 #endif
 #define DECLARE(symbol) extern const struct scenario symbol;
 SCENARIOS(DECLARE)
@@ -67,6 +71,9 @@ int rounds_in_all(void);
 /* Initializes it with the rules of the version (0: the library's default). */
 void begin_runtime(int compat);
 #define COMPAT_3_12 0x030C0000
+#define COMPAT_3_13 0x030D0000
+#define COMPAT_3_14 0x030E0000
+#define COMPAT_3_15 0x030F0000
 /* begin_runtime() as a protocol's `begin`. */
 void begin_old(void);
 void begin_ours(void);
@@ -95,6 +102,7 @@ void swapped_out(const char *point);
 /* ---- OS threads -------------------------------------------------------- */
 
 long own_task(void);
+int64_t now_ns(void);
 /* Whether /proc/self/task lists it. */
 int task_exists(long task);
 /* Detached waits, until the task sleeps in the kernel or is gone. */
@@ -112,7 +120,11 @@ struct ending {
 void in_child(void (*body)(void), struct ending *end);
 /* Whether it died of SIGABRT and said `text`. Needs that, or exit status 0. */
 int aborted_with(const struct ending *end, const char *text);
-/* Waits for a child that the round forked itself; it must exit. */
+/* With which status it exited. Needs that it did. */
+int exited_with(const struct ending *end);
+/* Waits for a child that the round forked itself; the same. */
 int exit_status(pid_t pid);
+/* Waits for such a child: whether it exited with 0 before its alarm(). */
+int came_to_its_end(pid_t pid);
 
 #endif

@@ -45,7 +45,7 @@ int rounds_in_all(void) { return board->rounds; }
 
 /* ---- Time -------------------------------------------------------------- */
 
-static int64_t now_ns(void) {
+int64_t now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * SECOND + now.tv_nsec;
@@ -128,7 +128,7 @@ struct counter {
     char point[64];
     int came, hold_at;
 };
-static struct counter counters[8];
+static struct counter counters[32];
 static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t counted = PTHREAD_COND_INITIALIZER;
 
@@ -282,8 +282,22 @@ int aborted_with(const struct ending *end, const char *text) {
     return 1;
 }
 
-int exit_status(pid_t pid) {
+int exited_with(const struct ending *end) {
+    if (!WIFEXITED(end->status))
+        fprintf(stderr, "%s", end->errors);
+    need(WIFEXITED(end->status));
+    return WEXITSTATUS(end->status);
+}
+
+int came_to_its_end(pid_t pid) {
     int status = wait_for(pid);
-    need(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        return 0;
+    need(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return 1;
+}
+
+int exit_status(pid_t pid) {
+    struct ending end = {.status = wait_for(pid)};
+    return exited_with(&end);
 }

@@ -113,6 +113,7 @@ struct thread {
 struct threading {
     enum era era;
     struct thread *main_thread;
+    struct lock *active_limbo_lock;
     struct thread *limbo, *active;
     struct lock **shutdown_locks;
     size_t locks_used, locks_room;
@@ -134,6 +135,14 @@ void thread_decref(struct thread *self) {
         return;
     lock_decref(self->tstate_lock);
     free(self);
+}
+
+static void lock_lists(struct threading *module) {
+    need(lock_acquire(module->active_limbo_lock, -1));
+}
+
+static void unlock_lists(struct threading *module) {
+    lock_release(module->active_limbo_lock);
 }
 
 static void enter(struct thread **list, struct thread *self) {
@@ -204,15 +213,20 @@ static void set_tstate_lock(struct thread *self) {
 }
 
 static void bootstrap_inner(struct thread *self) {
+    struct threading *module = self->module;
     self->ident = PyThreadState_Get()->thread_id;
     set_tstate_lock(self);
     self->native_id = own_task();
-    enter(&self->module->active, self);
-    leave(&self->module->limbo, self);
+    lock_lists(module);
+    enter(&module->active, self);
+    leave(&module->limbo, self);
+    unlock_lists(module);
     _PyEvent_Notify(&self->started);
     self->run(self->arg);
     /* _delete() */
-    leave(&self->module->active, self);
+    lock_lists(module);
+    leave(&module->active, self);
+    unlock_lists(module);
     swapped_out("threading.deleted");
 }
 
@@ -236,7 +250,10 @@ static void t_bootstrap(void *arg) {
 
 void thread_start(struct thread *self) {
     struct bootstate *boot = allocate(sizeof *boot);
+    lock_lists(self->module);
     enter(&self->module->limbo, self);
+    swapped_out("threading.limbo");
+    unlock_lists(self->module);
     self->refs++;
     boot->self = self;
     boot->tstate = _PyThreadState_Prealloc(PyInterpreterState_Get());
@@ -306,6 +323,7 @@ int thread_is_alive(struct thread *self) {
 struct threading *threading_import(enum era era) {
     struct threading *module = allocate(sizeof *module);
     module->era = era;
+    module->active_limbo_lock = lock_new();
     /* _MainThread() */
     struct thread *self = thread_new(module, NULL, NULL, 0);
     set_tstate_lock(self);
@@ -323,18 +341,36 @@ void threading_forget(struct threading *module) {
     while (module->locks_used > 0)
         locks_remove(module, module->locks_used - 1);
     thread_decref(module->main_thread);
+    lock_decref(module->active_limbo_lock);
     free(module->shutdown_locks);
     free(module);
 }
 
+int threading_active_count(struct threading *module, long long microseconds) {
+    int n = 0;
+    if (!lock_acquire(module->active_limbo_lock, microseconds))
+        return -1;
+    for (struct thread *one = module->active; one != NULL; one = one->next)
+        n++;
+    for (struct thread *one = module->limbo; one != NULL; one = one->next)
+        n++;
+    unlock_lists(module);
+    return n;
+}
+
 /* 3.4: the first of enumerate() that is neither a daemon nor stopped. */
 static struct thread *pick_some_non_daemon_thread(struct threading *module) {
+    struct thread *found = NULL;
+    lock_lists(module);
     struct thread *lists[] = {module->active, module->limbo};
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && found == NULL; i++)
         for (struct thread *one = lists[i]; one != NULL; one = one->next)
-            if (!one->daemon && thread_is_alive(one))
-                return one;
-    return NULL;
+            if (!one->daemon && thread_is_alive(one)) {
+                found = one;
+                break;
+            }
+    unlock_lists(module);
+    return found;
 }
 
 static int join_active(struct threading *module) {

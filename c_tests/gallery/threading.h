@@ -10,6 +10,8 @@
  *   threading.lock.wait       about to sleep for a lock, detached
  *   threading.join.acquired   a joiner took the lock, and has it
  *   threading.join.released   a joiner gave it back; _stop() comes next
+ *   threading.limbo           a starter put a thread into `_limbo`, and has
+ *                             the lock of both lists
  *   threading.deleted         a thread left `_active`; its state still lives
  *   threading.os_exit         a thread's state is deleted, its OS thread ends
  */
@@ -50,6 +52,8 @@ struct threading *threading_import(enum era era);
 void threading_forget(struct threading *module);
 /* threading._shutdown(); -1 if an assertion failed. */
 int threading_shutdown(struct threading *module);
+/* threading.active_count(); -1 if the lists' lock was not to be had in time. */
+int threading_active_count(struct threading *module, long long microseconds);
 /* len(_shutdown_locks). */
 size_t threading_shutdown_locks(const struct threading *module);
 
