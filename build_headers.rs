@@ -28,6 +28,7 @@ const PUBLIC_ANYWAY: &[&str] = &[
     "_PyThreadState_Prealloc",
     "_PyThreadState_UncheckedGet",
     "_Py_FatalErrorFunc",
+    "_Py_HandlePending",
     "_Py_IsFinalizing",
     "_Py_LOCKED",
     "_Py_UNLOCKED",

@@ -31,8 +31,11 @@ TEST("calls run in the order of their adding, at a poll (S-PC-01, 02)") {
     CHECK_INT_EQ(n_called, 2);
     CHECK_INT_EQ(order[0], 1);
     CHECK_INT_EQ(order[1], 2);
+    CHECK_INT_EQ(PyTState_HasPending(main_state), 0);
     add(3);
+    CHECK_INT_EQ(PyTState_HasPending(main_state), 1);
     CHECK_INT_EQ(_Py_HandlePending(main_state), 0);
+    CHECK_INT_EQ(PyTState_HasPending(main_state), 0);
     CHECK_INT_EQ(order[2], 3);
     add(4);
     CHECK_INT_EQ(_PyEval_MakePendingCalls(main_state), 0);
@@ -214,8 +217,7 @@ static void polls_until_called(void *expected) {
     atomic_store((_Atomic(PyThreadState *) *)expected, mine);
     int64_t end = test_now_ms() + LIMIT_MS;
     while (atomic_load(&ran_on) == NULL && test_now_ms() < end)
-        if (mine->eval_breaker != 0)
-            CHECK_INT_EQ(_Py_HandlePending(mine), 0);
+        CHECK_INT_EQ(PyTState_Poll(mine), 0);
     CHECK_PTR_EQ(atomic_load(&ran_on), mine);
 }
 

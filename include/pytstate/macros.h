@@ -110,6 +110,8 @@
 #include <atomic>
 static_assert(sizeof(std::atomic<uint8_t>) == sizeof(uint8_t),
               "an atomic byte is a byte");
+static_assert(sizeof(std::atomic<size_t>) == sizeof(size_t),
+              "an atomic word is a word");
 #define _Py_HAVE_INLINE_ATOMICS 1
 /** From `from` to `to`, with acquire order: 1 if it was `from`. */
 static inline int _Py_byte_lock_(uint8_t *byte, uint8_t from, uint8_t to) {
@@ -128,10 +130,17 @@ static inline uint8_t _Py_byte_load_(uint8_t *byte) {
     return reinterpret_cast<std::atomic<uint8_t> *>(byte)->load(
         std::memory_order_acquire);
 }
+/** The value of a word, with relaxed order. */
+static inline size_t _Py_word_load_(size_t *word) {
+    return reinterpret_cast<std::atomic<size_t> *>(word)->load(
+        std::memory_order_relaxed);
+}
 #elif !defined(__STDC_NO_ATOMICS__)
 #include <stdatomic.h>
 _Static_assert(sizeof(_Atomic(uint8_t)) == sizeof(uint8_t),
                "an atomic byte is a byte");
+_Static_assert(sizeof(_Atomic(size_t)) == sizeof(size_t),
+               "an atomic word is a word");
 #define _Py_HAVE_INLINE_ATOMICS 1
 /** From `from` to `to`, with acquire order: 1 if it was `from`. */
 static inline int _Py_byte_lock_(uint8_t *byte, uint8_t from, uint8_t to) {
@@ -148,6 +157,15 @@ static inline int _Py_byte_unlock_(uint8_t *byte, uint8_t from, uint8_t to) {
 /** The value, with acquire order. */
 static inline uint8_t _Py_byte_load_(uint8_t *byte) {
     return atomic_load_explicit((_Atomic(uint8_t) *)byte, memory_order_acquire);
+}
+/** The value of a word, with relaxed order. */
+static inline size_t _Py_word_load_(size_t *word) {
+    return atomic_load_explicit((_Atomic(size_t) *)word, memory_order_relaxed);
+}
+#else
+/** The value of a word. */
+static inline size_t _Py_word_load_(size_t *word) {
+    return *(volatile size_t *)word;
 }
 #endif
 
@@ -181,6 +199,20 @@ static inline int _PyMutex_IsLocked(PyMutex *m) {
 #define PyMutex_Lock(m) _PyMutex_Lock(m)
 #define PyMutex_Unlock(m) _PyMutex_Unlock(m)
 #define PyMutex_IsLocked(m) _PyMutex_IsLocked(m)
+
+/* ---- A host's poll ---- */
+
+/** Whether the thread of the state was asked to do something: one relaxed load.
+ * Any thread may look, while the state lives. */
+static inline int PyTState_HasPending(PyThreadState *tstate) {
+    return (_Py_word_load_(&tstate->eval_breaker) & 0xff) != 0;
+}
+/** _Py_HandlePending(), called only if there is something to do: 0, or -1 with
+ * the error indicator set. For a host's loop; `tstate` is the attached state.
+ */
+static inline int PyTState_Poll(PyThreadState *tstate) {
+    return PyTState_HasPending(tstate) ? _Py_HandlePending(tstate) : 0;
+}
 
 #ifdef __cplusplus
 }

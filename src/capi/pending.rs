@@ -150,7 +150,7 @@ pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
     pending::finish(arg::own(tstate, c"_Py_FinishPendingCalls"));
 }
 
-/// A host's poll: does what the attached thread was asked to do. Cheap to guard with `tstate->eval_breaker != 0`.
+/// A host's poll: does what the attached thread was asked to do. PyTState_Poll() calls it only if it has to.
 ///
 /// In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
 /// the GIL; raise an asynchronous exception.
