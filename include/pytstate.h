@@ -1642,25 +1642,6 @@ int Py_AddPendingCall(int (*func)(void*),
 int Py_MakePendingCalls(void);
 
 /**
- * A host's poll: does what the attached thread was asked to do. PyTState_Poll() calls it only if it has to.
- *
- * In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
- * the GIL; raise an asynchronous exception.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- * @return 0, or -1: something failed with the error indicator set; what comes after it is left for the next poll.
- *
- * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
- * Blocks:  while the world is stopped, or another thread has the GIL; see PyTState_SetLateAttachPolicy().
- * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * None: `tstate` is only compared.
- */
-int _Py_HandlePending(PyThreadState *tstate);
-
-/**
  * Has another thread of the attached interpreter raise an exception at its next poll.
  *
  * Only the newest state of that thread is asked. It keeps one exception: a second call replaces the first, and the
@@ -3031,6 +3012,98 @@ int PyTState_ShutdownPhase(PyInterpreterState *interp);
  */
 void PyTState_SetShutdownPhaseHook(void (*hook)(PyInterpreterState*, int, void*),
                                    void *data);
+
+/* ---- recursion ---- */
+
+/**
+ * Checks that the calling thread has enough C stack left to go one level deeper.
+ *
+ * The stack's bounds come from the OS, or from PyUnstable_ThreadState_SetStackProtection(). A thread that is on neither
+ * stack passes.
+ *
+ * @param where  End of the error's message, such as " in comparison"; NULL is as "". Borrowed.
+ * @return 0; -1 with RecursionError "Stack overflow (used N kB)" and `where`: less than 32 KiB is left.
+ *
+ * Errors:  fatal if nothing is attached, and when less than 16 KiB is left: the error was not heeded. -1 as above.
+ * Blocks:  no.
+ * Threads: attached. Not async-signal-safe.
+ * Source:  CPython 3.14. Up to 3.13 calls were counted instead.
+ *
+ * # Safety
+ * `where` is NULL or NUL-terminated.
+ */
+int Py_EnterRecursiveCall(const char *where);
+
+/**
+ * Goes back up one level after a Py_EnterRecursiveCall() that returned 0: does nothing, the stack itself tells.
+ *
+ * Errors:  none.
+ * Blocks:  no.
+ * Threads: any. Async-signal-safe.
+ * Source:  CPython 3.14.
+ */
+void Py_LeaveRecursiveCall(void);
+
+/**
+ * Sets the recursion limit of the attached interpreter: the number that Py_GetRecursionLimit() gives to whoever counts
+ * levels. Py_EnterRecursiveCall() looks at the stack, not at the limit.
+ *
+ * @param new_limit  The limit; not checked.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.12+ (there the bytecode evaluator counts Python frames).
+ */
+void Py_SetRecursionLimit(int new_limit);
+
+/**
+ * The recursion limit of the attached interpreter.
+ *
+ * @return The limit; 1000 unless Py_SetRecursionLimit() changed it.
+ *
+ * Errors:  fatal if nothing is attached.
+ * Blocks:  no.
+ * Threads: attached. Async-signal-safe if attached.
+ * Source:  CPython 3.13.
+ */
+int Py_GetRecursionLimit(void);
+
+/**
+ * Tells which C stack the thread of `tstate` is on from now on, for Py_EnterRecursiveCall(). For hosts that switch stacks.
+ *
+ * @param tstate            The state. Must not be NULL. Borrowed.
+ * @param stack_start_addr  Lowest address of the stack.
+ * @param stack_size        Its size in bytes, at least 48 KiB (24 KiB where pointers have 4 bytes).
+ * @return 0; -1 with ValueError (if attached) on a size that is too small or goes beyond memory: nothing is changed.
+ *
+ * Errors:  fatal if `tstate` is NULL. -1 as above.
+ * Blocks:  no.
+ * Threads: the one that `tstate` is bound to, before or after the switch, with no other call of the API between. Not
+ *          async-signal-safe.
+ * Source:  CPython 3.15 (and 3.14.1).
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+int PyUnstable_ThreadState_SetStackProtection(PyThreadState *tstate,
+                                              void *stack_start_addr,
+                                              size_t stack_size);
+
+/**
+ * Undoes PyUnstable_ThreadState_SetStackProtection(): the bounds are the OS thread's again.
+ *
+ * @param tstate  The state. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: as PyUnstable_ThreadState_SetStackProtection().
+ * Source:  CPython 3.15 (and 3.14.1).
+ *
+ * # Safety
+ * `tstate` is not deleted.
+ */
+void PyUnstable_ThreadState_ResetStackProtection(PyThreadState *tstate);
 
 /* ---- signals ---- */
 

@@ -225,6 +225,18 @@ TEST("a state of a thread that is over counts as a thread of its interpreter") {
     }
 }
 
+/* S-FE-07; 3.12 crashes after the message. */
+TEST("deleting the main interpreter before the others is fatal") {
+    if (BEHAVIOUR >= V3_12 && BEHAVIOUR < V3_13)
+        SKIP("in 3.12 the process crashes after the message");
+    begin();
+    EXPECT_ABORT("Fatal Python error: PyInterpreterState_Delete: "
+                 "remaining subinterpreters") {
+        Py_NewInterpreter();
+        PyInterpreterState_Delete(PyInterpreterState_Main());
+    }
+}
+
 /* ---- Ending the process with a status (S-FE-42, S-FE-43) ---------------- */
 
 TEST("making a legacy interpreter without a runtime ends with status 1") {

@@ -233,6 +233,21 @@ TEST("finalization ends the interpreters that are left") {
     finish();
 }
 
+/* S-IN-05: what is made is bare; CPython cannot clear or delete it again. */
+TEST("a bare interpreter has the next id and no thread state") {
+    PyThreadState *first = begin();
+    PyInterpreterState *bare = PyInterpreterState_New();
+    CHECK_INT_EQ(PyInterpreterState_GetID(bare), 1);
+    CHECK_PTR_EQ(PyInterpreterState_Head(), bare);
+    CHECK_PTR_EQ(PyInterpreterState_Next(bare), PyInterpreterState_Main());
+    CHECK_NULL(PyInterpreterState_ThreadHead(bare));
+    CHECK_PTR_EQ(PyThreadState_Get(), first);
+    PyEval_SaveThread();
+    bare = PyInterpreterState_New();
+    CHECK_INT_EQ(PyInterpreterState_GetID(bare), 2);
+    CHECK_NULL(PyThreadState_GetUnchecked());
+}
+
 /* ---- The shared GIL (S-NI-06) ------------------------------------------- */
 
 struct waiter {
@@ -545,6 +560,43 @@ TEST("four interpreters with GILs of their own are attached at once") {
     peers_join(&peers, 15000);
     PyEval_RestoreThread(first);
     CHECK_INT_EQ(count_interpreters(), 1);
+    finish();
+}
+
+TEST("finalization ends the interpreters with GILs of their own") {
+    if (BEHAVIOUR < V3_13)
+        SKIP("before 3.13 it is fatal to leave an interpreter");
+    PyThreadState *first = begin();
+    make(&isolated);
+    PyThreadState_Swap(first);
+    make(&isolated);
+    PyThreadState_Swap(first);
+    Py_FinalizeEx();
+    CHECK_NULL(PyInterpreterState_Head());
+    CHECK_NULL(PyThreadState_GetUnchecked());
+}
+
+static void ensure_in_own(void *arg) {
+    PyInterpreterState *interp = arg;
+    PyThreadState *state = PyThreadState_New(interp);
+    PyEval_AcquireThread(state);
+    PyGILState_STATE token = PyGILState_Ensure();
+    CHECK_INT_EQ(token, PyGILState_LOCKED);
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    PyGILState_Release(token);
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    PyThreadState_Clear(state);
+    PyThreadState_DeleteCurrent();
+}
+
+/* S-GS-05 */
+TEST("ensuring stays in the interpreter with a GIL of its own") {
+    PyThreadState *first = begin();
+    PyThreadState *sub = make(&isolated);
+    on_new_thread(ensure_in_own, PyInterpreterState_Get());
+    CHECK_INT_EQ(count_states(PyInterpreterState_Main()), 1);
+    Py_EndInterpreter(sub);
+    PyThreadState_Swap(first);
     finish();
 }
 

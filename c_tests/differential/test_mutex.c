@@ -197,6 +197,23 @@ TEST("every thread that waits gets the mutex") {
     CHECK_INT_EQ(counter.sum, 16);
 }
 
+/* S-MX-03: the mutex is handed over, so nobody can come between. */
+TEST("who has waited for some milliseconds gets the mutex next") {
+    struct counter counter = {0};
+    struct peers peers = PEERS_INIT;
+    PyMutex_Lock(&counter.mutex);
+    peers_add(&peers, 1, lock_it, &counter);
+    peers_start(&peers);
+    wait_until_asleep(&counter.native_id);
+    int64_t slept = test_now_ms() + 5;
+    WAIT_UNTIL(test_now_ms() > slept, 5000);
+    PyMutex_Unlock(&counter.mutex);
+    PyMutex_Lock(&counter.mutex);
+    CHECK_INT_EQ(atomic_load(&counter.locked), 1);
+    PyMutex_Unlock(&counter.mutex);
+    peers_join(&peers, 5000);
+}
+
 /* ---- Waiting attached (S-MX-06, S-WD, S-AT-09) -------------------------- */
 
 static void attach_then_unlock(void *arg) {
@@ -283,6 +300,44 @@ TEST("a detached thread that waits for a mutex stays detached") {
     PyMutex_Unlock(&counter.mutex);
     peers_join(&peers, 5000);
     PyEval_RestoreThread(first);
+    finish();
+}
+
+/* ---- Forks (S-PL-10, S-FK-06) -------------------------------------------- */
+
+TEST("a mutex on which the parent's threads slept works in a fork child") {
+    PyThreadState *first = begin();
+    struct counter counter = {0};
+    struct peers peers = PEERS_INIT;
+    PyMutex_Lock(&counter.mutex);
+    peers_add(&peers, 3, lock_it, &counter);
+    peers_start(&peers);
+    wait_until_asleep(&counter.native_id);
+    WAIT_UNTIL(counter.mutex._bits == 3, 5000);
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        struct peers own = PEERS_INIT;
+        CHECK_INT_EQ(locked(&counter.mutex), 1);
+        PyMutex_Unlock(&counter.mutex);
+        CHECK_INT_EQ(counter.mutex._bits, 0);
+        PyMutex_Lock(&counter.mutex);
+        atomic_store(&counter.native_id, 0);
+        atomic_store(&counter.locked, 0);
+        peers_add(&own, 1, lock_it, &counter);
+        peers_start(&own);
+        wait_until_asleep(&counter.native_id);
+        PyMutex_Unlock(&counter.mutex);
+        peers_join(&own, 5000);
+        CHECK_INT_EQ(atomic_load(&counter.locked), 1);
+        test_child_done(0);
+    }
+    PyOS_AfterFork_Parent();
+    CHECK_CHILD_EXIT(pid, 0);
+    CHECK_PTR_EQ(PyThreadState_Get(), first);
+    PyMutex_Unlock(&counter.mutex);
+    peers_join(&peers, 5000);
     finish();
 }
 

@@ -456,3 +456,56 @@ TEST("many states can be alive and be deleted in any order") {
     CHECK_NULL(PyThreadState_Next(first));
     finish();
 }
+
+/* ---- The slot for an asynchronous exception (S-AX-01 to S-AX-03) -------- */
+
+TEST(
+    "an asynchronous exception goes to the state of the thread that is meant") {
+    PyThreadState *first = begin();
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, NULL), 1);
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(12345, NULL), 0);
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, PyExc_ValueError),
+                 1);
+    CHECK_PTR_EQ(first->async_exc, PyExc_ValueError);
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, NULL), 1);
+    CHECK_NULL(first->async_exc);
+    finish();
+}
+
+TEST("of two states of one thread the newest gets the exception") {
+    PyThreadState *first = begin();
+    PyThreadState *second = PyThreadState_New(PyInterpreterState_Get());
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, PyExc_ValueError),
+                 1);
+    CHECK_NULL(first->async_exc);
+    CHECK_PTR_EQ(second->async_exc, PyExc_ValueError);
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, PyExc_SystemError),
+                 1);
+    CHECK_PTR_EQ(second->async_exc, PyExc_SystemError);
+    drop_state(second);
+    finish();
+}
+
+TEST("the states of other interpreters get no exception") {
+    PyThreadState *first = begin();
+    PyThreadState *sub = Py_NewInterpreter();
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(first->thread_id, PyExc_ValueError),
+                 1);
+    CHECK_NULL(first->async_exc);
+    CHECK_PTR_EQ(sub->async_exc, PyExc_ValueError);
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(sub->thread_id, NULL), 1);
+    Py_EndInterpreter(sub);
+    PyThreadState_Swap(first);
+    finish();
+}
+
+TEST("clearing a state drops its asynchronous exception") {
+    PyThreadState *first = begin();
+    PyThreadState *second = PyThreadState_New(PyInterpreterState_Get());
+    PyThreadState_SetAsyncExc(first->thread_id, PyExc_ValueError);
+    CHECK_NOT_NULL(second->async_exc);
+    PyThreadState_Clear(second);
+    CHECK_NULL(second->async_exc);
+    PyThreadState_Delete(second);
+    finish();
+}

@@ -25,6 +25,7 @@ pub mod pythread_lock;
 pub mod pythread_tss;
 pub mod pytime;
 pub mod pytstate;
+pub mod recursion;
 pub mod signals;
 pub mod sync_points;
 pub mod thread_handle;

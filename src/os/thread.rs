@@ -341,27 +341,76 @@ pub(crate) fn arm_exit<E: ThreadEnd>() -> bool {
     unsafe { libc::pthread_setspecific((key - 1) as libc::pthread_key_t, value.cast()) == 0 }
 }
 
-/// Highest and lowest address of the calling thread's stack, if the OS tells.
+/// Highest and lowest usable address of the calling thread's stack, if the OS
+/// tells. Keeps errno.
 #[cfg(target_os = "linux")]
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    let saved = crate::os::errno::get();
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: fills the attribute object on success.
-    if unsafe { libc::pthread_getattr_np(own_thread(), attributes.as_mut_ptr()) } != 0 {
-        return None;
+    let known = unsafe { libc::pthread_getattr_np(own_thread(), attributes.as_mut_ptr()) } == 0;
+    let bounds = known.then(|| stack_of(attributes.as_mut_ptr())).flatten();
+    if known {
+        // SAFETY: filled above and not used again.
+        unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     }
-    let mut low = core::ptr::null_mut();
-    let mut size = 0;
-    // SAFETY: filled above.
-    let status = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &mut low, &mut size) };
-    // SAFETY: filled above and not used again.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    (status == 0).then(|| (low as usize + size, low as usize))
+    crate::os::errno::set(saved);
+    bounds
 }
 
-/// Highest and lowest address of the calling thread's stack, if the OS tells.
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "linux")]
+fn stack_of(attributes: *const libc::pthread_attr_t) -> Option<(usize, usize)> {
+    let (mut low, mut size, mut guard) = (core::ptr::null_mut(), 0, 0);
+    // SAFETY: `attributes` is filled by the caller.
+    if unsafe { libc::pthread_attr_getstack(attributes, &mut low, &mut size) } != 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    if unsafe { libc::pthread_attr_getguardsize(attributes, &mut guard) } != 0 {
+        return None;
+    }
+    let low = low.addr();
+    Some((low + size, low + guard.min(size)))
+}
+
+/// Highest and lowest usable address of the calling thread's stack, if the OS
+/// tells.
+#[cfg(target_os = "macos")]
+pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
+    // SAFETY: the calling thread lives.
+    let top = unsafe { libc::pthread_get_stackaddr_np(own_thread()) }.addr();
+    // SAFETY: as above.
+    let size = unsafe { libc::pthread_get_stacksize_np(own_thread()) };
+    Some((top, top.checked_sub(size)?))
+}
+
+/// Highest and lowest usable address of the calling thread's stack, if the OS
+/// tells.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
     None
+}
+
+/// The calling function's stack pointer, or an address close to it.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let here: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: only reads a register.
+    unsafe {
+        core::arch::asm!("mov {0}, rsp", out(reg) here, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: only reads a register.
+    unsafe {
+        core::arch::asm!("mov {0}, sp", out(reg) here, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let local = 0_u8;
+        here = core::hint::black_box(&raw const local).addr();
+    }
+    here
 }
 
 /// Ends the process with SIGABRT.

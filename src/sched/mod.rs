@@ -14,6 +14,7 @@ pub(crate) mod gilfree;
 pub(crate) mod late;
 pub(crate) mod pending;
 pub(crate) mod raise;
+pub(crate) mod recursion;
 pub(crate) mod region;
 pub(crate) mod signals;
 pub(crate) mod stw;

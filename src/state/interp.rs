@@ -37,6 +37,9 @@ pub const PyTState_PHASE_FINALIZING: c_int = 4;
 /// Shutdown phase: the interpreter is gone.
 pub const PyTState_PHASE_GONE: c_int = 5;
 
+/// Py_GetRecursionLimit() of a new interpreter.
+const DEFAULT_RECURSION_LIMIT: i32 = 1000;
+
 /// State of one stop-the-world scope (one interpreter, or all).
 pub(crate) struct StopScope {
     /// Serialises pauses of this scope.
@@ -114,6 +117,7 @@ pub struct _is {
     pub(crate) at_shutdown: AtomicPtr<c_void>,
     pub(crate) dict: AtomicPtr<PyObject>,
     pub(crate) stack_size: AtomicUsize,
+    pub(crate) recursion_limit: AtomicI32,
     pub(crate) stop: StopScope,
     /// The state registered as running __main__, or NULL.
     pub(crate) running_main: AtomicPtr<ThreadState>,
@@ -184,6 +188,7 @@ impl _is {
             at_shutdown: AtomicPtr::new(core::ptr::null_mut()),
             dict: AtomicPtr::new(core::ptr::null_mut()),
             stack_size: AtomicUsize::new(0),
+            recursion_limit: AtomicI32::new(DEFAULT_RECURSION_LIMIT),
             stop: StopScope::new(),
             running_main: AtomicPtr::new(core::ptr::null_mut()),
             id_refs: AtomicI64::new(0),
@@ -216,6 +221,7 @@ impl _is {
         self.at_shutdown.store(core::ptr::null_mut(), Relaxed);
         self.dict.store(core::ptr::null_mut(), Relaxed);
         self.stack_size.store(0, Relaxed);
+        self.recursion_limit.store(DEFAULT_RECURSION_LIMIT, Relaxed);
         self.running_main.store(core::ptr::null_mut(), Relaxed);
         self.id_refs.store(0, Relaxed);
         self.requires_id_ref.store(0, Relaxed);

@@ -23,4 +23,6 @@ pub(crate) mod pending_queue;
 #[cfg(not(loom))]
 pub(crate) mod runtime;
 #[cfg(not(loom))]
+pub(crate) mod stack_bounds;
+#[cfg(not(loom))]
 pub(crate) mod thread_state;

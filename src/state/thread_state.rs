@@ -31,6 +31,7 @@ use crate::os::clock;
 use crate::state::gil_word::Gil;
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::{PyObject, PyTState_Callback};
+use crate::state::stack_bounds::StackBounds;
 use crate::sync::event::PyEvent;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_ulong, c_void};
@@ -152,8 +153,9 @@ pub(crate) struct ThreadState {
     pub(crate) ensure_deletes: AtomicU32,
     /// Guard that an EnsureFromView left with the state, or NULL.
     pub(crate) ensure_guard: AtomicPtr<c_void>,
-    /// C stack bounds: top, soft limit, hard limit (0: not known yet).
-    pub(crate) stack: [AtomicUsize; 3],
+    pub(crate) stack: StackBounds,
+    /// 1 while a RecursionError is being raised.
+    pub(crate) raising: AtomicU32,
     pub(crate) qsbr: AtomicPtr<c_void>,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
