@@ -1642,6 +1642,25 @@ int Py_AddPendingCall(int (*func)(void*),
 int Py_MakePendingCalls(void);
 
 /**
+ * A host's poll: does what the attached thread was asked to do. PyTState_Poll() calls it only if it has to.
+ *
+ * In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
+ * the GIL; raise an asynchronous exception.
+ *
+ * @param tstate  The attached state. Must not be NULL. Borrowed.
+ * @return 0, or -1: something failed with the error indicator set; what comes after it is left for the next poll.
+ *
+ * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
+ * Blocks:  while the world is stopped, or another thread has the GIL; see PyTState_SetLateAttachPolicy().
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * None: `tstate` is only compared.
+ */
+int _Py_HandlePending(PyThreadState *tstate);
+
+/**
  * Has another thread of the attached interpreter raise an exception at its next poll.
  *
  * Only the newest state of that thread is asked. It keeps one exception: a second call replaces the first, and the
