@@ -221,7 +221,8 @@ pub unsafe extern "C" fn PyThreadState_Ensure(
 /// @return As PyThreadState_Ensure(); NULL also if the interpreter is gone or its end is committed.
 ///
 /// Errors:  fatal if NULL; NULL as above.
-/// Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the release.
+/// Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the release. While such an end
+///          waits for guards, a thread that has none open gives way to it for 5 ms.
 /// Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
 ///          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.15.

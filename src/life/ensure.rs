@@ -49,6 +49,7 @@ pub(crate) fn ensure(guard: Guard) -> Option<*mut PyThreadStateToken> {
 /// As [`ensure`], through a guard of its own, which the state keeps until the
 /// outermost Release unless it owns one already (S-G8-25).
 pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThreadStateToken> {
+    guards::give_way(view);
     let guard = guards::open_view(view).ok()?;
     let token = ensure(guard);
     let state = current().filter(|state| state.ensure_guard.load(Relaxed).is_null());

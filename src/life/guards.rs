@@ -16,16 +16,18 @@
 //!
 //! Mirrors CPython 3.15 `PyInterpreterGuard_*`, `PyInterpreterView_*` (pystate.c).
 
-use crate::os::clock;
+use crate::life::phase;
+use crate::os::clock::{self, Deadline};
 use crate::os::mem;
 use crate::os::thread;
 use crate::probe::Point;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::probe::trace::{self, Event, Mark};
+use crate::sched::blocking::Detach;
 use crate::sched::current::{self, current, interp_of};
 use crate::sched::fatal::{Name, Text};
 use crate::state::guard_count::Close;
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::interp::{Interp, PyInterpreterState, PyTState_PHASE_WAITING_GUARDS};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
 use crate::sync::lot;
@@ -208,6 +210,43 @@ fn open(find: impl FnOnce(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, Gu
     drop(head);
     trace::at(Point::GuardAcquired, Event::At(Mark::GuardOpen), || interp.id());
     Ok(guard)
+}
+
+/// How long an attach through a view gives way.
+const GIVE_WAY_NS: i64 = 5_000_000;
+
+/// Lets an end that waits for guards go first, for a moment: threads that open
+/// one guard after the other would keep the count above 0 for ever. A thread
+/// that has a guard open already goes on, or the end would wait for it in vain.
+pub(crate) fn give_way(view: &PyInterpreterView) {
+    let waits = |interp: Interp| interp.phase.load(Relaxed) == PyTState_PHASE_WAITING_GUARDS;
+    let head = RUNTIME.lock();
+    let interp = RUNTIME.interps(&head).find(|interp| interp.id() == view.id);
+    let Some(interp) = interp.filter(|&interp| waits(interp) && !holds_one(interp, &head)) else {
+        return;
+    };
+    drop(head);
+    let _ = lot::park(
+        phase::key(interp),
+        || waits(interp),
+        Deadline::after(GIVE_WAY_NS),
+        ptr::null_mut(),
+        &mut Detach::new(),
+    );
+}
+
+/// Whether the calling thread opened a guard on `interp` that is still open.
+fn holds_one(interp: Interp, _head: &HeadGuard<'_>) -> bool {
+    let me = thread::ident() as usize;
+    let mut next = first();
+    while let Some(guard) = next {
+        if guard.thread_id.load(Relaxed) == me && guard.interp() == Some(interp) {
+            return true;
+        }
+        // SAFETY: neighbours are NULL or blocks of guards (G1).
+        next = unsafe { Guard::from_ptr(guard.next.load(Relaxed)) };
+    }
+    false
 }
 
 /// Closes a guard; the last one wakes the finalizer. False when it was closed

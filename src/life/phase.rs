@@ -5,6 +5,7 @@ use crate::state::interp::{
     Interp, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING,
     PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
 };
+use crate::sync::lot;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
@@ -22,11 +23,18 @@ pub(crate) fn set_hook(hook: Option<PhaseHook>, data: *mut c_void) {
     HOOK.store(pointer, Release);
 }
 
-/// Moves `interp` to `phase` and tells the hook. No lock is held.
+/// Key on which others wait for the next phase of `interp`.
+pub(crate) fn key(interp: Interp) -> *const () {
+    core::ptr::from_ref(&interp.phase).cast()
+}
+
+/// Moves `interp` to `phase`, wakes who waits for that and tells the hook. No
+/// lock is held.
 pub(crate) fn set(interp: Interp, phase: c_int) {
     if interp.phase.swap(phase, Relaxed) == phase {
         return;
     }
+    lot::unpark_all(key(interp));
     if let Some(span) = span_of(phase) {
         trace::event(Event::Begin(span), || interp.id());
     }
