@@ -170,7 +170,8 @@ loom: ## the small machines under loom: every interleaving
 # ---- Differential: the same source against us and against a libpython ----
 
 PYTHON_MK := $(BUILD)/python-$(or $(PYENV_VERSION),any)$(subst /,-,$(PYTHON_CONFIG)).mk
-ifneq ($(filter diff-cpython bench-cpython,$(MAKECMDGOALS)),)
+ifneq ($(filter diff-cpython bench-cpython bench-locks-cpython,\
+         $(MAKECMDGOALS)),)
 -include $(PYTHON_MK)
 endif
 $(PYTHON_MK):
@@ -222,6 +223,30 @@ else
 bench-cpython: $(BUILD)/bench/ours/bench_api $(BUILD)/bench/cpython/bench_api
 	@echo "# against CPython $(PY_VERSION)"
 	@c_tests/bench/compare $^ c_tests/bench/ceilings $(ROUNDS)
+endif
+
+BENCH_ROUNDS ?= 7
+LOCKS_RUST := $(CARGO) bench --quiet --bench locks
+$(BUILD)/bench/locks-ours: c_tests/bench/locks/locks.c $(call so,release)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -Iinclude/compat -O2 -g $< -o $@ \
+	    $(call shared,release)
+$(BUILD)/bench/locks-cpython: c_tests/bench/locks/locks.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(PY_CFLAGS) -O2 -g $< -o $@ $(PY_LDFLAGS)
+
+.PHONY: bench-locks bench-locks-cpython
+bench-locks: lib-release ## the locks: ratios to libpython and to Rust's
+	@$(LOCKS_RUST) --no-run
+	@$(MAKE) --no-print-directory bench-locks-cpython
+ifeq ($(PY_VERSION),)
+bench-locks-cpython: $(BUILD)/bench/locks-ours
+	@echo "# SKIP no usable libpython (3.11 to 3.15) was found: no ratios to it"
+	@c_tests/bench/locks/compare $< - "$(LOCKS_RUST)" $(BENCH_ROUNDS)
+else
+bench-locks-cpython: $(BUILD)/bench/locks-ours $(BUILD)/bench/locks-cpython
+	@echo "# against CPython $(PY_VERSION)"
+	@c_tests/bench/locks/compare $^ "$(LOCKS_RUST)" $(BENCH_ROUNDS)
 endif
 
 # ---- Installing -----------------------------------------------------------

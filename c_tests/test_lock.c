@@ -307,6 +307,89 @@ TEST("a timed wait for an event detaches if it is asked to") {
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }
 
+/* ---- Pending calls while waiting --------------------------------------- */
+
+static int raise_error(void *arg) {
+    atomic_fetch_add((atomic_int *)arg, 1);
+    PyErr_SetString(PyExc_RuntimeError, "from a pending call");
+    return -1;
+}
+
+static int count_call(void *arg) {
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static atomic_int calls;
+static pthread_t main_thread;
+
+/* Keeps interrupting the main thread until it has run a pending call. */
+static void interrupt_main(struct actor *me) {
+    int (*call)(void *) = me->flags ? raise_error : count_call;
+    CHECK_INT_EQ(Py_AddPendingCall(call, &calls), 0);
+    while (atomic_load(&calls) == 0) {
+        pthread_kill(main_thread, SIGUSR1);
+        test_nap();
+    }
+}
+
+static void wait_while_interrupted(int raises, PyThread_type_lock lock) {
+    struct peers peers = PEERS_INIT;
+    struct actor other = {.act = interrupt_main, .flags = raises};
+    main_thread = pthread_self();
+    catch_signals();
+    start(&peers, &other);
+    int64_t begin = test_now_ns();
+    PyLockStatus expected = raises ? PY_LOCK_INTR : PY_LOCK_FAILURE;
+    if (lock)
+        CHECK_INT_EQ(PyThread_acquire_lock_timed_with_retries(
+                         lock, raises ? -1 : 300000),
+                     expected);
+    else
+        CHECK_INT_EQ(
+            _PyMutex_LockTimed(&mutex, raises ? -1 : 300 * MS,
+                               _PY_LOCK_DETACH | _PY_LOCK_HANDLE_SIGNALS),
+            expected);
+    if (!raises)
+        CHECK_INT_GE(test_now_ns() - begin, 300 * MS);
+    CHECK_INT_EQ(PyErr_Occurred() != NULL, raises);
+    CHECK_INT_EQ(atomic_load(&calls), 1);
+    CHECK_INT_EQ(PyGILState_Check(), 1);
+    PyErr_Clear();
+    peers_join(&peers, 10000);
+}
+
+TEST("a mutex wait that handles signals ends when a pending call raises") {
+    Py_InitializeEx(0);
+    PyMutex_Lock(&mutex);
+    wait_while_interrupted(1, NULL);
+}
+
+TEST("a mutex wait that handles signals goes on after a pending call") {
+    Py_InitializeEx(0);
+    PyMutex_Lock(&mutex);
+    wait_while_interrupted(0, NULL);
+}
+
+TEST("acquire with retries ends when a pending call raises") {
+    Py_InitializeEx(0);
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    PyThread_acquire_lock(lock, WAIT_LOCK);
+    wait_while_interrupted(1, lock);
+}
+
+TEST("acquire with retries keeps its deadline over pending calls") {
+    Py_InitializeEx(0);
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    PyThread_acquire_lock(lock, WAIT_LOCK);
+    wait_while_interrupted(0, lock);
+    PyThread_release_lock(lock);
+    CHECK_INT_EQ(PyThread_acquire_lock_timed_with_retries(lock, 0),
+                 PY_LOCK_ACQUIRED);
+    CHECK_INT_EQ(PyThread_acquire_lock_timed_with_retries(lock, 0),
+                 PY_LOCK_FAILURE);
+}
+
 /* ---- Counted events ---------------------------------------------------- */
 
 static void wait_and_drop(void *arg) {

@@ -67,6 +67,7 @@ impl PyEvent {
     }
 
     #[cold]
+    #[inline(never)]
     fn wait_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> bool {
         loop {
             let marked =

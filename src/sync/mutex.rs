@@ -128,6 +128,7 @@ impl PyMutex {
     }
 
     #[cold]
+    #[inline(never)]
     fn lock_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
         let mut backoff = Backoff::new();
         let mut entry = None;
@@ -200,6 +201,7 @@ impl PyMutex {
     }
 
     #[cold]
+    #[inline(never)]
     fn release_slow(&self, mut bits: u8) -> Result<Released, NotLocked> {
         loop {
             if bits & LOCKED == 0 {

@@ -76,6 +76,7 @@ impl _PyOnceFlag {
     }
 
     #[cold]
+    #[inline(never)]
     fn call_slow(&self, function: impl FnOnce() -> bool, waiting: &mut impl Waiting) -> Once {
         let mut value = self.v.load(Ordering::Acquire);
         loop {

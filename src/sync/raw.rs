@@ -41,6 +41,7 @@ impl RawLock {
     }
 
     #[cold]
+    #[inline(never)]
     fn lock_slow(&self) {
         let mut backoff = Backoff::new();
         // Behind somebody who sleeps there is nothing to gain.

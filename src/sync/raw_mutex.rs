@@ -61,6 +61,7 @@ impl _PyRawMutex {
     }
 
     #[cold]
+    #[inline(never)]
     fn lock_slow(&self) {
         let waiter = Waiter { next: Cell::new(0), woken: AtomicU32::new(0) };
         let mut word = self.v.load(Ordering::Relaxed);
@@ -110,6 +111,7 @@ impl _PyRawMutex {
     }
 
     #[cold]
+    #[inline(never)]
     fn unlock_slow(&self) -> Result<(), NotLocked> {
         let mut word = self.v.load(Ordering::Acquire);
         loop {

@@ -55,24 +55,34 @@ impl _PyRWMutex {
     }
 
     /// Takes it together with other readers. Waits while a writer holds it or anybody is parked.
+    #[inline]
     pub(crate) fn read_lock(&self, waiting: &mut impl Waiting) {
+        let bits = self.bits.load(Ordering::Relaxed);
+        if bits & (WRITER | HAS_PARKED) != 0 || self.change(bits, bits + READER).is_err() {
+            self.read_lock_slow(waiting);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_lock_slow(&self, waiting: &mut impl Waiting) {
         let mut bits = self.bits.load(Ordering::Relaxed);
         loop {
             if bits & (WRITER | HAS_PARKED) != 0 {
                 bits = self.wait(bits, waiting);
                 continue;
             }
-            let taken = self.bits.compare_exchange_weak(
-                bits,
-                bits + READER,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            match taken {
+            match self.change(bits, bits + READER) {
                 Ok(_) => return,
                 Err(now) => bits = now,
             }
         }
+    }
+
+    /// One attempt to take it.
+    #[inline]
+    fn change(&self, from: usize, to: usize) -> Result<usize, usize> {
+        self.bits.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
     }
 
     /// Gives one reader's hold back; the last one wakes everybody who is parked.
@@ -90,20 +100,23 @@ impl _PyRWMutex {
     }
 
     /// Takes it alone.
+    #[inline]
     pub(crate) fn write_lock(&self, waiting: &mut impl Waiting) {
+        if self.change(0, WRITER).is_err() {
+            self.write_lock_slow(waiting);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_lock_slow(&self, waiting: &mut impl Waiting) {
         let mut bits = self.bits.load(Ordering::Relaxed);
         loop {
             if bits & !HAS_PARKED != 0 {
                 bits = self.wait(bits, waiting);
                 continue;
             }
-            let taken = self.bits.compare_exchange_weak(
-                bits,
-                bits | WRITER,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            match taken {
+            match self.change(bits, bits | WRITER) {
                 Ok(_) => return,
                 Err(now) => bits = now,
             }
@@ -124,6 +137,8 @@ impl _PyRWMutex {
     }
 
     /// Parks unless the word changed from `bits`; answers the word as it is then.
+    #[cold]
+    #[inline(never)]
     fn wait(&self, bits: usize, waiting: &mut impl Waiting) -> usize {
         let parked = bits | HAS_PARKED;
         if bits != parked {

@@ -65,6 +65,7 @@ impl ThreadLock {
     }
 
     #[cold]
+    #[inline(never)]
     fn acquire_slow(&self, deadline: Deadline, signals: Signals) -> LockOutcome {
         let mut backoff = Backoff::new();
         // Behind somebody who sleeps there is nothing to gain.

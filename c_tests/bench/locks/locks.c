@@ -68,6 +68,9 @@ static void (*volatile unlock_function)(PyMutex *) = PyMutex_Unlock;
 
 /* ---- Uncontended ------------------------------------------------------- */
 
+/* What an uncontended row does under its lock: the same for every lock. */
+static long counted;
+
 #define UNCONTENDED(name, lock, unlock)                               \
     static double name(void) {                                        \
         double best = 1e9;                                            \
@@ -75,6 +78,7 @@ static void (*volatile unlock_function)(PyMutex *) = PyMutex_Unlock;
             int64_t start = now_ns();                                 \
             for (int i = 0; i < BATCH; i++) {                         \
                 lock;                                                 \
+                counted++;                                            \
                 unlock;                                               \
             }                                                         \
             double each = (double)(now_ns() - start) / (double)BATCH; \
