@@ -7,7 +7,7 @@ use crate::sched::pending::{self, Target};
 use crate::sched::{async_exc, breaker};
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::PyObject;
-use crate::state::pending_queue::{_Py_pending_call_func, Call, MAIN_THREAD_ONLY, RAW_FREE};
+use crate::state::pending_queue::{_Py_pending_call_func, Call, Full, MAIN_THREAD_ONLY, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::PyThreadState;
 use core::ffi::{CStr, c_int, c_ulong, c_void};
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn Py_AddPendingCall(
     arg: *mut c_void,
 ) -> c_int {
     let Some(func) = func else { arg::null(c"Py_AddPendingCall", "func") };
-    let call = Call { func, arg, flags: MAIN_THREAD_ONLY };
+    let call = Call { func: Some(func), arg, flags: MAIN_THREAD_ONLY };
     status(pending::add(Target::MainThread, call).is_ok())
 }
 
@@ -93,9 +93,9 @@ pub unsafe extern "C" fn _PyEval_AddPendingCall(
         }
         Target::MainThread
     };
-    match pending::add(target, Call { func, arg, flags }) {
+    match pending::add(target, Call { func: Some(func), arg, flags }) {
         Ok(()) => _Py_ADD_PENDING_SUCCESS,
-        Err(pending::Full) => _Py_ADD_PENDING_FULL,
+        Err(Full) => _Py_ADD_PENDING_FULL,
     }
 }
 

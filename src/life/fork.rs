@@ -163,6 +163,8 @@ fn finish_handle(handle: Handle) {
 /// set, what they refer to is dropped.
 fn keep_only(interp: Interp, keep: Ts) {
     interp.departure_waiters.store(0, Relaxed);
+    interp.pending.finish_writes();
+    RUNTIME.main_pending.finish_writes();
     let handling = interp.pending.handling.load(Relaxed);
     if handling != keep.as_raw().cast() {
         interp.pending.handling.store(core::ptr::null_mut(), Relaxed);

@@ -169,6 +169,8 @@ fn apply(settings: &Settings) {
     thread::forget_native_id();
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     RUNTIME.main_pending.forget();
+    // Without memory the first add tries again.
+    let _ = RUNTIME.main_pending.prepare();
     RUNTIME.set_host_size(settings.host_size);
     RUNTIME.check_level.store(settings.check_level, Relaxed);
     if settings.late >= 0 {

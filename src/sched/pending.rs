@@ -10,15 +10,11 @@ use crate::sched::current::{interp_of, may_handle_signals};
 use crate::sched::signals;
 use crate::state::interp::Interp;
 use crate::state::list;
-use crate::state::pending_queue::{Call, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
+use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::fence;
-
-/// The queue is at its limit, or there was no memory for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Full;
 
 /// Which queue a call goes to.
 #[derive(Clone, Copy)]
@@ -29,52 +25,46 @@ pub(crate) enum Target {
     MainThread,
 }
 
-/// Queues a call. Any thread, attached or not.
+/// Queues a call. Any thread, attached or not. For the main thread: two atomic
+/// read-modify-writes, no lock, and async-signal-safe once the queue was used.
 pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
-    let queue: &PendingQueue = match &target {
-        Target::Interpreter(interp) => &interp.pending,
-        Target::MainThread => &RUNTIME.main_pending,
+    let queued = match &target {
+        Target::Interpreter(interp) => interp.pending.push(call),
+        Target::MainThread => RUNTIME.main_pending.push(call),
     };
-    let fresh = if queue.has_slots() { core::ptr::null_mut() } else { PendingQueue::new_slots() };
-    let head = RUNTIME.lock();
-    let surplus = if fresh.is_null() { fresh } else { queue.adopt(fresh, &head) };
-    let queued = queue.push(call, &head);
     // Even a failed add asks for a poll (S-PC-04).
-    signal_calls(target, &head);
-    drop(head);
-    // SAFETY: NULL, or memory that the queue did not want.
-    unsafe { mem::free(surplus) };
-    probe::point(Point::PendingAdded);
-    if queued { Ok(()) } else { Err(Full) }
-}
-
-/// Sets the calls bit where the call will be noticed (S-PC-03).
-fn signal_calls(target: Target, head: &crate::sync::rank::Guard<'_>) {
-    // Pairs with the fence in `breaker::refresh_calls`.
-    fence(SeqCst);
-    let interp = match target {
+    match target {
+        Target::Interpreter(interp) => signal_interpreter(interp),
         Target::MainThread => {
             if let Some(state) = RUNTIME.main_state() {
                 breaker::set(state, CALLS_TO_DO);
             }
-            return;
         }
-        Target::Interpreter(interp) => interp,
-    };
+    }
+    probe::point(Point::PendingAdded);
+    queued
+}
+
+/// Sets the calls bit where a call for `interp` will be noticed (S-PC-03).
+fn signal_interpreter(interp: Interp) {
+    let head = RUNTIME.lock();
+    // Pairs with the fence in `breaker::refresh_calls`.
+    fence(SeqCst);
     let gil = interp.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    let Some(gil) = (unsafe { gil.as_ref() }) else {
-        for state in list::iter(interp, head) {
+    if let Some(gil) = unsafe { gil.as_ref() } {
+        // SAFETY: the deleter of a state empties `holder` under the head lock.
+        if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
+            && holder.interp_ptr() == interp.as_ptr()
+        {
+            breaker::set(holder, CALLS_TO_DO);
+        }
+    } else {
+        for state in list::iter(interp, &head) {
             breaker::set(state, CALLS_TO_DO);
         }
-        return;
-    };
-    // SAFETY: the deleter of a state empties `holder` under the head lock.
-    if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
-        && holder.interp_ptr() == interp.as_ptr()
-    {
-        breaker::set(holder, CALLS_TO_DO);
     }
+    drop(head);
 }
 
 /// Runs signal handlers and queued calls for the attached `state`.
@@ -104,7 +94,20 @@ pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, state: Ts) -> bool {
     let me = state.as_raw().cast();
-    match interp.pending.handling.compare_exchange(core::ptr::null_mut(), me, SeqCst, SeqCst) {
+    let handling = &interp.pending.handling;
+    let claimed = if state.gil.load(Relaxed).is_null() {
+        handling.compare_exchange(core::ptr::null_mut(), me, SeqCst, SeqCst)
+    } else {
+        // Whoever looks at the field holds the GIL: no read-modify-write.
+        match handling.load(Relaxed) {
+            none if none.is_null() => {
+                handling.store(me, Relaxed);
+                Ok(none)
+            }
+            other => Err(other),
+        }
+    };
+    match claimed {
         Ok(_) => true,
         Err(other) => {
             if other != me {
@@ -124,16 +127,11 @@ fn claim(interp: Interp, state: Ts) -> bool {
 /// Runs up to `limit` calls, oldest first; stops at the first that fails.
 fn run_queue(queue: &PendingQueue, limit: u32) -> Result<(), Raised> {
     for _ in 0..limit {
-        if queue.len() == 0 {
-            break;
-        }
-        let head = RUNTIME.lock();
-        let call = queue.pop(&head);
-        drop(head);
-        let Some(call) = call else { break };
+        let Some(call) = queue.pop() else { break };
+        let Some(func) = call.func else { continue };
         probe::point(Point::PendingRun);
         // SAFETY: the host's function and argument; attached, no lock held.
-        let status = unsafe { (call.func)(call.arg) };
+        let status = unsafe { func(call.arg) };
         if call.flags & RAW_FREE != 0 {
             // SAFETY: the flag says that the argument came from malloc (S-PC-11).
             unsafe { mem::free(call.arg.cast()) };

@@ -126,7 +126,7 @@ pub(crate) fn take_interrupt() -> bool {
 /// bit is cleared (S-PC-13).
 pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
     breaker::clear(state, SIGNALS_PENDING);
-    if !may_handle_signals(state) || !ANY.swap(false, Acquire) {
+    if !may_handle_signals(state) || !ANY.load(Relaxed) || !ANY.swap(false, Acquire) {
         return Ok(());
     }
     for (number, tripped) in TRIPPED.iter().enumerate() {

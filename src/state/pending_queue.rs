@@ -1,18 +1,40 @@
-//! A ring of calls waiting for a poll (S-PC-01). All access under the head lock.
+//! A bounded queue of calls waiting for a poll (S-PC-01). Any number of threads
+//! add, one takes; nobody locks, so that adding works from a signal handler
+//! too, once the slots exist.
 //!
-//! The 300 slots are allocated at the first use, so that an idle interpreter
-//! stays small. Mirrors CPython 3.13 `struct _pending_calls`.
+//! A slot at position `p` of the endless sequence (index `p % SLOTS`) says by
+//! its `turn` whose it is:
+//!
+//! | `turn`        | meaning                                         |
+//! |---------------|-------------------------------------------------|
+//! | `p`           | free for the adder that wins position `p`       |
+//! | `p + 1`       | holds the call of position `p`                  |
+//! | `p + SLOTS`   | taken; free for the next round                  |
+//!
+//! Invariants:
+//! - Q1: `first <= last <= first + max`, counted without wrapping in practice.
+//! - Q2: a slot's call is written by the winner of its position and read by the
+//!   one taker, ordered by `turn` (release, acquire).
+//! - Q3: one thread takes at a time: whoever holds `handling` of the interpreter
+//!   (for the main queue: of the main interpreter).
+//!
+//! The slots are allocated at the first use, so that an idle interpreter stays
+//! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
 use crate::os::mem;
-use crate::sync::rank::Guard;
+use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{
+    AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
+};
 
 /// A pending call of the host.
 pub type _Py_pending_call_func = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 
-/// Slots in a ring.
-pub(crate) const SLOTS: u32 = 300;
+/// Slots in a queue.
+const SLOTS: usize = 300;
 /// Most calls queued for one interpreter.
 pub(crate) const MAX_INTERPRETER: u32 = 300;
 /// Most calls queued for the main thread.
@@ -28,90 +50,240 @@ pub(crate) const RAW_FREE: c_int = 2;
 /// One queued call.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
-    pub(crate) func: unsafe extern "C" fn(*mut c_void) -> c_int,
+    /// `None`: nothing to do.
+    pub(crate) func: _Py_pending_call_func,
     pub(crate) arg: *mut c_void,
     pub(crate) flags: c_int,
 }
 
-/// A ring of [`Call`]s.
+struct Slot {
+    turn: AtomicUsize,
+    call: UnsafeCell<MaybeUninit<Call>>,
+}
+
+/// A queue of [`Call`]s.
 pub(crate) struct PendingQueue {
-    slots: AtomicPtr<Call>,
-    first: AtomicU32,
-    count: AtomicU32,
-    /// Limit on `count`.
+    slots: AtomicPtr<Slot>,
+    /// Position of the oldest call; moved by the taker.
+    first: AtomicUsize,
+    /// Position behind the newest call; moved by adders.
+    last: AtomicUsize,
+    /// Most calls at once.
     max: u32,
     /// The state whose pass is running, or NULL (S-PC-07).
     pub(crate) handling: AtomicPtr<c_void>,
 }
 
+/// The queue is at its limit, or there was no memory for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
 impl PendingQueue {
     pub(crate) const fn new(max: u32) -> PendingQueue {
         PendingQueue {
             slots: AtomicPtr::new(core::ptr::null_mut()),
-            first: AtomicU32::new(0),
-            count: AtomicU32::new(0),
+            first: AtomicUsize::new(0),
+            last: AtomicUsize::new(0),
             max,
             handling: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
-    /// Number of calls queued (a snapshot without the head lock).
-    pub(crate) fn len(&self) -> u32 {
-        self.count.load(Relaxed)
+    /// Number of calls queued (a snapshot).
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        // `first` before `last`: it may only lag behind, never overtake.
+        let first = self.first.load(Acquire);
+        self.last.load(Acquire).wrapping_sub(first)
     }
 
-    /// Whether the ring has been allocated.
-    pub(crate) fn has_slots(&self) -> bool {
-        !self.slots.load(Relaxed).is_null()
-    }
-
-    /// A ring's memory, for [`PendingQueue::adopt`]; NULL without memory.
-    pub(crate) fn new_slots() -> *mut u8 {
-        mem::calloc(size_of::<Call>() * SLOTS as usize)
-    }
-
-    /// Gives the queue its ring; returns the memory if it had one already.
-    pub(crate) fn adopt(&self, slots: *mut u8, _head: &Guard) -> *mut u8 {
-        if self.has_slots() {
-            return slots;
+    /// Makes sure that there are slots. False without memory.
+    pub(crate) fn prepare(&self) -> bool {
+        if !self.slots.load(Acquire).is_null() {
+            return true;
         }
-        self.slots.store(slots.cast(), Relaxed);
-        core::ptr::null_mut()
-    }
-
-    /// Queues a call; false when the queue is at its limit or has no ring.
-    pub(crate) fn push(&self, call: Call, _head: &Guard) -> bool {
-        let slots = self.slots.load(Relaxed);
-        let count = self.count.load(Relaxed);
-        if slots.is_null() || count >= self.max {
+        let fresh = mem::calloc(size_of::<Slot>() * SLOTS).cast::<Slot>();
+        if fresh.is_null() {
             return false;
         }
-        let index = (self.first.load(Relaxed) + count) % SLOTS;
-        // SAFETY: `index` is below SLOTS, and the head lock makes us the only user.
-        unsafe { slots.wrapping_add(index as usize).write(call) };
-        self.count.store(count + 1, Relaxed);
+        for index in 0..SLOTS {
+            let slot = fresh.wrapping_add(index);
+            // SAFETY: inside the fresh block, which nobody else sees yet.
+            unsafe {
+                slot.write(Slot {
+                    turn: AtomicUsize::new(index),
+                    call: UnsafeCell::new(MaybeUninit::uninit()),
+                });
+            }
+        }
+        if self.slots.compare_exchange(core::ptr::null_mut(), fresh, AcqRel, Acquire).is_err() {
+            // SAFETY: another thread was first; ours was published nowhere.
+            unsafe { mem::free(fresh.cast()) };
+        }
         true
     }
 
-    /// Takes the oldest call out.
-    pub(crate) fn pop(&self, _head: &Guard) -> Option<Call> {
-        let count = self.count.load(Relaxed);
-        if count == 0 {
+    fn slot(&self, position: usize) -> Option<&Slot> {
+        let slots = self.slots.load(Acquire);
+        if slots.is_null() {
             return None;
         }
+        // SAFETY: the index is below SLOTS, and slots are never freed.
+        Some(unsafe { &*slots.wrapping_add(position % SLOTS) })
+    }
+
+    /// Queues a call. One read-modify-write when nobody else adds.
+    pub(crate) fn push(&self, call: Call) -> Result<(), Full> {
+        if !self.prepare() {
+            return Err(Full);
+        }
+        loop {
+            let first = self.first.load(Acquire);
+            let last = self.last.load(Relaxed);
+            if last.wrapping_sub(first) >= self.max as usize {
+                if self.first.load(Acquire) == first {
+                    return Err(Full);
+                }
+                continue;
+            }
+            let Some(slot) = self.slot(last) else { return Err(Full) };
+            if slot.turn.load(Acquire) != last {
+                // Another adder has the position already: look again.
+                core::hint::spin_loop();
+                continue;
+            }
+            let next = last.wrapping_add(1);
+            if self.last.compare_exchange_weak(last, next, Relaxed, Relaxed).is_ok() {
+                // SAFETY: Q2: the position is ours until `turn` says otherwise.
+                unsafe { (*slot.call.get()).write(call) };
+                slot.turn.store(next, Release);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the oldest call. `None` when there is none, or when the oldest is
+    /// only just being written. No read-modify-write. The caller is the taker
+    /// (Q3).
+    pub(crate) fn pop(&self) -> Option<Call> {
         let first = self.first.load(Relaxed);
-        let slot = self.slots.load(Relaxed).wrapping_add(first as usize);
-        // SAFETY: `first` indexes a slot that `push` filled; head lock held.
-        let call = unsafe { slot.read() };
-        self.first.store((first + 1) % SLOTS, Relaxed);
-        self.count.store(count - 1, Relaxed);
+        let slot = self.slot(first)?;
+        if slot.turn.load(Acquire) != first.wrapping_add(1) {
+            return None;
+        }
+        // SAFETY: Q2: the turn says that the slot is the taker's, and Q3.
+        let call = unsafe { &*slot.call.get() };
+        // SAFETY: Q2: the adder filled it before it set the turn.
+        let call = unsafe { call.assume_init_read() };
+        slot.turn.store(first.wrapping_add(SLOTS), Release);
+        self.first.store(first.wrapping_add(1), Release);
         Some(call)
     }
 
-    /// Forgets everything queued, keeping the ring.
+    /// Forgets everything queued, keeping the slots. Nobody adds or takes.
     pub(crate) fn forget(&self) {
-        self.count.store(0, Relaxed);
-        self.first.store(0, Relaxed);
+        self.finish_writes();
+        while self.pop().is_some() {}
         self.handling.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// In a fork child: positions that a vanished thread won and did not fill
+    /// get a call that does nothing. Nobody else adds or takes.
+    pub(crate) fn finish_writes(&self) {
+        let (first, last) = (self.first.load(Relaxed), self.last.load(Relaxed));
+        let mut position = first;
+        while position != last {
+            let Some(slot) = self.slot(position) else { return };
+            let next = position.wrapping_add(1);
+            if slot.turn.load(Relaxed) != next {
+                let call = Call { func: None, arg: core::ptr::null_mut(), flags: 0 };
+                // SAFETY: Q2: nobody else is left to write it.
+                unsafe { (*slot.call.get()).write(call) };
+                slot.turn.store(next, Relaxed);
+            }
+            position = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(number: usize) -> Call {
+        Call { func: None, arg: core::ptr::without_provenance_mut(number), flags: 0 }
+    }
+
+    #[test]
+    fn calls_come_out_in_order_for_many_rounds_of_the_ring() {
+        let queue = PendingQueue::new(MAX_INTERPRETER);
+        for round in 0..5 {
+            for number in 0..200 {
+                queue.push(call(round * 1000 + number)).unwrap();
+            }
+            for number in 0..200 {
+                assert_eq!(queue.pop().unwrap().arg.addr(), round * 1000 + number);
+            }
+            assert!(queue.pop().is_none());
+        }
+    }
+
+    #[test]
+    fn a_queue_takes_its_limit_and_not_one_more() {
+        let queue = PendingQueue::new(MAX_MAIN);
+        for number in 0..32 {
+            queue.push(call(number)).unwrap();
+        }
+        assert_eq!(queue.push(call(32)), Err(Full));
+        assert_eq!(queue.len(), 32);
+        assert!(queue.pop().is_some());
+        queue.push(call(33)).unwrap();
+        queue.forget();
+        assert_eq!(queue.len(), 0);
+        queue.push(call(34)).unwrap();
+        assert_eq!(queue.pop().unwrap().arg.addr(), 34);
+    }
+
+    #[test]
+    fn a_position_that_nobody_filled_is_made_to_do_nothing() {
+        let queue = PendingQueue::new(MAX_MAIN);
+        queue.push(call(1)).unwrap();
+        queue.last.fetch_add(1, Relaxed); // won by a thread that vanished
+        assert!(queue.pop().is_some());
+        assert!(queue.pop().is_none());
+        queue.finish_writes();
+        assert!(queue.pop().unwrap().arg.is_null());
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn many_adders_lose_nothing() {
+        static QUEUE: PendingQueue = PendingQueue::new(MAX_INTERPRETER);
+        let adders: Vec<_> = (0..4)
+            .map(|adder| {
+                std::thread::spawn(move || {
+                    for number in 0..5000 {
+                        while QUEUE.push(call(adder * 10_000 + number)).is_err() {
+                            std::thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut next = [0; 4];
+        let mut taken = 0;
+        while taken < 20_000 {
+            let Some(call) = QUEUE.pop() else {
+                std::thread::yield_now();
+                continue;
+            };
+            let (adder, number) = (call.arg.addr() / 10_000, call.arg.addr() % 10_000);
+            assert_eq!(number, next[adder], "calls of one adder stay in order");
+            next[adder] += 1;
+            taken += 1;
+        }
+        for adder in adders {
+            adder.join().unwrap();
+        }
     }
 }
