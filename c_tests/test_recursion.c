@@ -152,11 +152,16 @@ TEST("a check keeps errno and sets no error when it passes") {
 
 /* ---- Stack protection ------------------------------------------------- */
 
+/* An address that many bytes below this frame (above it if negative). */
+static void *below(ptrdiff_t bytes) {
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    return (void *)(frame - (uintptr_t)bytes);
+}
+
 /* A stack that ends `left` bytes below this frame. */
 static int protect(size_t left, size_t size) {
-    char here;
-    return PyUnstable_ThreadState_SetStackProtection(PyThreadState_Get(),
-                                                     &here - left, size);
+    return PyUnstable_ThreadState_SetStackProtection(
+        PyThreadState_Get(), below((ptrdiff_t)left), size);
 }
 
 TEST("the stack that is protected can be replaced and reset") {
@@ -186,8 +191,8 @@ TEST("a stack that is not the protected one is not diagnosed") {
         PyUnstable_ThreadState_SetStackProtection(state, elsewhere, LEAST), 0);
     CHECK_INT_EQ(Py_EnterRecursiveCall(""), 0);
     /* Further below the soft limit than the stack is long. */
-    char *above = (char *)&state + 64 * MARGIN;
-    CHECK_INT_EQ(PyUnstable_ThreadState_SetStackProtection(state, above, LEAST),
+    CHECK_INT_EQ(PyUnstable_ThreadState_SetStackProtection(
+                     state, below(-64 * (ptrdiff_t)MARGIN), LEAST),
                  0);
     CHECK_INT_EQ(Py_EnterRecursiveCall(""), 0);
     CHECK_INT_EQ(Py_FinalizeEx(), 0);

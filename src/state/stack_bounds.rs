@@ -114,8 +114,8 @@ mod tests {
     const TOP: usize = BASE + 10 * MARGIN;
 
     fn unknown() -> StackBounds {
-        const ZERO: AtomicUsize = AtomicUsize::new(0);
-        StackBounds { soft: ZERO, top: ZERO, found_base: ZERO, found_top: ZERO }
+        let [soft, top, found_base, found_top] = [0; 4].map(AtomicUsize::new);
+        StackBounds { soft, top, found_base, found_top }
     }
 
     #[test]
