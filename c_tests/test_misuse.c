@@ -429,7 +429,7 @@ TEST("the thread that dies is named, and whoever holds the GIL") {
         PyEval_SaveThread();
         PyThreadState_Get();
     }
-    EXPECT_FATAL("PyThreadState_Get", "runtime state: not initialized") {
+    EXPECT_FATAL("PyThreadState_Get", "runtime state: unknown") {
         PyThreadState_Get();
     }
     EXPECT_FATAL("PyThreadState_Get", "no thread state") {
