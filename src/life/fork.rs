@@ -49,6 +49,9 @@ pub(crate) unsafe fn after_in_child(state: Ts) {
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
     thread::forget_native_id();
+    if let Some(own) = current::own_handle() {
+        own.native.store(thread::native_id() as usize, Relaxed);
+    }
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     state.record_thread();
     region::reset_in_child(state);

@@ -4,7 +4,11 @@
 /// disappearance from the process.
 #[cfg(target_os = "linux")]
 pub(super) fn wait_gone(native_id: core::ffi::c_ulong) {
-    if native_id == 0 {
+    // SAFETY: no preconditions.
+    let process = unsafe { libc::getpid() } as core::ffi::c_ulong;
+    // The kernel lists the first task of a process, ended or not, until the
+    // process ends. In a fork child that task may be one that we started.
+    if native_id == 0 || native_id == process {
         return;
     }
     let mut rounds = 0_u32;
