@@ -46,6 +46,16 @@ static inline PyThreadState *begin_with(const PyTState_Config *config) {
     return PyThreadState_Get();
 }
 
+/* ... whose main interpreter has a GIL (PyTState_GIL_SHARED) or has none. */
+static inline PyThreadState *begin_mode(int gil,
+                                        const PyTState_ObjectHooks *objects) {
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.gil = gil;
+    config.objects = objects;
+    return begin_with(&config);
+}
+
 /* The error indicator holds this; then it is emptied. */
 static inline void check_raised(PyObject *type, const char *text) {
     CHECK_PTR_EQ(PyErr_Occurred(), type);
@@ -139,6 +149,21 @@ static inline void join_peers(struct peers *peers) {
     PyThreadState *mine = PyEval_SaveThread();
     peers_join(peers, LIMIT_MS);
     PyEval_RestoreThread(mine);
+}
+
+/* A poll, as a host's loop makes it. */
+static inline void poll_once(void) {
+    PyThreadState *mine = PyThreadState_Get();
+    if (__atomic_load_n(&mine->eval_breaker, __ATOMIC_RELAXED) != 0)
+        CHECK_INT_EQ(_Py_HandlePending(mine), 0);
+}
+
+/* Snapshots that a sanitizer accepts. */
+static inline int word_of(PyThreadState *state) {
+    return __atomic_load_n(&state->state, __ATOMIC_ACQUIRE);
+}
+static inline int has_bit(PyThreadState *state, int bit) {
+    return (__atomic_load_n(&state->eval_breaker, __ATOMIC_RELAXED) >> bit) & 1;
 }
 
 /* ---- Sync points ------------------------------------------------------ */

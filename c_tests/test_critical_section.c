@@ -1,15 +1,14 @@
 /* Critical sections (S-CS-01..12): real without a GIL, nothing under one. */
-#include "harness.h"
-#include "modes.h"
+#include "host.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <pytstate/internal.h>
+enum { HAS_PARKED = 2 };
 
-enum { LIMIT_MS = 10000, HAS_PARKED = 2 };
+static int mutex_bits(PyMutex *m) {
+    return __atomic_load_n(&m->_bits, __ATOMIC_ACQUIRE);
+}
+static int is_locked(PyMutex *m) { return mutex_bits(m) & _Py_LOCKED; }
 
 /* ---- Objects of a host ------------------------------------------------- */
 
@@ -34,7 +33,7 @@ static uintptr_t top(void) { return PyThreadState_Get()->critical_section; }
 /* ---- One section ------------------------------------------------------- */
 
 TEST("without a GIL a section holds its mutex until its end") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex m = {0};
     PyCriticalSection cs;
     CHECK_UINT_EQ(top(), 0);
@@ -48,7 +47,7 @@ TEST("without a GIL a section holds its mutex until its end") {
 }
 
 TEST("under a GIL a section does nothing and looks at nothing") {
-    start_main(PyTState_GIL_SHARED, &hooks);
+    begin_mode(PyTState_GIL_SHARED, &hooks);
     PyCriticalSection cs;
     PyCriticalSection2 cs2;
     memset(&cs, 0xFF, sizeof cs);
@@ -68,7 +67,7 @@ TEST("under a GIL a section does nothing and looks at nothing") {
 }
 
 TEST("the object forms lock the mutex that the host's hook finds") {
-    start_main(PyTState_GIL_NONE, &hooks);
+    begin_mode(PyTState_GIL_NONE, &hooks);
     struct object a = {0}, b = {0};
     Py_BEGIN_CRITICAL_SECTION(&a);
     CHECK(is_locked(&a.mutex));
@@ -84,7 +83,7 @@ TEST("the object forms lock the mutex that the host's hook finds") {
 }
 
 TEST("the mutex macros lock what they name") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex a = {0}, b = {0};
     Py_BEGIN_CRITICAL_SECTION_MUTEX(&a);
     CHECK(is_locked(&a));
@@ -100,7 +99,7 @@ TEST("the mutex macros lock what they name") {
 /* ---- Two mutexes (S-CS-06) ---------------------------------------------- */
 
 TEST("a section of two notes the lower address first, whatever the order") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex pair[2] = {{0}, {0}};
     for (int turn = 0; turn < 2; turn++) {
         PyCriticalSection2 cs;
@@ -115,7 +114,7 @@ TEST("a section of two notes the lower address first, whatever the order") {
 }
 
 TEST("a section of two equal mutexes is a section of one") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex m = {0};
     PyCriticalSection2 cs;
     PyCriticalSection2_BeginMutex(&cs, &m, &m);
@@ -129,7 +128,7 @@ TEST("a section of two equal mutexes is a section of one") {
 /* ---- Recursion (S-CS-08) ------------------------------------------------ */
 
 TEST("a section of what the innermost one holds locks nothing") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex pair[2] = {{0}, {0}};
     PyCriticalSection outer, inner;
     PyCriticalSection_BeginMutex(&outer, &pair[0]);
@@ -158,7 +157,7 @@ TEST("a section of what the innermost one holds locks nothing") {
 }
 
 TEST("a section of what a deeper one holds takes it over for a while") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex a = {0}, b = {0};
     PyCriticalSection one, two, three;
     PyCriticalSection_BeginMutex(&one, &a);
@@ -180,7 +179,7 @@ TEST("a section of what a deeper one holds takes it over for a while") {
 }
 
 TEST("half of a pair held below is no recursion") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex pair[2] = {{0}, {0}};
     for (int i = 0; i < 2; i++) {
         PyCriticalSection outer;
@@ -198,7 +197,7 @@ TEST("half of a pair held below is no recursion") {
 /* ---- Detach and attach (S-CS-03, S-CS-04, S-CS-12) ---------------------- */
 
 TEST("a detach gives up every section, an attach takes the top back") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     PyMutex m[4] = {{0}, {0}, {0}, {0}}, plain = {0};
     PyCriticalSection one, three;
     PyCriticalSection2 two;
@@ -237,14 +236,14 @@ struct meeting {
 /* Holds `a` in a section until it is told to leave. */
 static void holder(void *arg) {
     struct meeting *all = arg;
-    PyThreadState *state = enter(all->interp);
+    enter(all->interp);
     PyCriticalSection cs;
     PyCriticalSection_BeginMutex(&cs, &all->a);
     latch_arrive(&all->entered);
     CHECK(latch_wait(&all->leave, LIMIT_MS));
     atomic_store(&all->order, 1);
     PyCriticalSection_End(&cs);
-    leave(state);
+    leave();
 }
 
 static struct meeting *start_holder(struct peers *peers) {
@@ -267,7 +266,7 @@ static void *release_when_parked(void *arg) {
 }
 
 TEST("an attach waits for its section and keeps errno") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     struct peers peers = PEERS_INIT;
     static struct meeting all = {.entered = LATCH_INIT(1),
                                  .leave = LATCH_INIT(1)};
@@ -305,7 +304,7 @@ static void *take_b_while_parked(void *arg) {
 }
 
 TEST("a section that waits has given up the ones around it") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     struct peers peers = PEERS_INIT;
     struct meeting *all = start_holder(&peers);
     PyCriticalSection outer, inner;
@@ -330,7 +329,7 @@ static PyInterpreterState *bank;
 
 static void transfer_many(void *arg) {
     unsigned seed = (unsigned)(uintptr_t)arg;
-    PyThreadState *state = enter(bank);
+    enter(bank);
     for (int i = 0; i < TRANSFERS; i++) {
         seed = seed * 1103515245 + 12345;
         struct object *from = &account[(seed >> 16) % ACCOUNTS];
@@ -350,12 +349,12 @@ static void transfer_many(void *arg) {
         from->value++;
         Py_END_CRITICAL_SECTION();
     }
-    leave(state);
+    leave();
 }
 
 TEST("nested sections in any order neither deadlock nor lose an update",
      .limit_s = 60) {
-    start_main(PyTState_GIL_NONE, &hooks);
+    begin_mode(PyTState_GIL_NONE, &hooks);
     struct peers peers = PEERS_INIT;
     bank = PyInterpreterState_Get();
     for (uintptr_t i = 1; i <= WORKERS; i++)
@@ -371,7 +370,7 @@ TEST("nested sections in any order neither deadlock nor lose an update",
 /* ---- Two modes on one thread -------------------------------------------- */
 
 TEST("a section ends as it was begun, whichever interpreter is attached") {
-    start_main(PyTState_GIL_SHARED, NULL);
+    begin_mode(PyTState_GIL_SHARED, NULL);
     PyThreadState *with = PyThreadState_Get();
     PyThreadState *without = new_interp(PyTState_INTERP_NO_GIL);
     PyMutex m = {0};
@@ -402,36 +401,36 @@ TEST("misuse of sections is fatal and says what is wrong") {
     PyMutex m = {0}, other = {0};
     PyCriticalSection cs, inner;
     EXPECT_ABORT("PyCriticalSection_BeginMutex: the function must be called") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyEval_SaveThread();
         PyCriticalSection_BeginMutex(&cs, &m);
     }
     EXPECT_ABORT("'m' must not be NULL") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyCriticalSection_BeginMutex(&cs, NULL);
     }
     EXPECT_ABORT("the host gave no object_mutex hook") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyCriticalSection_Begin(&cs, OBJECT(&m));
     }
     EXPECT_ABORT("gave no mutex for object") {
-        start_main(PyTState_GIL_NONE, &hooks);
+        begin_mode(PyTState_GIL_NONE, &hooks);
         PyCriticalSection_Begin(&cs, NULL);
     }
     EXPECT_ABORT("is not the one that was begun last") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyCriticalSection_BeginMutex(&cs, &m);
         PyCriticalSection_BeginMutex(&inner, &other);
         PyCriticalSection_End(&cs);
     }
     EXPECT_ABORT("PyCriticalSection_End: unlocking mutex that is not locked") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyCriticalSection_BeginMutex(&cs, &m);
         PyMutex_Unlock(&m);
         PyCriticalSection_End(&cs);
     }
     EXPECT_ABORT("critical section: unlocking mutex that is not locked") {
-        start_main(PyTState_GIL_NONE, NULL);
+        begin_mode(PyTState_GIL_NONE, NULL);
         PyCriticalSection_BeginMutex(&cs, &m);
         PyMutex_Unlock(&m);
         PyEval_SaveThread();
@@ -451,11 +450,11 @@ static void hold_while_polling(void *arg) {
         PyEval_RestoreThread(state);
     }
     PyCriticalSection_End(&cs);
-    leave(state);
+    leave();
 }
 
 TEST("a fork child keeps its own section and finds those of others free") {
-    start_main(PyTState_GIL_NONE, NULL);
+    begin_mode(PyTState_GIL_NONE, NULL);
     static struct meeting all = {.entered = LATCH_INIT(1),
                                  .leave = LATCH_INIT(1)};
     struct peers peers = PEERS_INIT;

@@ -10,6 +10,11 @@
 extern "C" {
 #endif
 
+/**
+ * CPython's process-wide state. There is one runtime in a process; pointers to it are taken and ignored.
+ */
+typedef struct _PyRuntimeState _PyRuntimeState;
+
 /** Bit of a lock on whose address somebody sleeps. */
 #define _Py_HAS_PARKED 2
 
@@ -899,6 +904,77 @@ int _PyOS_IsMainThread(void);
  * Source:  CPython 3.13.
  */
 void _PyEval_SignalReceived(void);
+
+/* ---- stop_the_world ---- */
+
+/**
+ * Stops every thread state of every interpreter, except the caller's.
+ *
+ * On return no other thread is attached, and none can attach, in any mode, until _PyEval_StartTheWorldAll(). States that are
+ * made meanwhile are stopped from the start. Requests are served in the order of their arrival; those for different single
+ * interpreters go on side by side. A thread that was kept from attaching by one pause is let in by the next one, up to its
+ * first poll.
+ *
+ * @param runtime  Ignored; may be NULL. Borrowed.
+ *
+ * Errors:  misuse if this thread has stopped a world already: such a call waits for itself for ever.
+ * Blocks:  until every attached thread has polled (_Py_HandlePending()), detached or ended. An attached caller may be detached
+ *          meanwhile, and is attached on return; see PyTState_SetLateAttachPolicy() if its interpreter ends while it waits.
+ * Threads: any: attached, detached or without a state. Until the restart the caller attaches no other state, and waits for
+ *          nothing that an attached thread may hold. Not async-signal-safe.
+ * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ *
+ * # Safety
+ * None.
+ */
+void _PyEval_StopTheWorldAll(_PyRuntimeState *runtime);
+
+/**
+ * Ends the pause that _PyEval_StopTheWorldAll() began.
+ *
+ * @param runtime  Ignored; may be NULL. Borrowed.
+ *
+ * Errors:  misuse, and nothing happens, if there is no such pause.
+ * Blocks:  no.
+ * Threads: the one that stopped the world, or one that acts for it. Not async-signal-safe.
+ * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ *
+ * # Safety
+ * None.
+ */
+void _PyEval_StartTheWorldAll(_PyRuntimeState *runtime);
+
+/**
+ * Stops every thread state of one interpreter, except the caller's.
+ *
+ * As _PyEval_StopTheWorldAll(). Different interpreters may be stopped at once, by different threads.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL; misuse if this thread has stopped a world already.
+ * Blocks:  as _PyEval_StopTheWorldAll().
+ * Threads: as _PyEval_StopTheWorldAll(); a caller may be attached to another interpreter.
+ * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ *
+ * # Safety
+ * `interp` came from this library and is not deleted before the restart.
+ */
+void _PyEval_StopTheWorld(PyInterpreterState *interp);
+
+/**
+ * Ends the pause that _PyEval_StopTheWorld() began.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL; misuse, and nothing happens, if there is no such pause.
+ * Blocks:  no.
+ * Threads: as _PyEval_StartTheWorldAll().
+ * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ *
+ * # Safety
+ * `interp` came from this library.
+ */
+void _PyEval_StartTheWorld(PyInterpreterState *interp);
 
 #ifdef __cplusplus
 }

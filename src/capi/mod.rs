@@ -27,6 +27,7 @@ pub mod pytime;
 pub mod pytstate;
 pub mod recursion;
 pub mod signals;
+pub mod stop_the_world;
 pub mod sync_points;
 pub mod thread_handle;
 pub mod trace;

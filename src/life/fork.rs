@@ -92,14 +92,11 @@ unsafe fn reset_locks() {
     }
     // SAFETY: as above.
     unsafe { init::INIT.reset_in_child() };
-    // SAFETY: as above.
-    unsafe { stw::STOP_GATE.reset_in_child() };
-    // SAFETY: as above.
-    unsafe { stw::reset_in_child(&RUNTIME.stop) };
+    RUNTIME.stop_gate.reset_in_child();
+    RUNTIME.stop.reset_in_child();
     let head = RUNTIME.lock();
     for interp in RUNTIME.interps(&head) {
-        // SAFETY: as above.
-        unsafe { stw::reset_in_child(&interp.stop) };
+        interp.stop.reset_in_child();
     }
     drop(head);
 }

@@ -9,17 +9,14 @@
 //!
 //! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
 
-use crate::os::clock::Deadline;
 use crate::os::errno;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::current::{become_gilstate, current, interp_of, set_current, take_place};
-use crate::sched::{breaker, gil, late};
+use crate::sched::{breaker, gil, late, stw};
 use crate::state::gil_word::Gil;
 use crate::state::thread_state::{Ts, status};
 use crate::state::word::{self, TryAttach};
-use crate::sync::lot;
-use crate::sync::waiting::Stay;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Why a state cannot be attached by the caller.
@@ -76,14 +73,25 @@ fn gil_of(state: Ts) -> Option<&'static Gil> {
 /// the late-attach policy decides what happens then. Keeps errno.
 #[inline]
 pub(crate) fn attach(state: Ts) {
+    if !attach_unless_over(state) {
+        late::meet(Some(state));
+    }
+}
+
+/// As [`attach`], but returns false, with nothing attached, when the state's
+/// interpreter committed to finalization.
+#[inline]
+#[must_use]
+pub(crate) fn attach_unless_over(state: Ts) -> bool {
     probe::point(Point::AttachBegin);
     let gil = gil_of(state);
     let taken = gil.is_none_or(Gil::try_take);
     if taken {
         probe::point(Point::AttachGilTaken);
     }
-    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
-        attach_slow(state, gil, taken);
+    let attached = taken && word::try_attach(state.word()) == TryAttach::Attached;
+    if !attached && !attach_slow(state, gil, taken) {
+        return false;
     }
     if let Some(gil) = gil {
         gil::note_taken(gil, state);
@@ -96,16 +104,19 @@ pub(crate) fn attach(state: Ts) {
         crate::sched::gilfree::attached(state);
     }
     trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
+    true
 }
 
+/// Waits for the GIL and for the end of pauses. False when the interpreter
+/// committed to finalization; the GIL is not held then.
 #[cold]
-fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) {
+fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) -> bool {
     let saved = errno::get();
     loop {
         if let (Some(gil), false) = (gil, taken) {
             match gil::take_slow(gil, state) {
                 gil::Taken::Held => probe::point(Point::AttachGilTaken),
-                gil::Taken::MustExit => late::meet(Some(state)),
+                gil::Taken::MustExit => return false,
             }
         }
         let outcome = word::try_attach(state.word());
@@ -119,8 +130,8 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) {
         taken = gil.is_none();
         match outcome {
             TryAttach::Attached => {}
-            TryAttach::Suspended => wait_resumed(state),
-            TryAttach::ShuttingDown => late::meet(Some(state)),
+            TryAttach::Suspended => stw::wait_for_turn(state),
+            TryAttach::ShuttingDown => return false,
             TryAttach::InUse => crate::sched::fatal::fatal(
                 c"attach",
                 format_args!(
@@ -130,30 +141,9 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) {
             ),
         }
     }
+    stw::attached(state);
     errno::set(saved);
-}
-
-/// Sleeps until the pause that suspended `state` is over.
-fn wait_resumed(state: Ts) {
-    let word = state.word();
-    while word.load(Acquire) == word::SUSPENDED {
-        let _ = lot::park(
-            state.word_key(),
-            || word.load(Acquire) == word::SUSPENDED,
-            Deadline::NEVER,
-            core::ptr::null_mut(),
-            &mut Stay,
-        );
-    }
-}
-
-/// What the state word becomes when its thread lets go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
-    /// The thread does something else.
-    Detached,
-    /// The thread serves a stop request.
-    Suspended,
+    true
 }
 
 /// Detaches `state`, the attached state of the calling thread.
@@ -169,9 +159,14 @@ pub(crate) fn detach(state: Ts) -> bool {
     note_change(state);
     set_current(None);
     let gil = gil_of(state);
-    let forced = breaker::is_set(state, breaker::GIL_DROP_REQUEST);
+    let asked = state.breaker().load(Relaxed);
+    let forced = asked & breaker::GIL_DROP_REQUEST != 0;
     state.holds_gil().store(0, Relaxed);
-    word::detach(state.word());
+    if asked & breaker::PLEASE_STOP == 0 {
+        word::detach(state.word());
+    } else {
+        stw::lay_down(state);
+    }
     let released = gil.is_none_or(|gil| {
         probe::point(Point::GilDrop);
         gil::release(gil, forced)

@@ -4,9 +4,23 @@
 //! detached ones at once, attached ones at their next poll or detach. That is
 //! the same with and without a GIL: who takes the GIL must still win the word.
 //!
-//! Lock order: STOP_GATE, then the scope's mutex, then (shortly) the head lock.
-//! The gate is held for reading by pauses of one interpreter and for writing
-//! by a pause of all (S-STW-01); both waits detach the requester.
+//! Whose turn it is to pause says `state::stop`; nobody owns anything while it
+//! waits for its turn, and a requester that had to wait stands there detached
+//! until its pause is complete.
+//!
+//! A thread that waits to attach is not passed over again and again: `turn`
+//! says how it came to wait.
+//!
+//! | turn      | meaning                                                     |
+//! |-----------|-------------------------------------------------------------|
+//! | NONE      | its thread does not wait for the end of a pause             |
+//! | STOOD     | it was attached, and suspended itself for the pause         |
+//! | OWED      | a pause came before its attach: the next must let it attach |
+//!
+//! A pause lets a state that is owed its turn attach, and asks it to stop at
+//! its first poll, like every attached one (gh-151518). It waits for that for
+//! [`PATIENCE_NS`] at most: the GIL that such a thread needs may be in the
+//! hands of somebody outside the pause.
 //!
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
@@ -14,91 +28,123 @@ use crate::os::clock::Deadline;
 use crate::os::futex;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::blocking::Detach;
 use crate::sched::breaker::{self, PLEASE_STOP};
-use crate::sched::current::{current, interp_of, traced_interp};
-use crate::sched::{attach, gil};
-use crate::state::interp::{Interp, StopScope};
-use crate::state::list;
+use crate::sched::current::{current, interp_of, set_current, traced_interp};
+use crate::sched::{attach, gil, late};
+use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, Ts};
+pub(crate) use crate::state::stop::Scope;
+use crate::state::stop::{Request, StopScope};
+use crate::state::thread_state::Ts;
 use crate::state::word;
 use crate::sync::lot;
-use crate::sync::mutex::PyMutex;
 use crate::sync::rank::Guard;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::waiting::Stay;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::fence;
 
 /// How long the requester waits before it looks again at detached states.
 const RESCAN_NS: i64 = 1_000_000;
 
-/// What a pause covers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Every interpreter.
-    All,
-    /// One interpreter.
-    One(Interp),
-}
+/// How long a pause waits for those that are owed their turn.
+const PATIENCE_NS: i64 = 10_000_000;
 
-/// One pause at a time may be requested or held.
-pub(crate) static STOP_GATE: PyMutex = PyMutex::new();
+/// Values of a state's `turn`.
+const NONE: u32 = 0;
+const STOOD: u32 = 1;
+const OWED: u32 = 2;
 
-impl Scope {
-    fn data(&self) -> &StopScope {
-        match self {
-            Scope::All => &RUNTIME.stop,
-            Scope::One(interp) => &interp.stop,
-        }
-    }
-
-    /// Calls `visit` for every state in scope but the requester's.
-    fn others(&self, head: &Guard<'_>, mut visit: impl FnMut(Ts)) {
-        let requester = self.data().requester.load(Relaxed);
-        for interp in RUNTIME.interps(head) {
-            if *self != Scope::All && *self != Scope::One(interp) {
-                continue;
-            }
-            for state in list::iter(interp, head) {
-                if state.as_raw() != requester {
-                    visit(state);
-                }
-            }
-        }
-    }
+/// How a requester gave way while it waited.
+enum Aside {
+    /// It did not.
+    No,
+    /// Its state is attached, without its GIL.
+    Gil(Ts),
+    /// Its state is detached.
+    Detached(Ts),
 }
 
 /// Stops every other thread state in scope. Attached, detached or without a
-/// state; an attached caller stays attached. Pauses do not nest.
+/// state; a caller that is attached is attached when it returns. Pauses do not
+/// nest.
 pub(crate) fn stop(scope: Scope) {
     trace::at(Point::StwRequest, Event::Begin(Span::StopTheWorld), traced_interp);
-    STOP_GATE.lock(&mut Detach::new());
-    let data = scope.data();
+    let own = current();
+    let request = Request::new(scope, own.map(|state| (state, interp_of(state))));
     let head = RUNTIME.lock();
-    data.requester.store(current().map_or(core::ptr::null_mut(), Ts::as_raw), Relaxed);
-    data.requested.store(1, Release);
-    let mut count = 0;
-    scope.others(&head, |_| count += 1);
-    data.countdown.store(count, Relaxed);
+    let granted = RUNTIME.stop_gate.enter(&request, &head);
     drop(head);
-    loop {
-        let seen = data.progress.load(Acquire);
-        if suspend_detached(scope) {
-            break;
-        }
-        let _ = futex::wait(&data.progress, seen, Deadline::after(RESCAN_NS));
+    granted.tell();
+    let mut aside = Aside::No;
+    if !request.is_granted() {
+        aside = detach(own);
+        request.wait();
     }
-    data.set_stopped(true);
+    let patience = Deadline::after(PATIENCE_NS);
+    if !suspend_detached(scope, &patience) {
+        if matches!(aside, Aside::No) {
+            aside = step_aside(own);
+        }
+        let data = scope.data();
+        loop {
+            let seen = data.progress.load(Acquire);
+            if suspend_detached(scope, &patience) {
+                break;
+            }
+            let _ = futex::wait(&data.progress, seen, Deadline::after(RESCAN_NS));
+        }
+    }
+    scope.data().set_stopped();
+    come_back(scope, aside);
     probe::point(Point::StwStopped);
 }
 
+fn detach(own: Option<Ts>) -> Aside {
+    let Some(state) = own else { return Aside::No };
+    let _ = attach::detach(state);
+    Aside::Detached(state)
+}
+
+/// Lets go of the requester's GIL: one of those whom it waits for may need it.
+fn step_aside(own: Option<Ts>) -> Aside {
+    match own.filter(|state| state.holds_gil().load(Relaxed) != 0) {
+        Some(state) => {
+            let _ = attach::release_gil_only(state);
+            Aside::Gil(state)
+        }
+        None => Aside::No,
+    }
+}
+
+/// Undoes it. A requester whose interpreter ended meanwhile ends its pause.
+fn come_back(scope: Scope, aside: Aside) {
+    match aside {
+        Aside::No => {}
+        Aside::Gil(state) => attach::take_gil_only(state),
+        Aside::Detached(state) => {
+            if !attach::attach_unless_over(state) {
+                start(scope);
+                late::meet(Some(state));
+            }
+        }
+    }
+}
+
 /// Suspends what is detached and asks what is attached. True when all stand.
-fn suspend_detached(scope: Scope) -> bool {
+fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     let data = scope.data();
+    let patient = !patience.passed();
     let head = RUNTIME.lock();
     let mut suspended = 0;
     scope.others(&head, |state| {
-        if word::suspend(state.word()) {
+        let turn = state.turn.load(Relaxed);
+        if turn == OWED && patient && state.word().load(Relaxed) != word::SUSPENDED {
+            breaker::set(state, PLEASE_STOP);
+        } else if word::suspend(state.word()) {
             suspended += 1;
+            if turn == STOOD {
+                state.turn.store(OWED, Relaxed);
+            }
         } else if state.word().load(Relaxed) == word::ATTACHED {
             breaker::set(state, PLEASE_STOP);
         }
@@ -111,25 +157,53 @@ fn suspend_detached(scope: Scope) -> bool {
 
 /// Ends the pause.
 pub(crate) fn start(scope: Scope) {
-    let data = scope.data();
     let head = RUNTIME.lock();
-    data.set_stopped(false);
-    data.requested.store(0, Release);
     scope.others(&head, |state| {
         breaker::clear(state, PLEASE_STOP);
-        if word::resume(state.word()) {
+        let _ = word::resume(state.word());
+    });
+    // Pairs with the fence in `wait_resumed`: whoever sleeps there is seen
+    // here, or has seen its word change.
+    fence(SeqCst);
+    scope.others(&head, |state| {
+        if state.turn.load(Relaxed) != NONE {
             lot::unpark_all(state.word_key());
         }
     });
-    data.requester.store(core::ptr::null_mut(), Relaxed);
+    let granted = RUNTIME.stop_gate.leave(scope, &head);
     drop(head);
-    let _ = STOP_GATE.unlock();
+    granted.tell();
     trace::at(Point::StwResumed, Event::End(Span::StopTheWorld), traced_interp);
 }
 
+/// Whether a pause of `scope` is requested or held.
+pub(crate) fn is_requested(scope: Scope) -> bool {
+    scope.data().requested.load(Relaxed) != 0
+}
+
+/// Whether the calling thread asked for a pause that goes on.
+pub(crate) fn is_requester() -> bool {
+    let me = crate::os::thread::ident() as usize;
+    let head = RUNTIME.lock();
+    let mine = RUNTIME.stop.thread.load(Relaxed) == me
+        || RUNTIME.interps(&head).any(|interp| interp.stop.thread.load(Relaxed) == me);
+    drop(head);
+    mine
+}
+
 /// Whether a state that is linked now must begin suspended (S-TS-02).
-pub(crate) fn begins_suspended(interp: Interp, _head: &Guard<'_>) -> bool {
-    RUNTIME.stop.requested.load(Relaxed) != 0 || interp.stop.requested.load(Relaxed) != 0
+pub(crate) fn begins_suspended(interp: Interp, head: &Guard<'_>) -> bool {
+    active(interp, head).is_some()
+}
+
+/// The pause that `interp` is in the scope of.
+fn active(interp: Interp, _head: &Guard<'_>) -> Option<&'static StopScope> {
+    [&RUNTIME.stop, &interp.block().stop].into_iter().find(|data| data.requested.load(Relaxed) != 0)
+}
+
+/// The pause that `state` has to stand for.
+fn active_for(state: Ts, head: &Guard<'_>) -> Option<&'static StopScope> {
+    active(interp_of(state), head).filter(|data| data.requester.load(Relaxed) != state.as_raw())
 }
 
 /// Counts a state out that leaves its list during a request, unless it stands
@@ -138,12 +212,8 @@ pub(crate) fn count_out(state: Ts, head: &Guard<'_>) {
     if state.word().load(Relaxed) == word::SUSPENDED {
         return;
     }
-    let interp = interp_of(state);
-    for data in [&RUNTIME.stop, &interp.stop] {
-        let exempt: *mut ThreadState = data.requester.load(Relaxed);
-        if data.requested.load(Relaxed) != 0 && exempt != state.as_raw() {
-            count_down(data, head);
-        }
+    if let Some(data) = active_for(state, head) {
+        count_down(data, head);
     }
 }
 
@@ -159,34 +229,41 @@ fn count_down(data: &StopScope, _head: &Guard<'_>) {
 /// Serves a stop request at a poll: lets go, stands until the pause is over,
 /// and attaches again.
 pub(crate) fn suspend_if_asked(state: Ts) {
-    let interp = interp_of(state);
     let head = RUNTIME.lock();
     breaker::clear(state, PLEASE_STOP);
-    let data =
-        [&RUNTIME.stop, &interp.stop].into_iter().find(|data| data.requested.load(Relaxed) != 0);
-    let exempt = data.is_some_and(|data| data.requester.load(Relaxed) == state.as_raw());
+    let asked = active_for(state, &head).is_some();
     drop(head);
-    if data.is_none() || exempt {
+    if !asked {
         return;
     }
     stand(state);
+    wait_resumed(state, STOOD);
     attach::attach(state);
+    state.turn.store(NONE, Relaxed);
 }
 
-/// ATTACHED to SUSPENDED, if the request is still there when the thread has
-/// let go; else to DETACHED.
 fn stand(state: Ts) {
     if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
         crate::sched::gilfree::detaching(state);
     }
     state.stamp();
-    let interp = interp_of(state);
-    crate::sched::current::set_current(None);
+    set_current(None);
     state.holds_gil().store(0, Relaxed);
+    let gil = state.gil.load(Relaxed);
+    let interp = interp_of(state).id();
+    lay_down(state);
+    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
+    if let Some(gil) = unsafe { gil.as_ref() } {
+        let _ = gil::release(gil, false);
+    }
+    trace::at(Point::StwSuspended, Event::Begin(Span::Suspended), || interp);
+}
+
+/// ATTACHED to SUSPENDED for the pause that `state` has to stand for; to
+/// DETACHED if there is none any more. Others may delete the state afterwards.
+pub(crate) fn lay_down(state: Ts) {
     let head = RUNTIME.lock();
-    let data =
-        [&RUNTIME.stop, &interp.stop].into_iter().find(|data| data.requested.load(Relaxed) != 0);
-    match data {
+    match active_for(state, &head) {
         Some(data) => {
             word::suspend_self(state.word());
             count_down(data, &head);
@@ -194,23 +271,33 @@ fn stand(state: Ts) {
         None => word::detach(state.word()),
     }
     drop(head);
-    let gil = state.gil.load(Relaxed);
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    if let Some(gil) = unsafe { gil.as_ref() } {
-        let _ = gil::release(gil, false);
-    }
-    trace::at(Point::StwSuspended, Event::Begin(Span::Suspended), || interp_of(state).id());
 }
 
-/// In a fork child: no pause is requested any more.
-///
-/// # Safety
-/// The caller is the only thread of the process.
-pub(crate) unsafe fn reset_in_child(scope: &StopScope) {
-    scope.requested.store(0, Relaxed);
-    scope.set_stopped(false);
-    scope.countdown.store(0, Relaxed);
-    scope.requester.store(core::ptr::null_mut(), Relaxed);
-    // SAFETY: the caller's contract.
-    unsafe { scope.mutex.reset_in_child() };
+/// Sleeps until the pause that suspended `state`, which the caller is about to
+/// attach, is over.
+fn wait_resumed(state: Ts, turn: u32) {
+    state.turn.store(turn, Relaxed);
+    // Pairs with the fence in `start`.
+    fence(SeqCst);
+    let word = state.word();
+    while word.load(Acquire) == word::SUSPENDED {
+        let _ = lot::park(
+            state.word_key(),
+            || word.load(Acquire) == word::SUSPENDED,
+            Deadline::NEVER,
+            core::ptr::null_mut(),
+            &mut Stay,
+        );
+    }
+}
+
+/// An attach met a pause: sleeps until it is over. The next pause lets the
+/// state attach, whatever happens until then; [`attached`] ends that.
+pub(crate) fn wait_for_turn(state: Ts) {
+    wait_resumed(state, OWED);
+}
+
+/// Whether the attached `state` was attached after a wait: it is owed nothing.
+pub(crate) fn attached(state: Ts) {
+    state.turn.store(NONE, Relaxed);
 }

@@ -15,8 +15,8 @@ use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil};
 use crate::state::guard_count::GuardCount;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
+use crate::state::stop::StopScope;
 use crate::state::thread_state::{_ts, ThreadState};
-use crate::sync::mutex::PyMutex;
 use core::ffi::{c_int, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -39,46 +39,6 @@ pub const PyTState_PHASE_GONE: c_int = 5;
 
 /// Py_GetRecursionLimit() of a new interpreter.
 const DEFAULT_RECURSION_LIMIT: i32 = 1000;
-
-/// State of one stop-the-world scope (one interpreter, or all).
-pub(crate) struct StopScope {
-    /// Serialises pauses of this scope.
-    pub(crate) mutex: PyMutex,
-    /// 1 while a pause is requested or held (head lock to write).
-    pub(crate) requested: AtomicU32,
-    /// 1 while the world of this scope stands.
-    stopped: AtomicU32,
-    /// States not stopped yet (head lock).
-    pub(crate) countdown: AtomicI64,
-    /// The state that asked (exempt), NULL when the caller had none.
-    pub(crate) requester: AtomicPtr<ThreadState>,
-    /// Bumped when `countdown` reaches 0: futex word of the requester.
-    pub(crate) progress: AtomicU32,
-}
-
-impl StopScope {
-    pub(crate) const fn new() -> StopScope {
-        StopScope {
-            mutex: PyMutex::new(),
-            requested: AtomicU32::new(0),
-            stopped: AtomicU32::new(0),
-            countdown: AtomicI64::new(0),
-            requester: AtomicPtr::new(core::ptr::null_mut()),
-            progress: AtomicU32::new(0),
-        }
-    }
-
-    /// Whether everybody but the requester stands. Exact for the requester;
-    /// others who run are not in the scope of a pause that stands.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Relaxed) != 0
-    }
-
-    /// Records that the pause begins to stand, or ends.
-    pub(crate) fn set_stopped(&self, stopped: bool) {
-        self.stopped.store(u32::from(stopped), Relaxed);
-    }
-}
 
 /// An interpreter state (opaque in C).
 pub struct _is {
@@ -154,6 +114,12 @@ impl Interp {
     #[inline(always)]
     pub(crate) unsafe fn from_ptr(pointer: *mut PyInterpreterState) -> Option<Interp> {
         NonNull::new(pointer).map(Interp)
+    }
+
+    /// The block, which outlives everything.
+    pub(crate) fn block(self) -> &'static _is {
+        // SAFETY: I1.
+        unsafe { self.0.as_ref() }
     }
 
     #[inline(always)]

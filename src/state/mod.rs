@@ -25,4 +25,6 @@ pub(crate) mod runtime;
 #[cfg(not(loom))]
 pub(crate) mod stack_bounds;
 #[cfg(not(loom))]
+pub(crate) mod stop;
+#[cfg(not(loom))]
 pub(crate) mod thread_state;

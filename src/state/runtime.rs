@@ -10,9 +10,10 @@
 use crate::os::mem;
 use crate::state::config::Compat;
 use crate::state::handle::{_PyThreadHandle, Handle};
-use crate::state::interp::{_is, Interp, StopScope};
+use crate::state::interp::{_is, Interp};
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::pending_queue::{MAX_MAIN, PendingQueue};
+use crate::state::stop::{Gate, StopScope};
 use crate::state::thread_state::{ThreadState, Ts, status};
 use crate::sync::rank::{Guard, Rank, RankedLock};
 use core::cell::UnsafeCell;
@@ -44,6 +45,8 @@ pub(crate) struct Runtime {
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
+    /// Whose turn it is to pause.
+    pub(crate) stop_gate: Gate,
     /// Started handles that somebody refers to and that are not joined yet (H4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
     /// Handles of ended threads that nobody refers to, waiting to be joined (H4).
@@ -83,6 +86,7 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     main_state: AtomicPtr::new(core::ptr::null_mut()),
     gilstate_check: AtomicI32::new(1),
     stop: StopScope::new(),
+    stop_gate: Gate::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
     graveyard: AtomicPtr::new(core::ptr::null_mut()),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),

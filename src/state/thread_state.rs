@@ -159,6 +159,8 @@ pub(crate) struct ThreadState {
     pub(crate) qsbr: AtomicPtr<c_void>,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
+    /// How its thread came to wait for the end of a pause (`sched::stw`).
+    pub(crate) turn: AtomicU32,
     /// Unblock function of that region, its argument, and when a shutdown may
     /// call it (again).
     pub(crate) unblock: AtomicPtr<c_void>,
