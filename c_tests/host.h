@@ -206,6 +206,17 @@ static inline void wait_asleep(atomic_long *native_id) {
         PyEval_RestoreThread(mine);
 }
 
+/* Until the thread of a state sleeps in the kernel. */
+static inline int is_sleeping(PyThreadState *state) {
+    long native =
+        (long)__atomic_load_n(&state->native_thread_id, __ATOMIC_RELAXED);
+    return native != 0 && test_thread_sleeps(native);
+}
+
+static inline void wait_sleeping(PyThreadState *state) {
+    WAIT_DETACHED(is_sleeping(state));
+}
+
 /* ---- Fatal errors ----------------------------------------------------- */
 
 /* Runs the block that follows in a child. It must die of SIGABRT after

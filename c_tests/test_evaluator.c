@@ -3,8 +3,7 @@
 
 #include "harness.h"
 
-TEST("tracing is off as deep as it was entered, and misuse of Leave is named")
-{
+TEST("tracing is off as deep as it was entered, and misuse of Leave is named") {
     Py_Initialize();
     PyThreadState *state = PyThreadState_Get();
     CHECK_INT_EQ(PyTState_TracingDepth(state), 0);
@@ -14,15 +13,13 @@ TEST("tracing is off as deep as it was entered, and misuse of Leave is named")
     PyThreadState_LeaveTracing(state);
     PyThreadState_LeaveTracing(state);
     CHECK_INT_EQ(PyTState_TracingDepth(state), 0);
-    EXPECT_ABORT("PyThreadState_LeaveTracing: tracing is not switched off")
-    {
+    EXPECT_ABORT("PyThreadState_LeaveTracing: tracing is not switched off") {
         PyThreadState_LeaveTracing(state);
     }
     Py_FinalizeEx();
 }
 
-TEST("a thread that runs no Python function has no frame, attached or not")
-{
+TEST("a thread that runs no Python function has no frame, attached or not") {
     Py_Initialize();
     PyThreadState *state = PyThreadState_Get();
     CHECK_PTR_EQ(PyThreadState_GetFrame(state), NULL);

@@ -384,14 +384,8 @@ TEST("threads parked in every primitive are no ghosts in the child (S-PL-10)") {
     peers_add(&peers, 2, visit, NULL); /* these wait for the GIL */
     peers_add(&peers, 2, lock_mutex, NULL);
     peers_start(&peers);
-    PyThreadState *mine = PyEval_SaveThread();
-    for (int i = 0; i < 4; i++) {
-        PyThreadState *state = PyThreadHandle_ThreadState(parked[i]);
-        WAIT_UNTIL(state->native_thread_id != 0 &&
-                       test_thread_sleeps((long)state->native_thread_id),
-                   LIMIT_MS);
-    }
-    PyEval_RestoreThread(mine);
+    for (int i = 0; i < 4; i++)
+        wait_sleeping(PyThreadHandle_ThreadState(parked[i]));
     for (int round = 0; round < 10; round++)
         IN_CHILD {
             PyMutex_Unlock(&mutex); /* the survivor's own */
