@@ -123,12 +123,16 @@ static const struct {
 };
 #define N_PLACES ((int)(sizeof places / sizeof *places))
 
-static atomic_long b_task, fresh_task;
+/* Who sleeps is not alone: a new thread may get the stack of one that is gone,
+ * and stand in for it by chance. */
+#define SLEEPERS 3
 
-static void *run_b(void *arg) {
-    atomic_store(&b_task, own_task());
+static atomic_long b_tasks[SLEEPERS], fresh_task;
+
+static void *run_b(void *task) {
+    atomic_store((atomic_long *)task, own_task());
     places[round_number() % N_PLACES].b();
-    return arg;
+    return NULL;
 }
 
 static void run_fresh(void *arg) {
@@ -181,16 +185,11 @@ static int fork_now(void) {
     return !came_to_its_end(pid);
 }
 
-static enum outcome ours_round(void) {
-    int at = round_number() % N_PLACES;
+/* Starts B, or several of them, and returns when they are in their place;
+ * how many plain threads that is. */
+static int bring_b(int at, pthread_t *threads) {
     const char *point = places[at].point;
-    pthread_t b;
-    begin_ours();
-    interp = PyInterpreterState_Get();
-    view = PyInterpreterView_FromMain();
-    handle = PyThreadHandle_New();
-    event = (PyEvent){0};
-    PyMutex_Lock(&mutex);
+    int n = places[at].where == ASLEEP ? SLEEPERS : 1;
     if (places[at].b == join_it) {
         hold("thread_of_b.run");
         start_it();
@@ -199,24 +198,39 @@ static enum outcome ours_round(void) {
     count(point);
     if (places[at].where == HELD)
         hold(point);
-    if (places[at].b == NULL)
+    if (places[at].b == NULL) {
         start_it();
-    else
-        need(pthread_create(&b, NULL, run_b, NULL) == 0);
-    await_count(point, 1);
+        await_held(point);
+        return 0;
+    }
+    for (int i = 0; i < n; i++)
+        need(pthread_create(&threads[i], NULL, run_b, &b_tasks[i]) == 0);
+    await_count(point, n);
     if (places[at].where == HELD)
         await_held(point);
     else
-        await_task_asleep(atomic_load(&b_task));
+        for (int i = 0; i < n; i++)
+            await_task_asleep(atomic_load(&b_tasks[i]));
+    return n;
+}
+
+static enum outcome ours_round(void) {
+    pthread_t threads[SLEEPERS];
+    begin_ours();
+    interp = PyInterpreterState_Get();
+    view = PyInterpreterView_FromMain();
+    handle = PyThreadHandle_New();
+    event = (PyEvent){0};
+    PyMutex_Lock(&mutex);
+    int n = bring_b(round_number() % N_PLACES, threads);
     int hung = fork_now();
     PyTState_Sync_Clear();
     PyMutex_Unlock(&mutex);
     _PyEvent_Notify(&event);
-    if (places[at].b != NULL) {
-        Py_BEGIN_ALLOW_THREADS;
-        need(pthread_join(b, NULL) == 0);
-        Py_END_ALLOW_THREADS;
-    }
+    Py_BEGIN_ALLOW_THREADS;
+    for (int i = 0; i < n; i++)
+        need(pthread_join(threads[i], NULL) == 0);
+    Py_END_ALLOW_THREADS;
     if (PyThreadHandle_Join(handle, -1) < 0)
         PyErr_Clear();
     PyThreadHandle_Decref(handle);
