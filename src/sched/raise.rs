@@ -3,12 +3,12 @@
 
 use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::current::current;
-use crate::sched::fatal::Text;
+use crate::sched::fatal::STDERR;
 use crate::state::error::{self, Kind};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use core::ffi::CStr;
-use core::fmt::Write;
+use core::fmt::{Arguments, Write};
 
 /// Sets the error indicator of the attached state. Without one the error has
 /// no place: the caller's return value is all there is.
@@ -68,20 +68,16 @@ pub(crate) fn occurred() -> bool {
 
 /// Prints the error indicator as an unraisable error and empties it (S-IM-03).
 pub(crate) fn report_and_clear(context: &str) {
-    let Some(state) = current() else { return };
-    let exception = state.exception();
-    if exception.is_null() {
-        return;
-    }
-    let mut line = LineBuf::<512>::new();
-    let name = Kind::of(exception).map_or("exception", Kind::name);
-    let _ = writeln!(line, "Exception ignored {context}: {name}: {}", Text(error::text(state)));
-    write_fd(2, line.as_bytes());
-    clear();
+    print(format_args!("Exception ignored {context}: "));
 }
 
 /// Prints the error indicator as an uncaught error and empties it.
 pub(crate) fn print_and_clear() {
+    print(format_args!(""));
+}
+
+/// "RuntimeError: text" after `begin`, if an error is set; then none is.
+fn print(begin: Arguments<'_>) {
     const ROOM: usize = 1024;
     let Some(state) = current() else { return };
     let exception = state.exception();
@@ -91,6 +87,7 @@ pub(crate) fn print_and_clear() {
     // SAFETY: the text of a state is NUL-terminated and lives until `clear`.
     let text = unsafe { CStr::from_ptr(error::text(state)) }.to_bytes();
     let mut line = LineBuf::<ROOM>::new();
+    let _ = line.write_fmt(begin);
     let _ = match Kind::of(exception) {
         Some(kind) => line.write_str(kind.name()),
         None => write!(line, "exception {exception:p}"),
@@ -102,10 +99,10 @@ pub(crate) fn print_and_clear() {
     if line.as_bytes().len() + text.len() < ROOM {
         line.push_bytes(text);
         line.end_line();
-        write_fd(2, line.as_bytes());
+        write_fd(STDERR, line.as_bytes());
     } else {
         for piece in [line.as_bytes(), text, b"\n"] {
-            write_fd(2, piece);
+            write_fd(STDERR, piece);
         }
     }
     clear();
