@@ -241,5 +241,7 @@ long test_native_id(void);
 int test_thread_exists(long native_id);
 int test_thread_sleeps(long native_id);
 int test_thread_count(void);
+/* For the harness: the threads that are there before a case begins. */
+void test_note_background(void);
 
 #endif
