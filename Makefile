@@ -160,6 +160,13 @@ soak: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, ROUNDS times, pertur
 	    tail -n 1 $(BUILD)/soak.log; \
 	done
 
+# ---- Without a futex ------------------------------------------------------
+
+.PHONY: portable
+portable: ## unit tests over the futex of systems that have none
+	@RUSTFLAGS="--cfg pytstate_portable" $(CARGO) test --quiet --lib \
+	    --target-dir $(TARGET)/portable
+
 # ---- Models ---------------------------------------------------------------
 
 .PHONY: loom
