@@ -4,7 +4,7 @@
 /* What one hook saw. */
 struct told {
     atomic_int calls;
-    PyThreadState *of; /* whose hook it is */
+    PyThreadState *_Atomic of; /* whose hook it is */
     PyThreadState *attached;
     unsigned long by;
     int linked, event_set, n_deleted_at_call;

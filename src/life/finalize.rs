@@ -18,7 +18,7 @@ use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::stw::{self, Scope};
-use crate::sched::{attach, fatal, late, signals};
+use crate::sched::{attach, fatal, late, signals, thread_end};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
@@ -86,6 +86,8 @@ fn run(main: Interp) -> bool {
     let deleted = interp::delete(main);
     debug_assert!(deleted.is_ok());
     at_exit::run();
+    // Daemons that ended by themselves and that nobody joined.
+    while thread_end::reap_gone() > 0 {}
     file::flush_standard_streams()
 }
 

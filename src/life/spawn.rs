@@ -69,7 +69,7 @@ pub(crate) fn start(
         let _ = handle.drop_ref(&head);
         drop(head);
     }
-    thread_end::reap_gone();
+    let _ = thread_end::reap_gone();
     result
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn finish(handle: Handle) {
     handle.exiting.set();
     probe::point(Point::ThreadEventSet);
     release_handle(handle);
-    reap_gone();
+    let _ = reap_gone();
 }
 
 /// Drops a reference; the last one sees to the OS thread and the memory.
@@ -92,9 +92,10 @@ const BATCH: usize = 16;
 
 /// Joins buried threads that are gone already; never waits for one. They stay
 /// in the list meanwhile, so that nobody who waits for them can miss them.
-pub(crate) fn reap_gone() {
+/// Returns how many were joined.
+pub(crate) fn reap_gone() -> usize {
     if RUNTIME.graveyard.load(Relaxed).is_null() {
-        return;
+        return 0;
     }
     let mut batch = [None; BATCH];
     let mut room = batch.iter_mut();
@@ -111,11 +112,13 @@ pub(crate) fn reap_gone() {
         *slot = Some(handle);
     }
     drop(head);
+    let mut joined = 0;
     for handle in batch.into_iter().flatten() {
-        let _ = join_os_thread(handle, Deadline::after(0));
+        joined += usize::from(join_os_thread(handle, Deadline::after(0)) == Join::Joined);
         let _ = handle.joining.unlock();
         release_handle(handle);
     }
+    joined
 }
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the
