@@ -56,6 +56,15 @@ typedef struct PyThreadStateToken PyThreadStateToken;
 /** CPython-style name of `_PyThreadHandle`. */
 typedef struct _PyThreadHandle PyThreadHandle;
 
+/** `PyStatus._type`: success. */
+#define _PyStatus_TYPE_OK 0
+
+/** `PyStatus._type`: an error with a message. */
+#define _PyStatus_TYPE_ERROR 1
+
+/** `PyStatus._type`: a request to end the process. */
+#define _PyStatus_TYPE_EXIT 2
+
 /** Value of a PyMutex that is not locked. */
 #define _Py_UNLOCKED 0
 
@@ -275,7 +284,7 @@ typedef int64_t PyTime_t;
  * Result of calls that can fail before there is an error indicator. Passed by value.
  */
 typedef struct PyStatus {
-    /** A _PyStatus_TYPE. */
+    /** One of _PyStatus_TYPE_OK, _PyStatus_TYPE_ERROR, _PyStatus_TYPE_EXIT. */
     int _type;
     /** The function that failed, or NULL. Static. */
     const char *func;

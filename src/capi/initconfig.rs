@@ -6,23 +6,18 @@ use crate::os::thread;
 use crate::sched::fatal::fatal;
 use core::ffi::{CStr, c_char, c_int};
 
-/// Kinds of a PyStatus.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum _PyStatus_TYPE {
-    /// Success.
-    _PyStatus_TYPE_OK = 0,
-    /// An error with a message.
-    _PyStatus_TYPE_ERROR = 1,
-    /// A request to end the process.
-    _PyStatus_TYPE_EXIT = 2,
-}
+/// `PyStatus._type`: success.
+pub const _PyStatus_TYPE_OK: c_int = 0;
+/// `PyStatus._type`: an error with a message.
+pub const _PyStatus_TYPE_ERROR: c_int = 1;
+/// `PyStatus._type`: a request to end the process.
+pub const _PyStatus_TYPE_EXIT: c_int = 2;
 
 /// Result of calls that can fail before there is an error indicator. Passed by value.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PyStatus {
-    /// A _PyStatus_TYPE.
+    /// One of _PyStatus_TYPE_OK, _PyStatus_TYPE_ERROR, _PyStatus_TYPE_EXIT.
     pub _type: c_int,
     /// The function that failed, or NULL. Static.
     pub func: *const c_char,
@@ -32,9 +27,9 @@ pub struct PyStatus {
     pub exitcode: c_int,
 }
 
-const OK: c_int = _PyStatus_TYPE::_PyStatus_TYPE_OK as c_int;
-const ERROR: c_int = _PyStatus_TYPE::_PyStatus_TYPE_ERROR as c_int;
-const EXIT: c_int = _PyStatus_TYPE::_PyStatus_TYPE_EXIT as c_int;
+const OK: c_int = _PyStatus_TYPE_OK;
+const ERROR: c_int = _PyStatus_TYPE_ERROR;
+const EXIT: c_int = _PyStatus_TYPE_EXIT;
 
 impl PyStatus {
     pub(super) const fn ok() -> PyStatus {
