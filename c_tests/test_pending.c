@@ -1,7 +1,9 @@
 /* Pending calls, polling, asynchronous exceptions. */
 #include "host.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 
 /* ---- A log of calls ----------------------------------------------------- */
 
@@ -490,4 +492,43 @@ TEST("a call needs a function and an interpreter that fits its flags") {
     Py_EndInterpreter(other);
     PyEval_RestoreThread(main_state);
     finish();
+}
+
+/* ---- From a signal handler --------------------------------------------- */
+
+static atomic_int n_from_handler;
+
+static int count_from_handler(void *counter) {
+    if (counter != NULL)
+        atomic_fetch_add((atomic_int *)counter, 1);
+    return 0;
+}
+
+static void add_from_handler(int signal) {
+    (void)signal;
+    (void)Py_AddPendingCall(count_from_handler, &n_from_handler);
+}
+
+TEST("a signal handler may add a call, whatever the interrupted thread does") {
+    Py_InitializeEx(0);
+    PyThreadState *mine = PyThreadState_Get();
+    struct sigaction action = {.sa_handler = add_from_handler};
+    struct sigaction before;
+    CHECK_INT_EQ(sigaction(SIGALRM, &action, &before), 0);
+    struct itimerval often = {{0, 100}, {0, 100}};
+    CHECK_INT_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+    int64_t end = test_now_ms() + 10000;
+    /* In adds, in runs, with the head lock held by New and Delete. */
+    while (atomic_load(&n_from_handler) < 300 && test_now_ms() < end) {
+        (void)Py_AddPendingCall(count_from_handler, NULL);
+        CHECK_INT_EQ(Py_MakePendingCalls(), 0);
+        PyThreadState *state = PyThreadState_New(mine->interp);
+        PyThreadState_Clear(state);
+        PyThreadState_Delete(state);
+    }
+    struct itimerval off = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &off, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    CHECK_INT_GE(atomic_load(&n_from_handler), 300);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }

@@ -39,8 +39,8 @@ const _: () =
 ///
 /// Errors:  fatal if `func` is NULL; -1 as above, no error indicator is set.
 /// Blocks:  never.
-/// Threads: any, attached or not. Not async-signal-safe (a short lock is taken): a signal handler calls
-///          PyErr_SetInterruptEx(). In a fork child, after PyOS_AfterFork_Child().
+/// Threads: any, attached or not. Async-signal-safe after Py_Initialize() (it takes no lock and, but for the first
+///          call of the process, no memory). In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.12+ (before, any thread of the current interpreter ran it).
 ///
 /// # Safety
