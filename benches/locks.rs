@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const BATCH: u32 = 20_000;
-const BATCHES: u32 = 60;
+const BATCH: u32 = 2_000;
+const BATCHES: u32 = 2_000;
 const CONTENDED: Duration = Duration::from_millis(300);
 
 /// A lock as the rows use it: around a count.

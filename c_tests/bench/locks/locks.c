@@ -24,8 +24,8 @@
 #include <pytstate/internal.h>
 #endif
 
-#define BATCH 20000
-#define BATCHES 60
+#define BATCH 2000
+#define BATCHES 2000
 #define CONTENDED_NS INT64_C(300000000)
 #define THREADS_MAX 16
 #define WAITERS 1000
