@@ -25,6 +25,7 @@ pub mod pythread_lock;
 pub mod pythread_tss;
 pub mod pytime;
 pub mod pytstate;
+pub mod qsbr;
 pub mod recursion;
 pub mod signals;
 pub mod stop_the_world;

@@ -8,7 +8,7 @@ use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
 use crate::sched::attach;
 use crate::sched::current::{current, interp_of};
-use crate::sched::raise;
+use crate::sched::{qsbr, raise};
 use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
 use crate::state::list;
@@ -89,6 +89,7 @@ pub(crate) fn clear(interp: Interp) {
     interp.cleared.store(1, Relaxed);
     at_exit::run_list(interp, When::BeforeCommit);
     at_exit::run_list(interp, When::AtClear);
+    qsbr::finish(interp);
     raise::drop_reference(interp.dict.swap(core::ptr::null_mut(), Relaxed));
 }
 

@@ -104,7 +104,11 @@ fn prepare(state: Ts, interp: Interp, origin: Origin) {
     state.host_size.store(host, Relaxed);
     state.refs.store(1, Relaxed);
     state.interp_cell().store(interp.as_ptr(), Relaxed);
-    state.gil.store(interp.gil.load(Relaxed), Relaxed);
+    let gil = interp.gil.load(Relaxed);
+    state.gil.store(gil, Relaxed);
+    if gil.is_null() {
+        state.qsbr.store(core::ptr::from_ref(&interp.qsbr).cast_mut(), Relaxed);
+    }
     state.whence().store(origin.whence as i32, Relaxed);
     state.daemon().store(origin.daemon, Relaxed);
     state.gilstate_counter().store(1, Relaxed);

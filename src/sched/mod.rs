@@ -13,6 +13,7 @@ pub(crate) mod gil;
 pub(crate) mod gilfree;
 pub(crate) mod late;
 pub(crate) mod pending;
+pub(crate) mod qsbr;
 pub(crate) mod raise;
 pub(crate) mod recursion;
 pub(crate) mod region;

@@ -15,6 +15,7 @@ use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil};
 use crate::state::guard_count::GuardCount;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
+use crate::state::qsbr::Qsbr;
 use crate::state::stop::StopScope;
 use crate::state::thread_state::{_ts, ThreadState};
 use core::ffi::{c_int, c_ulong, c_void};
@@ -88,7 +89,10 @@ pub struct _is {
     pub(crate) ready: AtomicI32,
     /// Cleared by PyInterpreterState_Clear.
     pub(crate) cleared: AtomicI32,
-    pub(crate) qsbr: AtomicPtr<c_void>,
+    pub(crate) qsbr: Qsbr,
+    /// Blocks that are freed later, oldest first, and the last of them.
+    pub(crate) deferred: AtomicPtr<c_void>,
+    pub(crate) deferred_last: AtomicPtr<c_void>,
 }
 
 /// CPython's name for [`_is`].
@@ -162,7 +166,9 @@ impl _is {
             whence: AtomicI64::new(-1),
             ready: AtomicI32::new(0),
             cleared: AtomicI32::new(0),
-            qsbr: AtomicPtr::new(core::ptr::null_mut()),
+            qsbr: Qsbr::new(),
+            deferred: AtomicPtr::new(core::ptr::null_mut()),
+            deferred_last: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
@@ -194,6 +200,9 @@ impl _is {
         self.whence.store(0, Relaxed);
         self.ready.store(0, Relaxed);
         self.cleared.store(0, Relaxed);
+        self.qsbr.reset();
+        self.deferred.store(core::ptr::null_mut(), Relaxed);
+        self.deferred_last.store(core::ptr::null_mut(), Relaxed);
         self.alive.store(1, Ordering::Release);
     }
 

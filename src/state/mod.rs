@@ -2,6 +2,7 @@
 //! for another thread beyond the few instructions of the head lock.
 
 pub(crate) mod gil_word;
+pub(crate) mod qsbr;
 pub(crate) mod word;
 
 #[cfg(not(loom))]

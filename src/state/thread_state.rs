@@ -31,6 +31,7 @@ use crate::os::clock;
 use crate::state::gil_word::Gil;
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::{PyObject, PyTState_Callback};
+use crate::state::qsbr::Qsbr;
 use crate::state::stack_bounds::StackBounds;
 use crate::sync::event::PyEvent;
 use core::cell::UnsafeCell;
@@ -156,7 +157,9 @@ pub(crate) struct ThreadState {
     pub(crate) stack: StackBounds,
     /// 1 while a RecursionError is being raised.
     pub(crate) raising: AtomicU32,
-    pub(crate) qsbr: AtomicPtr<c_void>,
+    /// What reclamation needs, NULL under a GIL, and this state's slot there.
+    pub(crate) qsbr: AtomicPtr<Qsbr>,
+    pub(crate) qsbr_slot: AtomicU64,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
     /// How its thread came to wait for the end of a pause (`sched::stw`).
@@ -213,6 +216,12 @@ impl Ts {
             .cast::<ThreadState>();
         // SAFETY: a field's address minus its offset is not NULL.
         Ts(unsafe { NonNull::new_unchecked(block) })
+    }
+
+    /// The block, which stays mapped (T1).
+    pub(crate) fn block(self) -> &'static ThreadState {
+        // SAFETY: T1.
+        unsafe { self.0.as_ref() }
     }
 
     /// The address that C sees.

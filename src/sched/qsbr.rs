@@ -1,0 +1,157 @@
+//! Reclamation for the states of an interpreter: polls, and memory that is
+//! freed when nobody can read it any more.
+//!
+//! Under a GIL every state but the caller's is detached, so the caller's own
+//! quiescent states decide; its slot is written by [`quiescent`] alone.
+
+use crate::os::mem;
+use crate::sched::current::interp_of;
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::qsbr::Qsbr;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::Ts;
+use crate::sync::rank::Guard;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// What frees a block of the host.
+pub(crate) type Free = unsafe extern "C" fn(*mut c_void);
+
+/// A block that waits to be freed.
+struct Deferred {
+    block: *mut c_void,
+    free: Free,
+    goal: u64,
+    next: *mut Deferred,
+}
+
+/// After an attach without a GIL.
+#[inline(always)]
+pub(crate) fn online(state: Ts) {
+    // SAFETY: NULL, or part of an interpreter block, which is never unmapped (I1).
+    if let Some(qsbr) = unsafe { state.qsbr.load(Relaxed).as_ref() } {
+        qsbr.online(&state.qsbr_slot);
+    }
+}
+
+/// Before a detach without a GIL.
+#[inline(always)]
+pub(crate) fn offline(state: Ts) {
+    if !state.qsbr.load(Relaxed).is_null() {
+        Qsbr::offline(&state.qsbr_slot);
+    }
+}
+
+/// The caller, attached with `state`, holds no pointer at this moment.
+pub(crate) fn quiescent(state: Ts) {
+    interp_of(state).qsbr.quiescent(&state.qsbr_slot);
+}
+
+/// The goal for what the caller took out before.
+pub(crate) fn advance(state: Ts) -> u64 {
+    interp_of(state).qsbr.advance()
+}
+
+/// Whether nobody holds what was taken out before `goal` was made.
+pub(crate) fn poll(state: Ts, goal: u64) -> bool {
+    if !state.gil.load(Relaxed).is_null() {
+        return Qsbr::one_reached(state.qsbr_slot.load(Acquire), goal);
+    }
+    let interp = interp_of(state);
+    if interp.qsbr.has_reached(goal) {
+        return true;
+    }
+    let head = RUNTIME.lock();
+    scan(interp, &head);
+    drop(head);
+    interp.qsbr.has_reached(goal)
+}
+
+fn scan(interp: Interp, head: &Guard<'_>) {
+    interp.qsbr.scan(list::iter(interp, head).map(|state| &state.block().qsbr_slot));
+}
+
+/// No memory for the note of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
+/// Has `free(block)` called once nobody can hold a pointer to it.
+pub(crate) fn free_later(state: Ts, block: *mut c_void, free: Free) -> Result<(), NoMemory> {
+    let fresh = mem::calloc(size_of::<Deferred>());
+    let node = NonNull::new(fresh.cast::<Deferred>()).ok_or(NoMemory)?;
+    let goal = advance(state);
+    let next = core::ptr::null_mut();
+    // SAFETY: a fresh block of the right size.
+    unsafe { node.as_ptr().write(Deferred { block, free, goal, next }) };
+    let interp = interp_of(state);
+    let head = RUNTIME.lock();
+    let last: *mut Deferred = interp.deferred_last.load(Relaxed).cast();
+    // SAFETY: queued nodes are live; head lock held.
+    match unsafe { last.as_mut() } {
+        Some(last) => last.next = node.as_ptr(),
+        None => interp.deferred.store(node.as_ptr().cast(), Relaxed),
+    }
+    interp.deferred_last.store(node.as_ptr().cast(), Relaxed);
+    drop(head);
+    Ok(())
+}
+
+/// Takes the oldest node if its block may be freed now.
+fn take(interp: Interp, ready: impl FnOnce(u64) -> bool, _head: &Guard<'_>) -> Option<Deferred> {
+    let first: *mut Deferred = interp.deferred.load(Relaxed).cast();
+    // SAFETY: queued nodes are live; head lock held.
+    let node = unsafe { first.as_ref() }.filter(|node| ready(node.goal))?;
+    let node = Deferred { ..*node };
+    interp.deferred.store(node.next.cast(), Relaxed);
+    if node.next.is_null() {
+        interp.deferred_last.store(core::ptr::null_mut(), Relaxed);
+    }
+    // SAFETY: out of the queue; allocated by `free_later`.
+    unsafe { mem::free(first.cast()) };
+    Some(node)
+}
+
+fn run(node: &Deferred) {
+    // SAFETY: the host's function and block; attached, no lock held.
+    unsafe { (node.free)(node.block) };
+}
+
+/// Frees what may be freed by now. True when nothing is left.
+pub(crate) fn process(state: Ts) -> bool {
+    let interp = interp_of(state);
+    let own = (!state.gil.load(Relaxed).is_null()).then(|| state.qsbr_slot.load(Acquire));
+    if own.is_none() && !interp.deferred.load(Relaxed).is_null() {
+        let head = RUNTIME.lock();
+        scan(interp, &head);
+        drop(head);
+    }
+    let ready = |goal| match own {
+        Some(seen) => Qsbr::one_reached(seen, goal),
+        None => interp.qsbr.has_reached(goal),
+    };
+    loop {
+        let head = RUNTIME.lock();
+        let node = take(interp, ready, &head);
+        let empty = interp.deferred.load(Relaxed).is_null();
+        drop(head);
+        match node {
+            Some(node) => run(&node),
+            None => return empty,
+        }
+    }
+}
+
+/// Frees everything: the interpreter is cleared, nobody else can attach.
+pub(crate) fn finish(interp: Interp) {
+    loop {
+        let head = RUNTIME.lock();
+        let node = take(interp, |_| true, &head);
+        drop(head);
+        match node {
+            Some(node) => run(&node),
+            None => return,
+        }
+    }
+}
