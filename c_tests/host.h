@@ -94,6 +94,11 @@ static inline size_t n_states(PyInterpreterState *interp) {
     return PyTState_Census(interp, NULL, 0);
 }
 
+/* As a host writes the field that others may be reading. */
+static inline void set_daemon(PyThreadState *state, int is_daemon) {
+    __atomic_store_n(&state->is_daemon, is_daemon, __ATOMIC_RELAXED);
+}
+
 /* A sub-interpreter, attached; the caller's state is left detached. */
 static inline PyThreadState *new_interp(int gil) {
     PyInterpreterConfig config = {1, 1, 1, 1, 1, 0, gil};

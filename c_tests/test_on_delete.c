@@ -264,7 +264,7 @@ TEST("finalization tells of every state that is left, once, itself") {
                          PyTState_GetExitEvent(main_state)};
     PyThreadHandle *handle = start_in(main_state->interp, keep_attached,
                                       &daemon, PyThreadHandle_DAEMON);
-    WAIT_DETACHED(daemon.told.of != NULL);
+    wait_sleeping(PyThreadHandle_ThreadState(handle));
     finish();
     unsigned long me = (unsigned long)pthread_self();
     CHECK_INT_EQ(atomic_load(&host.calls), 1);

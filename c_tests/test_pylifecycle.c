@@ -266,7 +266,7 @@ TEST("finalization does not wait for daemons or foreign threads") {
 static void visit(void *arg) {
     PyEvent *events = arg;
     PyThreadState *mine = enter(PyInterpreterState_Main());
-    mine->is_daemon = 0;
+    set_daemon(mine, 0);
     _PyEvent_Notify(&events[0]);
     wait_for_event(&events[1]);
     atomic_fetch_add(&n_done, 1);

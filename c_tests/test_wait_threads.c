@@ -99,6 +99,7 @@ TEST("a daemon whose handle is gone is not waited for in its destructors") {
     CHECK_INT_EQ(wait_for(interp, LIMIT), 0);
     CHECK_INT_EQ(test_thread_exists(atomic_load(&native)), 1);
     let_go("test.destructor");
+    WAIT_DETACHED(!test_thread_exists(atomic_load(&native)));
     finish();
 }
 
@@ -179,7 +180,7 @@ struct flip {
 
 static void flip_and_stay(void *arg) {
     struct flip *flip = arg;
-    PyThreadState_Get()->is_daemon = flip->to;
+    set_daemon(PyThreadState_Get(), flip->to);
     note_native(NULL);
     _PyEvent_Notify(&flip->flipped);
     wait_for_event(&flip->go);
@@ -215,8 +216,7 @@ static void flip_when_told(void *arg) {
     struct flip *flip = arg;
     _PyEvent_Notify(&flip->flipped);
     PyTState_Sync_Point("test.flip");
-    /* Atomic for ThreadSanitizer alone, which cannot know the contract. */
-    __atomic_store_n(&PyThreadState_Get()->is_daemon, 1, __ATOMIC_RELAXED);
+    set_daemon(PyThreadState_Get(), 1);
     wait_for_event(&flip->go);
 }
 
@@ -242,7 +242,7 @@ TEST("a wait under way notices that the last one became a daemon") {
 static void visit(void *arg) {
     struct flip *flip = arg;
     PyThreadState *mine = enter(PyInterpreterState_Main());
-    mine->is_daemon = 0;
+    set_daemon(mine, 0);
     mine->on_delete = wait_for_event; /* even in its hook */
     mine->on_delete_data = &flip->go;
     _PyEvent_Notify(&flip->flipped);
@@ -278,7 +278,7 @@ TEST("a foreign thread that asks for it is waited for until it is unlinked") {
 TEST("a state that is deleted by another thread wakes who waits for it") {
     PyThreadState *main_state = begin();
     PyThreadState *one = _PyThreadState_Prealloc(main_state->interp);
-    one->is_daemon = 0;
+    set_daemon(one, 0);
     hold("wait_threads.scan");
     PyThreadHandle *handle = start(wait_from_inside, main_state->interp);
     wait_passing("wait_threads.scan");

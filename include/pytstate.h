@@ -219,7 +219,7 @@ struct _ts {
     int gilstate_counter;
     /**
      * 0: the runtime waits for this state; 1: it does not. The host may write
-     * it while attached.
+     * it while attached; waiters on other threads read it with relaxed loads.
      */
     int is_daemon;
     /** 1 while it holds a GIL. */

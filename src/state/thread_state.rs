@@ -66,7 +66,7 @@ pub struct _ts {
     /// deleted by PyGILState_Release().
     pub gilstate_counter: c_int,
     /// 0: the runtime waits for this state; 1: it does not. The host may write
-    /// it while attached.
+    /// it while attached; waiters on other threads read it with relaxed loads.
     pub is_daemon: c_int,
     /// 1 while it holds a GIL.
     pub holds_gil: c_int,
