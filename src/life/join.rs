@@ -4,7 +4,7 @@ use crate::os::clock::Deadline;
 use crate::os::thread::{self, Join};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::blocking::{Detach, DetachAndSignals, detached};
+use crate::sched::blocking::{Detach, DetachAndSignals, detached, signals_served};
 use crate::sched::current::traced_interp;
 use crate::sched::thread_end::{join_os_thread, release_handle};
 use crate::state::config::Compat;
@@ -63,6 +63,9 @@ fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
     let mut waiting = DetachAndSignals::new();
     if !handle.exiting.is_set() {
         probe::point(Point::JoinWaiting);
+        if !signals_served() {
+            return Err(JoinError::Interrupted);
+        }
         if !handle.exiting.wait(deadline, &mut waiting) {
             return if waiting.failed { Err(JoinError::Interrupted) } else { Ok(Joined::TimedOut) };
         }

@@ -14,7 +14,7 @@ use crate::os::clock::{self, Deadline};
 use crate::os::thread;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::blocking::{DetachAndSignals, detached};
+use crate::sched::blocking::{DetachAndSignals, detached, signals_served};
 use crate::sched::region;
 use crate::sched::thread_end::release_handle;
 use crate::state::handle::Handle;
@@ -177,9 +177,10 @@ fn join_one(handle: Handle, slice: Deadline) -> Waited {
 /// Sleeps until a state of `interp` was deleted since `seen`.
 fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
     let mut waiting = DetachAndSignals::new();
+    let served = signals_served();
     let parked = lot::park(
         core::ptr::from_ref(&interp.departures).cast(),
-        || interp.departures.load(Acquire) == seen,
+        || served && interp.departures.load(Acquire) == seen,
         slice,
         core::ptr::null_mut(),
         &mut waiting,
@@ -189,6 +190,7 @@ fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
     interp.departure_waiters.store(waiters - 1, Relaxed);
     drop(head);
     match parked {
+        _ if !served => Waited::Interrupted,
         Parked::Unparked | Parked::Again => Waited::AllGone,
         Parked::TimedOut => Waited::TimedOut,
         Parked::Interrupted => match waiting.interrupted() {

@@ -2,6 +2,7 @@
 
 use crate::probe::{self, Point};
 use crate::sched::attach;
+use crate::sched::breaker::{self, SIGNALS_PENDING};
 use crate::sched::current::current;
 use crate::sched::pending;
 use crate::state::thread_state::Ts;
@@ -81,6 +82,15 @@ impl Waiting for DetachAndSignals {
         }
         OnSignal::Retry
     }
+}
+
+/// Runs the handlers of signals that came before a sleep that signals end: they
+/// would not end it. False when one failed: the error indicator is set.
+#[must_use]
+pub(crate) fn signals_served() -> bool {
+    current().is_none_or(|state| {
+        !breaker::is_set(state, SIGNALS_PENDING) || pending::make_pending_calls(state).is_ok()
+    })
 }
 
 /// Runs `work`, which may block in the OS, detached if the caller is attached.
