@@ -50,6 +50,7 @@ static void count_deleted(void *arg) {
 static void live_on(void) {
     PyThreadState *mine = PyThreadState_Get();
     PyInterpreterState *interp = mine->interp;
+    test_note_background();
     CHECK_UINT_EQ(n_states(NULL), 1);
     CHECK_INT_EQ(_Py_IsMainThread(), 1);
     CHECK_UINT_EQ(mine->native_thread_id, (unsigned long)getpid());

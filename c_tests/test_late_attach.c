@@ -275,8 +275,8 @@ static void join_other(struct late *late) {
     PyThreadHandle_Join(other, FOREVER);
 }
 
-static void stay(void *arg) {
-    (void)arg;
+static void stay(void *started) {
+    _PyEvent_Notify(started);
     PyEvent_Wait(&event);
 }
 
@@ -310,9 +310,12 @@ static void check_way(size_t i) {
     begin();
     PyTState_SetLateAttachPolicy(PyTState_LATE_EXIT);
     PyMutex_Lock(&mutex);
-    if (ways[i].attach == join_other)
-        other = start_in(PyInterpreterState_Get(), stay, NULL,
+    if (ways[i].attach == join_other) {
+        static PyEvent started;
+        other = start_in(PyInterpreterState_Get(), stay, &started,
                          PyThreadHandle_DAEMON);
+        wait_for_event(&started);
+    }
     late.handle = start_in(PyInterpreterState_Get(), come_late, &late,
                            PyThreadHandle_DAEMON);
     if (held_at != NULL)

@@ -4,7 +4,7 @@
 /* What one hook saw. */
 struct told {
     atomic_int calls;
-    PyThreadState *_Atomic of; /* whose hook it is */
+    PyThreadState *of; /* whose hook it is */
     PyThreadState *attached;
     unsigned long by;
     int linked, event_set, n_deleted_at_call;
@@ -244,34 +244,31 @@ TEST("the first state of a sub-interpreter is told of when that ends") {
     finish();
 }
 
-static void keep_attached(void *arg) {
-    struct told *told = arg;
+static void watch_and_stay(void *told) {
     watch(PyThreadState_Get(), told);
-    wait_for_event(&((PyEvent *)(told + 1))[0]);
+    PyEval_SaveThread();
+    PyTState_Sync_Point("test.stay"); /* and nobody wakes it */
 }
 
 TEST("finalization tells of every state that is left, once, itself") {
-    static struct {
-        struct told told;
-        PyEvent go;
-    } daemon;
-    static struct told host, mine;
+    static struct told host, mine, daemon;
     PyThreadState *main_state = begin();
     PyThreadState *one = PyThreadState_New(main_state->interp);
     watch(one, &host);
     watch(main_state, &mine);
     PyEvent *events[] = {PyTState_GetExitEvent(one),
                          PyTState_GetExitEvent(main_state)};
-    PyThreadHandle *handle = start_in(main_state->interp, keep_attached,
+    hold("test.stay");
+    PyThreadHandle *handle = start_in(main_state->interp, watch_and_stay,
                                       &daemon, PyThreadHandle_DAEMON);
-    wait_sleeping(PyThreadHandle_ThreadState(handle));
+    wait_held("test.stay");
     finish();
     unsigned long me = (unsigned long)pthread_self();
     CHECK_INT_EQ(atomic_load(&host.calls), 1);
     CHECK_UINT_EQ(host.by, me);
     CHECK_INT_EQ(host.event_set, 0);
-    CHECK_INT_EQ(atomic_load(&daemon.told.calls), 1);
-    CHECK_UINT_EQ(daemon.told.by, me);
+    CHECK_INT_EQ(atomic_load(&daemon.calls), 1);
+    CHECK_UINT_EQ(daemon.by, me);
     check_told(&mine, main_state, me);
     for (int i = 0; i < 2; i++) {
         CHECK_INT_EQ(_PyEvent_IsSet(events[i]), 1);

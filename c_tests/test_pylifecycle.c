@@ -252,12 +252,19 @@ TEST("threads that a callback starts are waited for in the next round") {
     CHECK_INT_EQ(test_thread_count(), 1);
 }
 
+static void stay_detached(void *arg) {
+    (void)arg;
+    PyEval_SaveThread();
+    PyTState_Sync_Point("test.stay"); /* and nobody wakes it */
+}
+
 TEST("finalization does not wait for daemons or foreign threads") {
-    static PyEvent never;
-    begin();
-    PyThreadHandle *handle = start_in(PyInterpreterState_Get(), wait_for_event,
-                                      &never, PyThreadHandle_DAEMON);
-    PyThreadState_New(PyInterpreterState_Get());
+    PyThreadState *main_state = begin();
+    hold("test.stay");
+    PyThreadHandle *handle = start_in(main_state->interp, stay_detached, NULL,
+                                      PyThreadHandle_DAEMON);
+    wait_held("test.stay");
+    PyThreadState_New(main_state->interp);
     finish();
     CHECK_INT_EQ(test_thread_count(), 2);
     PyThreadHandle_Decref(handle);

@@ -457,6 +457,6 @@ static void *grow(int rounds, PyInterpreterState *interp) {
 
 TEST("the memory of deleted states is used again") {
     begin();
-    CHECK_NULL(grow(100000, PyInterpreterState_Get()));
+    CHECK_NULL(grow(2000, PyInterpreterState_Get()));
     finish();
 }

@@ -94,9 +94,9 @@ static int64_t coarse_step_ns(void) {
 
 TEST("ages grow, and an attach or detach begins the time in a state anew") {
     PyThreadState *main_state = begin();
-    PyThreadState *one = PyThreadState_New(main_state->interp);
     const int64_t step = coarse_step_ns();
     int64_t made = test_now_ns();
+    PyThreadState *one = PyThreadState_New(main_state->interp);
     WAIT_UNTIL(census_of(one).age_ns > 3 * step, LIMIT_MS);
     PyTState_ThreadInfo before = census_of(one);
     CHECK_INT_LE(before.age_ns, test_now_ns() - made + 2 * step);
@@ -400,6 +400,11 @@ TEST("the phase of a running interpreter is RUNNING, of none it is GONE") {
     CHECK_INT_EQ(PyTState_ShutdownPhase(interp), PyTState_PHASE_GONE);
 }
 
+static void stay_detached(void *point) {
+    PyEval_SaveThread();
+    PyTState_Sync_Point(point); /* and nobody wakes it */
+}
+
 static void join_during_end(PyInterpreterState *interp, int phase, void *arg) {
     (void)interp;
     struct naming *naming = arg;
@@ -420,12 +425,14 @@ TEST("from 3.14 on, joining while the runtime ends is refused (S-JN-03)") {
         {0x030C0000, 1}, {0x030D0000, 1}, {0x030E0000, 2}, {0x030F0000, 2}};
     for (int i = 0; i < 4; i++) {
         static struct naming naming;
-        static PyEvent never;
         PyTState_Config config = {.compat = all[i][0]};
         PyThreadState *main_state = begin_with(&config);
-        PyThreadHandle *handle =
-            start_in(main_state->interp, stay, &never, PyThreadHandle_DAEMON);
-        wait_sleeping(PyThreadHandle_ThreadState(handle));
+        char point[16];
+        snprintf(point, sizeof point, "test.stay.%d", i);
+        hold(point);
+        PyThreadHandle *handle = start_in(main_state->interp, stay_detached,
+                                          point, PyThreadHandle_DAEMON);
+        wait_held(point);
         naming.name = (const char *)handle;
         PyTState_SetShutdownPhaseHook(join_during_end, &naming);
         finish();
