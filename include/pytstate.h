@@ -964,9 +964,10 @@ int PyEvent_WaitTimed(PyEvent *evt,
 /* ---- fork ---- */
 
 /**
- * Prepares for fork(): stops every other thread of the runtime and takes its locks.
+ * Prepares for fork(): stops every other thread of the runtime and takes its locks. Waits while somebody else stops the
+ * world.
  *
- * Errors:  fatal if nothing is attached.
+ * Errors:  fatal if nothing is attached, if it was called already, or if this thread has stopped the world.
  * Blocks:  until every attached thread has polled, detached or ended.
  * Threads: attached. Not async-signal-safe. Must be followed by fork() and PyOS_AfterFork_Parent() or _Child().
  * Source:  CPython 3.13.
@@ -979,27 +980,24 @@ void PyOS_BeforeFork(void);
 /**
  * Goes on in the parent after fork(), also when fork() failed.
  *
- * Errors:  fatal if nothing is attached.
+ * Errors:  fatal if nothing is attached, or without PyOS_BeforeFork().
  * Blocks:  no.
  * Threads: the one that called PyOS_BeforeFork(), attached. Not async-signal-safe.
  * Source:  CPython 3.13.
- *
- * # Safety
- * PyOS_BeforeFork() was called on this thread.
  */
 void PyOS_AfterFork_Parent(void);
 
 /**
  * Makes the runtime whole in a fork child: the calling thread and its state survive, alone (docs/fork.md).
  *
- * Errors:  fatal if nothing is attached. Ends the child with status 1 if the attached state is not in the main
- *          interpreter.
+ * Errors:  fatal if nothing is attached, or in the parent. Ends the child with status 1 if the attached state is not in the
+ *          main interpreter.
  * Blocks:  no.
  * Threads: the only one of the child, attached. Not async-signal-safe.
  * Source:  CPython 3.13; also updates the main state, and ends other interpreters cleanly.
  *
  * # Safety
- * This is the child of a fork() after PyOS_BeforeFork() on this thread.
+ * This is the child of a fork(), best after PyOS_BeforeFork() on this thread.
  */
 void PyOS_AfterFork_Child(void);
 
@@ -1015,6 +1013,24 @@ void PyOS_AfterFork_Child(void);
  * As PyOS_AfterFork_Child().
  */
 void PyOS_AfterFork(void);
+
+/**
+ * Has every fork() of the process keep the runtime whole in parent and child, whoever calls it: a library that forks
+ * without a word then works. There is no way back. A host that calls PyOS_BeforeFork() and its pair as well loses nothing.
+ *
+ * Before a fork the handlers do what PyOS_BeforeFork() does, whether the forking thread is attached, detached, or unknown to
+ * the runtime. In the child all thread states of that thread survive, as they are, with their interpreters; and the main
+ * interpreter. Everything else vanishes without a call of the host's: references are leaked, at-exit functions forgotten.
+ *
+ * @return 0; -1: no memory. A second call does nothing and returns 0.
+ *
+ * Errors:  -1 as above; no error indicator is set.
+ * Blocks:  no. Every fork() then blocks as PyOS_BeforeFork() does.
+ * Threads: any, attached or not, also before initialization. Not async-signal-safe. fork() is not async-signal-safe
+ *          afterwards; vfork() and posix_spawn() do not call the handlers.
+ * Source:  pytstate; pthread_atfork(3).
+ */
+int PyTState_InstallForkHandlers(void);
 
 /* ---- gilstate ---- */
 

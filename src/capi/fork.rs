@@ -1,12 +1,27 @@
-//! Forking: the PyOS_*Fork* part of CPython's intrcheck.h.
+//! Forking: the PyOS_*Fork* part of CPython's intrcheck.h, and handlers for forks that others do. docs/fork.md has the rules.
 
 use super::arg;
 use super::pylifecycle::exit_with;
-use crate::life::fork;
+use crate::life::fork::{self, Misplaced};
+use crate::sched::fatal::fatal;
+use core::ffi::{CStr, c_int};
 
-/// Prepares for fork(): stops every other thread of the runtime and takes its locks.
+fn misplaced(func: &CStr, why: Misplaced) -> ! {
+    let text = match why {
+        Misplaced::Between => {
+            "it was called before; PyOS_AfterFork_Parent() or _Child() must follow"
+        }
+        Misplaced::NotBetween => "PyOS_BeforeFork() was not called",
+        Misplaced::InOwnPause => "this thread has stopped the world",
+        Misplaced::NotTheChild => "this is the parent",
+    };
+    fatal(func, format_args!("{text}"))
+}
+
+/// Prepares for fork(): stops every other thread of the runtime and takes its locks. Waits while somebody else stops the
+/// world.
 ///
-/// Errors:  fatal if nothing is attached.
+/// Errors:  fatal if nothing is attached, if it was called already, or if this thread has stopped the world.
 /// Blocks:  until every attached thread has polled, detached or ended.
 /// Threads: attached. Not async-signal-safe. Must be followed by fork() and PyOS_AfterFork_Parent() or _Child().
 /// Source:  CPython 3.13.
@@ -15,44 +30,50 @@ use crate::life::fork;
 /// Until the call that follows fork(), nothing else of the library is called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyOS_BeforeFork() {
-    let _ = arg::attached(c"PyOS_BeforeFork");
-    fork::before();
+    const FUNC: &CStr = c"PyOS_BeforeFork";
+    let _ = arg::attached(FUNC);
+    if let Err(why) = fork::before() {
+        misplaced(FUNC, why);
+    }
 }
 
 /// Goes on in the parent after fork(), also when fork() failed.
 ///
-/// Errors:  fatal if nothing is attached.
+/// Errors:  fatal if nothing is attached, or without PyOS_BeforeFork().
 /// Blocks:  no.
 /// Threads: the one that called PyOS_BeforeFork(), attached. Not async-signal-safe.
 /// Source:  CPython 3.13.
-///
-/// # Safety
-/// PyOS_BeforeFork() was called on this thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn PyOS_AfterFork_Parent() {
-    let _ = arg::attached(c"PyOS_AfterFork_Parent");
-    fork::after_in_parent();
+pub extern "C" fn PyOS_AfterFork_Parent() {
+    const FUNC: &CStr = c"PyOS_AfterFork_Parent";
+    let _ = arg::attached(FUNC);
+    if let Err(why) = fork::after_in_parent() {
+        misplaced(FUNC, why);
+    }
 }
 
 /// Makes the runtime whole in a fork child: the calling thread and its state survive, alone (docs/fork.md).
 ///
-/// Errors:  fatal if nothing is attached. Ends the child with status 1 if the attached state is not in the main
-///          interpreter.
+/// Errors:  fatal if nothing is attached, or in the parent. Ends the child with status 1 if the attached state is not in the
+///          main interpreter.
 /// Blocks:  no.
 /// Threads: the only one of the child, attached. Not async-signal-safe.
 /// Source:  CPython 3.13; also updates the main state, and ends other interpreters cleanly.
 ///
 /// # Safety
-/// This is the child of a fork() after PyOS_BeforeFork() on this thread.
+/// This is the child of a fork(), best after PyOS_BeforeFork() on this thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyOS_AfterFork_Child() {
+    const FUNC: &CStr = c"PyOS_AfterFork_Child";
     match fork::survivor() {
         Some((state, true)) => {
             // SAFETY: this function's contract.
-            unsafe { fork::after_in_child(state) };
+            if let Err(why) = unsafe { fork::after_in_child(state) } {
+                misplaced(FUNC, why);
+            }
         }
-        Some((_, false)) => exit_with(c"PyOS_AfterFork_Child", "not main interpreter"),
-        None => arg::no_state(c"PyOS_AfterFork_Child"),
+        Some((_, false)) => exit_with(FUNC, "not main interpreter"),
+        None => arg::no_state(FUNC),
     }
 }
 
@@ -69,4 +90,23 @@ pub unsafe extern "C" fn PyOS_AfterFork_Child() {
 pub unsafe extern "C" fn PyOS_AfterFork() {
     // SAFETY: this function's contract.
     unsafe { PyOS_AfterFork_Child() }
+}
+
+/// Has every fork() of the process keep the runtime whole in parent and child, whoever calls it: a library that forks
+/// without a word then works. There is no way back. A host that calls PyOS_BeforeFork() and its pair as well loses nothing.
+///
+/// Before a fork the handlers do what PyOS_BeforeFork() does, whether the forking thread is attached, detached, or unknown to
+/// the runtime. In the child all thread states of that thread survive, as they are, with their interpreters; and the main
+/// interpreter. Everything else vanishes without a call of the host's: references are leaked, at-exit functions forgotten.
+///
+/// @return 0; -1: no memory. A second call does nothing and returns 0.
+///
+/// Errors:  -1 as above; no error indicator is set.
+/// Blocks:  no. Every fork() then blocks as PyOS_BeforeFork() does.
+/// Threads: any, attached or not, also before initialization. Not async-signal-safe. fork() is not async-signal-safe
+///          afterwards; vfork() and posix_spawn() do not call the handlers.
+/// Source:  pytstate; pthread_atfork(3).
+#[unsafe(no_mangle)]
+pub extern "C" fn PyTState_InstallForkHandlers() -> c_int {
+    if fork::install_handlers() { 0 } else { -1 }
 }

@@ -139,3 +139,16 @@ pub(crate) fn run_list(interp: Interp, when: When) {
         unsafe { (node.function)(node.data) };
     }
 }
+
+/// Forgets the functions of the list.
+pub(crate) fn forget(interp: Interp, when: When) {
+    let head = RUNTIME.lock();
+    let mut first: *mut Node = list(&interp, when).swap(core::ptr::null_mut(), Relaxed).cast();
+    drop(head);
+    while let Some(node) = NonNull::new(first) {
+        // SAFETY: nodes of the list are live; taken out above.
+        first = unsafe { node.as_ref() }.next;
+        // SAFETY: as above; `next` was read.
+        unsafe { mem::free(node.as_ptr().cast()) };
+    }
+}

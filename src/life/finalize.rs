@@ -73,6 +73,7 @@ pub(crate) fn reset_in_child() {
 fn run(main: Interp) -> bool {
     let state = final_state(main);
     main.ending.store(1, Relaxed);
+    main.ender.store(thread::ident() as usize, Relaxed);
     commit(main, state);
     let head = RUNTIME.lock();
     let chain = leftovers::remove_others(main, state, &head);

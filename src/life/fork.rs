@@ -1,225 +1,131 @@
-//! Forking (S-FK). See docs/fork.md for what survives.
+//! Forking, seen from the parent (S-FK). See docs/fork.md for the whole picture
+//! and [`fork_child`](crate::life::fork_child) for what survives.
 //!
-//! Held across fork(): the pause of all worlds, then the head lock. The child
-//! resets, in this order: the parking lot, every lock of [`reset_locks`], the
-//! GILs, thread handles, thread states, interpreters.
+//! Held across fork(), in this order: INIT (the handlers only), the pause of all
+//! worlds, the head lock. So nobody else is attached, no list is half changed,
+//! and a thread that forks while somebody else stops the world waits for it.
 //!
-//! Mirrors CPython 3.13 `PyOS_BeforeFork`, `PyOS_AfterFork_Child`
-//! (posixmodule.c), with the main state updated as well (S-FK-12).
+//! Two ways lead here: a host that says so (PyOS_BeforeFork and its pair), and
+//! handlers that the C library calls around every fork(), on request. A host
+//! that does both is seen once: the handlers do nothing between its calls.
+//!
+//! Mirrors CPython 3.13 `PyOS_BeforeFork`, `PyOS_AfterFork_Parent`
+//! (posixmodule.c).
 
-use crate::life::{finalize, guards, init, interp, tstate};
-use crate::os::{futex, thread};
+use crate::life::fork_child::{self, Survivors};
+use crate::life::init;
+use crate::os::fork::{self, ForkHandlers};
+use crate::os::{ids, thread};
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
-use crate::sched::current::{self, current, interp_of, traced_interp};
+use crate::sched::blocking::Detach;
+use crate::sched::current::{current, traced_interp};
 use crate::sched::stw::{self, Scope};
-use crate::sched::{breaker, raise, region, signals};
-use crate::state::error;
-use crate::state::gil_word::{Gil, LOCKED};
-use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::Interp;
-use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
-use crate::state::word;
-use crate::sync::lot;
-use crate::sync::rank::Rank;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use crate::state::thread_state::Ts;
+use core::sync::atomic::{
+    AtomicI64, AtomicU32, AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
+
+/// The thread between its before and its after; 0: none. It holds the pause of
+/// all worlds, so there is one at most.
+static FORKER: AtomicUsize = AtomicUsize::new(0);
+/// The process that is about to fork.
+static PARENT: AtomicI64 = AtomicI64::new(0);
+/// What the handlers did before the fork of FORKER.
+static BY_HANDLERS: AtomicU32 = AtomicU32::new(NOTHING);
+const NOTHING: u32 = 0;
+/// INIT, the pause and the head lock are held.
+const HELD: u32 = 1;
+/// The head lock is held; the forking thread had stopped the world before.
+const HELD_IN_PAUSE: u32 = 2;
+/// 1: the handlers are installed, or are about to be.
+static INSTALLED: AtomicU32 = AtomicU32::new(0);
+
+/// Why a call around fork() is out of place.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// The calling thread is between its before and its after.
+    Between,
+    /// It is not.
+    NotBetween,
+    /// The calling thread itself has stopped the world.
+    InOwnPause,
+    /// This is not the child but the parent.
+    NotTheChild,
+}
+
+fn me() -> usize {
+    thread::ident() as usize
+}
+
+fn is_forking() -> bool {
+    FORKER.load(Relaxed) == me()
+}
 
 /// Before fork(): stops every world and takes the head lock. Attached caller.
-pub(crate) fn before() {
+pub(crate) fn before() -> Result<(), Misplaced> {
+    if is_forking() {
+        return Err(Misplaced::Between);
+    }
+    if stw::is_requester() {
+        return Err(Misplaced::InOwnPause);
+    }
+    hold();
+    Ok(())
+}
+
+fn hold() {
     probe::point(Point::ForkBefore);
     stw::stop(Scope::All);
+    hold_stopped();
+}
+
+fn hold_stopped() {
+    // The child recognises its thread by the id that the parent knows.
+    let _ = thread::native_id();
+    FORKER.store(me(), Relaxed);
+    PARENT.store(ids::process(), Relaxed);
     RUNTIME.lock().keep();
 }
 
-/// After fork() in the parent, whether it succeeded or not.
-pub(crate) fn after_in_parent() {
+fn release_stopped() {
     let held = RUNTIME.head.force_unlock();
-    debug_assert!(held, "PyOS_AfterFork_Parent without PyOS_BeforeFork");
+    debug_assert!(held, "the head lock was freed between before and after");
+    FORKER.store(0, Relaxed);
+}
+
+fn release() {
+    release_stopped();
     stw::start(Scope::All);
     trace::at(Point::ForkParent, Event::At(Mark::Fork), traced_interp);
 }
 
-/// After fork() in the child. The calling thread is the only one, attached.
+/// After fork() in the parent, whether it succeeded or not.
+pub(crate) fn after_in_parent() -> Result<(), Misplaced> {
+    if !is_forking() {
+        return Err(Misplaced::NotBetween);
+    }
+    release();
+    Ok(())
+}
+
+/// After fork() in the child. The calling thread is the only one; `state` is
+/// attached, and all that is kept.
 ///
 /// # Safety
 /// This is a fork child, and nothing else of the library was called in it.
-pub(crate) unsafe fn after_in_child(state: Ts) {
+pub(crate) unsafe fn after_in_child(state: Ts) -> Result<(), Misplaced> {
+    if is_forking() && PARENT.load(Relaxed) == ids::process() {
+        return Err(Misplaced::NotTheChild);
+    }
+    FORKER.store(0, Relaxed);
     // SAFETY: the caller's contract.
-    unsafe { reset_locks() };
-    thread::forget_native_id();
-    if let Some(own) = current::own_handle() {
-        own.native.store(thread::native_id() as usize, Relaxed);
-    }
-    RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
-    state.record_thread();
-    region::reset_in_child(state);
-    reset_gils(state);
-    finish_handles();
-    let mine = interp_of(state);
-    keep_only(mine, state);
-    mine.first_state.store(state.as_raw(), Relaxed);
-    RUNTIME.main_state.store(state.as_raw(), Release);
-    guards::drop_vanished(thread::ident());
-    finalize::reset_in_child();
-    signals::forget();
-    end_other_interps(mine);
-    probe::point(Point::ForkChild);
-}
-
-/// Every lock of the library, by rank; the lot first.
-///
-/// The `match` makes a rank without an entry a compile error.
-unsafe fn reset_locks() {
-    // SAFETY: this function's contract: the only thread of the process.
-    unsafe { futex::reset_in_child() };
-    // SAFETY: as above.
-    unsafe { lot::reset_in_child() };
-    for rank in Rank::ALL {
-        match rank {
-            Rank::Head => {
-                // SAFETY: as above; the guard was kept, so none is alive.
-                unsafe { RUNTIME.head.reset_in_child() };
-            }
-            Rank::Probe => {
-                // SAFETY: as above.
-                unsafe { probe::reset_in_child() };
-            }
-            // Buckets belong to the lot, which was reset first.
-            Rank::Bucket => {}
-        }
-    }
-    // SAFETY: as above.
-    unsafe { init::INIT.reset_in_child() };
-    RUNTIME.stop_gate.reset_in_child();
-    RUNTIME.stop.reset_in_child();
-    let head = RUNTIME.lock();
-    for interp in RUNTIME.interps(&head) {
-        interp.stop.reset_in_child();
-    }
-    drop(head);
-}
-
-/// Frees every GIL but the survivor's, which it holds alone.
-fn reset_gils(state: Ts) {
-    let head = RUNTIME.lock();
-    let mine = state.gil.load(Relaxed);
-    for interp in RUNTIME.interps(&head) {
-        let gil: &Gil = &interp.own_gil;
-        let held = core::ptr::eq(gil, mine);
-        gil.word.store(if held { LOCKED } else { 0 }, Relaxed);
-        gil.waiters.store(0, Relaxed);
-        gil.holder.store(if held { state.as_raw().cast() } else { core::ptr::null_mut() }, Relaxed);
-    }
-    drop(head);
-    breaker::clear(state, breaker::GIL_DROP_REQUEST | breaker::PLEASE_STOP);
-    word::suspend_self(state.word());
-    let resumed = word::resume(state.word());
-    debug_assert!(resumed);
-    let attached = word::try_attach(state.word());
-    debug_assert_eq!(attached, word::TryAttach::Attached);
-}
-
-/// Every started thread but the survivor is over: its handle is done, its
-/// event set, and no OS thread is joined (S-FK-07).
-fn finish_handles() {
-    let own = current::own_handle();
-    loop {
-        let head = RUNTIME.lock();
-        let next = RUNTIME.handles(&head).find(|handle| Some(*handle) != own);
-        if let Some(handle) = next {
-            RUNTIME.unlink_handle(handle, &head);
-        }
-        drop(head);
-        let Some(handle) = next else { break };
-        finish_handle(handle);
-    }
-}
-
-fn finish_handle(handle: Handle) {
-    // A thread that set its event has given its reference up, or was about to:
-    // then the block stays for ever, rather than being freed twice.
-    let left = handle.exiting.is_set();
-    handle.tstate.store(core::ptr::null_mut(), Relaxed);
-    // SAFETY: the only thread of the process; nobody waits.
-    unsafe { handle.joining.reset_in_child() };
-    // SAFETY: as above.
-    unsafe { handle.exiting.reset() };
-    handle.exiting.set();
-    handle.publish(DONE);
-    let head = RUNTIME.lock();
-    let buried = handle.buried.load(Relaxed) != 0;
-    // Else the reference of the thread that did not survive goes.
-    let last = buried || (!left && handle.drop_ref(&head) == Dropped::Last);
-    drop(head);
-    if last {
-        // SAFETY: nobody refers to it, and the caller unlinked it.
-        unsafe { handle.free() };
-    }
-}
-
-/// Discards every state of `interp` but `keep`: no hook runs, exit events are
-/// set, what they refer to is dropped.
-fn keep_only(interp: Interp, keep: Ts) {
-    interp.departure_waiters.store(0, Relaxed);
-    interp.pending.finish_writes();
-    RUNTIME.main_pending.finish_writes();
-    let handling = interp.pending.handling.load(Relaxed);
-    if handling != keep.as_raw().cast() {
-        interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
-    }
-    while let Some(state) = other_state(interp, Some(keep)) {
-        discard(state);
-    }
-}
-
-fn other_state(interp: Interp, keep: Option<Ts>) -> Option<Ts> {
-    let head = RUNTIME.lock();
-    let found = list::iter(interp, &head).find(|state| Some(*state) != keep);
-    drop(head);
-    found
-}
-
-fn discard(state: Ts) {
-    let interp = interp_of(state);
-    let head = RUNTIME.lock();
-    // The thread of another state is gone, and its thread-local block with it;
-    // only this thread's own slot may be emptied.
-    if state.thread_id() != thread::ident() {
-        state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-    }
-    state.handle.store(core::ptr::null_mut(), Relaxed);
-    tstate::forget(state, &head);
-    list::unlink(interp, state, &head);
-    drop(head);
-    let seen = state.advance(status::FINALIZING | status::CLEARED);
-    if seen & status::CLEARED == 0 {
-        raise::drop_reference(state.dict().swap(core::ptr::null_mut(), Relaxed));
-        raise::drop_reference(state.async_exc().swap(core::ptr::null_mut(), Relaxed));
-        raise::drop_reference(error::clear(state));
-        // SAFETY: the only thread of the process; nobody waits on it.
-        unsafe { state.event.reset() };
-        state.event.set();
-    }
-    tstate::give_back(state);
-}
-
-/// Ends the other interpreters: their threads are gone (gh-139759).
-fn end_other_interps(mine: Interp) {
-    loop {
-        let head = RUNTIME.lock();
-        let other = RUNTIME.interps(&head).find(|interp| *interp != mine);
-        drop(head);
-        let Some(other) = other else { return };
-        other.departure_waiters.store(0, Relaxed);
-        while let Some(state) = other_state(other, None) {
-            discard(state);
-        }
-        interp::clear(other);
-        let deleted = interp::delete(other);
-        debug_assert!(deleted.is_ok());
-    }
+    unsafe { fork_child::make_whole(Survivors::Only(state)) };
+    Ok(())
 }
 
 /// Whether the caller may go on in a fork child: only the main interpreter
@@ -228,4 +134,66 @@ pub(crate) fn survivor() -> Option<(Ts, bool)> {
     let state = current()?;
     let main = RUNTIME.main_interp().map(Interp::as_ptr);
     Some((state, main == Some(state.interp_ptr())))
+}
+
+/// Has every fork() of the process, whoever calls it, keep the runtime whole in
+/// parent and child. False without memory.
+#[must_use]
+pub(crate) fn install_handlers() -> bool {
+    if INSTALLED.swap(1, AcqRel) != 0 {
+        return true;
+    }
+    let installed = fork::install::<Handlers>();
+    if !installed {
+        INSTALLED.store(0, Relaxed);
+    }
+    installed
+}
+
+/// What the C library calls around fork(). The forking thread may be attached
+/// or not, or know nothing of the runtime.
+struct Handlers;
+
+impl ForkHandlers for Handlers {
+    fn before() {
+        if is_forking() {
+            // The host has called PyOS_BeforeFork.
+            return;
+        }
+        if stw::is_requester() {
+            hold_stopped();
+            BY_HANDLERS.store(HELD_IN_PAUSE, Relaxed);
+            return;
+        }
+        // Another fork may hold it, and wait for this thread to detach.
+        init::INIT.lock(&mut Detach::new());
+        hold();
+        BY_HANDLERS.store(HELD, Relaxed);
+    }
+
+    fn in_parent() {
+        match take_done() {
+            HELD => {
+                release();
+                let _ = init::INIT.unlock();
+            }
+            HELD_IN_PAUSE => release_stopped(),
+            _ => {}
+        }
+    }
+
+    fn in_child() {
+        if take_done() == NOTHING {
+            return;
+        }
+        FORKER.store(0, Relaxed);
+        // SAFETY: the C library calls this on the only thread of the child,
+        // before anything else of the library can be called in it.
+        unsafe { fork_child::make_whole(Survivors::OwnStates) };
+    }
+}
+
+/// What the handlers did before this fork of the calling thread's.
+fn take_done() -> u32 {
+    if is_forking() { BY_HANDLERS.swap(NOTHING, Relaxed) } else { NOTHING }
 }

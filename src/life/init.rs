@@ -5,6 +5,7 @@ use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
 use crate::os::{clock, env, thread};
 use crate::probe::{self, Point};
+use crate::sched::blocking::Detach;
 use crate::sched::{attach, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
@@ -14,7 +15,6 @@ use crate::state::config::{
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
-use crate::sync::waiting::Stay;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -115,7 +115,8 @@ impl Settings {
 /// Initializes the runtime and attaches the main state to the caller, which
 /// becomes the main thread. Nothing happens when it is initialized already.
 pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
-    INIT.lock(&mut Stay);
+    // A fork holds INIT while it stops the world: nobody waits for it attached.
+    INIT.lock(&mut Detach::new());
     let result = if RUNTIME.is_initialized() { Ok(()) } else { first_time(settings) };
     let _ = INIT.unlock();
     result

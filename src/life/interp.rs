@@ -116,6 +116,18 @@ pub(crate) enum DeleteError {
 /// Deletes a cleared interpreter and the states it still has. A caller that is
 /// attached to it is detached first (S-IN-07).
 pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
+    delete_with(interp, phase::set)
+}
+
+/// [`delete`] that tells no hook of the host's that the interpreter is gone.
+pub(crate) fn delete_silently(interp: Interp) -> Result<(), DeleteError> {
+    delete_with(interp, |interp, phase| interp.phase.store(phase, Relaxed))
+}
+
+fn delete_with(
+    interp: Interp,
+    set_phase: impl FnOnce(Interp, core::ffi::c_int),
+) -> Result<(), DeleteError> {
     if let Some(state) = current()
         && interp_of(state) == interp
     {
@@ -140,7 +152,7 @@ pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
     crate::life::guards::drop_all_of(interp, &head);
     interp.alive.store(0, Release);
     drop(head);
-    phase::set(interp, PyTState_PHASE_GONE);
+    set_phase(interp, PyTState_PHASE_GONE);
     lot::unpark_all(gone_key(interp));
     let head = RUNTIME.lock();
     RUNTIME.pool_interp_block(interp, &head);

@@ -6,6 +6,7 @@ pub(crate) mod census;
 pub(crate) mod ensure;
 pub(crate) mod finalize;
 pub(crate) mod fork;
+pub(crate) mod fork_child;
 pub(crate) mod gilstate;
 pub(crate) mod guards;
 pub(crate) mod init;

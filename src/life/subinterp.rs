@@ -107,6 +107,7 @@ pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
     if interp.ending.swap(1, Relaxed) != 0 {
         return Err(EndError::EndedElsewhere);
     }
+    interp.ender.store(thread::ident() as usize, Relaxed);
     let mut rounds = Rounds::new(interp, state);
     loop {
         rounds.run_until_guards();

@@ -146,8 +146,20 @@ pub(crate) fn bind(state: Ts) -> bool {
         current::become_gilstate(state);
     }
     state.advance(status::BOUND);
+    if RUNTIME.main_state.load(Relaxed).is_null() {
+        become_main_state(state);
+    }
     probe::point(Point::TstateBound);
     true
+}
+
+/// The main thread's state in the main interpreter, where there was none: a
+/// fork child of a thread without states, say.
+#[cold]
+fn become_main_state(state: Ts) {
+    if current::may_handle_signals(state) {
+        RUNTIME.main_state.store(state.as_raw(), Release);
+    }
 }
 
 /// Makes a state of `interp`, bound to the caller.

@@ -6,6 +6,8 @@ pub(crate) mod clock;
 pub(crate) mod env;
 pub(crate) mod errno;
 pub(crate) mod file;
+#[cfg(not(loom))]
+pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod ids;
 pub(crate) mod mem;

@@ -63,6 +63,8 @@ pub struct _is {
     pub(crate) features: AtomicU64,
     /// Py_EndInterpreter or Py_FinalizeEx has begun (S-FZ-07).
     pub(crate) ending: AtomicI32,
+    /// Identity of the OS thread that does, 0 before.
+    pub(crate) ender: AtomicUsize,
     /// The state that committed the end; refuses threads from then on.
     pub(crate) finalizing: AtomicPtr<ThreadState>,
     pub(crate) finalizing_thread: AtomicUsize,
@@ -147,6 +149,7 @@ impl _is {
             own_gil: Gil::new(),
             features: AtomicU64::new(0),
             ending: AtomicI32::new(0),
+            ender: AtomicUsize::new(0),
             finalizing: AtomicPtr::new(core::ptr::null_mut()),
             finalizing_thread: AtomicUsize::new(0),
             phase: AtomicI32::new(PyTState_PHASE_RUNNING),
@@ -184,6 +187,7 @@ impl _is {
         self.own_gil.interval_us.store(DEFAULT_INTERVAL_US, Relaxed);
         self.features.store(0, Relaxed);
         self.ending.store(0, Relaxed);
+        self.ender.store(0, Relaxed);
         self.finalizing.store(core::ptr::null_mut(), Relaxed);
         self.finalizing_thread.store(0, Relaxed);
         self.phase.store(PyTState_PHASE_RUNNING, Relaxed);

@@ -1,0 +1,308 @@
+//! What a fork child keeps, and how it is made whole (S-FK-06..15).
+//!
+//! Reset, in this order: the parking lot, every lock of [`reset_locks`], the
+//! surviving states and their GIL, thread handles, then interpreter by
+//! interpreter the states that nobody runs with any more.
+//!
+//! Mirrors CPython 3.13 `PyOS_AfterFork_Child` (posixmodule.c), with the main
+//! state updated as well (S-FK-12), sub-interpreters ended in order (gh-139759)
+//! and guards of vanished threads dropped (S-FK-14).
+
+use crate::life::at_exit::{self, When};
+use crate::life::{finalize, guards, init, interp, tstate};
+use crate::os::{futex, thread};
+use crate::probe::{self, Point};
+use crate::sched::current::{self, current, gilstate, interp_of};
+use crate::sched::{breaker, raise, region, signals};
+use crate::state::error;
+use crate::state::gil_word::{Gil, LOCKED};
+use crate::state::handle::{DONE, Dropped, Handle};
+use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{Ts, status};
+use crate::state::word;
+use crate::sync::lot;
+use crate::sync::rank::Rank;
+use core::ffi::c_ulong;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Which thread states the child keeps.
+#[derive(Clone, Copy)]
+pub(crate) enum Survivors {
+    /// This one, which is attached (PyOS_AfterFork_Child). Code of the host
+    /// runs: destructors, at-exit functions of the interpreters that go.
+    Only(Ts),
+    /// All of the thread that forked, attached or not; the main interpreter
+    /// stays in any case. No code of the host runs: what vanishes is leaked.
+    OwnStates,
+}
+
+/// The thread that forked.
+#[derive(Clone, Copy)]
+struct Forker {
+    ident: c_ulong,
+    /// Its kernel id: the parent's, or the child's once the surviving states
+    /// have that one.
+    native: c_ulong,
+    keep: Survivors,
+}
+
+impl Forker {
+    fn keeps(self, state: Ts) -> bool {
+        match self.keep {
+            Survivors::Only(only) => state == only,
+            // Identities are reused, but not together with kernel ids.
+            Survivors::OwnStates => {
+                state.thread_id() == self.ident && state.native_id() == self.native
+            }
+        }
+    }
+
+    /// The kept state of `interp`; the thread's gilstate if it has several.
+    fn kept_in(self, interp: Interp) -> Option<Ts> {
+        let head = RUNTIME.lock();
+        let preferred = gilstate().filter(|state| interp_of(*state) == interp);
+        let found =
+            preferred.into_iter().chain(list::iter(interp, &head)).find(|state| self.keeps(*state));
+        drop(head);
+        found
+    }
+
+    fn keeps_interp(self, interp: Interp) -> bool {
+        // Its end is committed by a thread that did not survive.
+        let lost = interp.committed() && interp.finalizing_thread() != self.ident;
+        let wanted = match self.keep {
+            Survivors::Only(only) => interp == interp_of(only),
+            Survivors::OwnStates => {
+                RUNTIME.main_interp() == Some(interp) || self.kept_in(interp).is_some()
+            }
+        };
+        wanted && !lost
+    }
+
+    fn calls_host(self) -> bool {
+        matches!(self.keep, Survivors::Only(_))
+    }
+}
+
+/// Makes the runtime whole in a fork child.
+///
+/// # Safety
+/// The caller is the only thread of a fork child, inside nothing of the library.
+pub(crate) unsafe fn make_whole(keep: Survivors) {
+    let mut forker = Forker { ident: thread::ident(), native: thread::native_id(), keep };
+    // SAFETY: the caller's contract.
+    unsafe { reset_locks() };
+    thread::forget_native_id();
+    for interp in interps() {
+        refresh_states(forker, interp);
+    }
+    forker.native = thread::native_id();
+    if let Some(own) = current::own_handle() {
+        own.native.store(forker.native as usize, Relaxed);
+    }
+    RUNTIME.main_thread.store(forker.ident as usize, Relaxed);
+    RUNTIME.main_pending.finish_writes();
+    reset_gils();
+    finish_handles();
+    guards::drop_vanished(forker.ident);
+    finalize::reset_in_child();
+    signals::forget();
+    // The newest first, so the main interpreter last.
+    for interp in interps() {
+        if forker.keeps_interp(interp) {
+            keep_interp(forker, interp);
+        } else {
+            end_interp(forker, interp);
+        }
+    }
+    probe::point(Point::ForkChild);
+}
+
+/// The interpreters, newest first. The one at hand may be unlinked.
+fn interps() -> impl Iterator<Item = Interp> {
+    let mut next = RUNTIME.interpreters.load(Relaxed);
+    core::iter::from_fn(move || {
+        // SAFETY: interpreter blocks are never unmapped (I1).
+        let interp = unsafe { Interp::from_ptr(next) }?;
+        next = interp.next.load(Relaxed);
+        Some(interp)
+    })
+}
+
+/// Every lock of the library, by rank; the lot first.
+///
+/// The `match` makes a rank without an entry a compile error.
+unsafe fn reset_locks() {
+    // SAFETY: this function's contract: the only thread of the process.
+    unsafe { futex::reset_in_child() };
+    // SAFETY: as above.
+    unsafe { lot::reset_in_child() };
+    for rank in Rank::ALL {
+        match rank {
+            Rank::Head => {
+                // SAFETY: as above; the guard was kept, so none is alive.
+                unsafe { RUNTIME.head.reset_in_child() };
+            }
+            Rank::Probe => {
+                // SAFETY: as above.
+                unsafe { probe::reset_in_child() };
+            }
+            // Buckets belong to the lot, which was reset first.
+            Rank::Bucket => {}
+        }
+    }
+    // SAFETY: as above.
+    unsafe { init::INIT.reset_in_child() };
+    RUNTIME.stop_gate.reset_in_child();
+    RUNTIME.stop.reset_in_child();
+    for interp in interps() {
+        interp.stop.reset_in_child();
+    }
+}
+
+/// The kept states of `interp`: nobody stops them any more, and their thread
+/// has another kernel id.
+fn refresh_states(forker: Forker, interp: Interp) {
+    let head = RUNTIME.lock();
+    for state in list::iter(interp, &head).filter(|state| forker.keeps(*state)) {
+        state.record_thread();
+        region::reset_in_child(state);
+        breaker::clear(state, breaker::GIL_DROP_REQUEST | breaker::PLEASE_STOP);
+        let _ = word::resume(state.word());
+        state.turn.store(0, Relaxed);
+    }
+    drop(head);
+}
+
+/// Frees every GIL but the one that the calling thread holds.
+fn reset_gils() {
+    let holder = current().filter(|state| state.holds_gil().load(Relaxed) != 0);
+    for interp in interps() {
+        let gil: &Gil = &interp.own_gil;
+        let holder = holder.filter(|state| core::ptr::eq(state.gil.load(Relaxed), gil));
+        gil.word.store(if holder.is_some() { LOCKED } else { 0 }, Relaxed);
+        gil.waiters.store(0, Relaxed);
+        gil.holder.store(holder.map_or(core::ptr::null_mut(), Ts::as_raw).cast(), Relaxed);
+    }
+}
+
+/// Every started thread but the survivor is over: its handle is done, its
+/// event set, and no OS thread is joined (S-FK-07).
+fn finish_handles() {
+    let own = current::own_handle();
+    loop {
+        let head = RUNTIME.lock();
+        let next = RUNTIME.handles(&head).find(|handle| Some(*handle) != own);
+        if let Some(handle) = next {
+            RUNTIME.unlink_handle(handle, &head);
+        }
+        drop(head);
+        let Some(handle) = next else { break };
+        finish_handle(handle);
+    }
+}
+
+fn finish_handle(handle: Handle) {
+    // A thread that set its event has given its reference up, or was about to:
+    // then the block stays for ever, rather than being freed twice.
+    let left = handle.exiting.is_set();
+    handle.tstate.store(core::ptr::null_mut(), Relaxed);
+    // SAFETY: the only thread of the process; nobody waits.
+    unsafe { handle.joining.reset_in_child() };
+    // SAFETY: as above.
+    unsafe { handle.exiting.reset() };
+    handle.exiting.set();
+    handle.publish(DONE);
+    let head = RUNTIME.lock();
+    let buried = handle.buried.load(Relaxed) != 0;
+    // Else the reference of the thread that did not survive goes.
+    let last = buried || (!left && handle.drop_ref(&head) == Dropped::Last);
+    drop(head);
+    if last {
+        // SAFETY: nobody refers to it, and the caller unlinked it.
+        unsafe { handle.free() };
+    }
+}
+
+/// Leaves in `interp` the states that are kept, and nothing that a vanished
+/// thread was busy with.
+fn keep_interp(forker: Forker, interp: Interp) {
+    interp.departure_waiters.store(0, Relaxed);
+    interp.pending.finish_writes();
+    let kept = forker.kept_in(interp);
+    let kept_raw = kept.map_or(core::ptr::null_mut(), Ts::as_raw);
+    if interp.pending.handling.load(Relaxed) != kept_raw.cast() {
+        interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
+    }
+    while let Some(state) = find_state(interp, |state| !forker.keeps(state)) {
+        discard(state, forker);
+    }
+    interp.first_state.store(kept_raw, Relaxed);
+    if interp.ender.load(Relaxed) != forker.ident as usize {
+        interp.ending.store(0, Relaxed);
+        interp.phase.store(PyTState_PHASE_RUNNING, Relaxed);
+    }
+    if RUNTIME.main_interp() == Some(interp) {
+        RUNTIME.main_state.store(kept_raw, Release);
+    }
+}
+
+fn find_state(interp: Interp, wanted: impl Fn(Ts) -> bool) -> Option<Ts> {
+    let head = RUNTIME.lock();
+    let found = list::iter(interp, &head).find(|state| wanted(*state));
+    drop(head);
+    found
+}
+
+/// Discards a state that nobody runs with any more: no hook runs, its exit
+/// event is set.
+fn discard(state: Ts, forker: Forker) {
+    let interp = interp_of(state);
+    let head = RUNTIME.lock();
+    // The thread of another state is gone, and its thread-local block with it;
+    // only this thread's own slot may be emptied.
+    if state.thread_id() != forker.ident {
+        state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+    }
+    state.handle.store(core::ptr::null_mut(), Relaxed);
+    tstate::forget(state, &head);
+    list::unlink(interp, state, &head);
+    drop(head);
+    let seen = state.advance(status::FINALIZING | status::CLEARED);
+    if seen & status::CLEARED == 0 {
+        let dict = state.dict().swap(core::ptr::null_mut(), Relaxed);
+        let async_exc = state.async_exc().swap(core::ptr::null_mut(), Relaxed);
+        let exception = error::clear(state);
+        if forker.calls_host() {
+            for object in [dict, async_exc, exception] {
+                raise::drop_reference(object);
+            }
+        }
+        // SAFETY: the only thread of the process; nobody waits on it.
+        unsafe { state.event.reset() };
+        state.event.set();
+    }
+    tstate::give_back(state);
+}
+
+/// Ends an interpreter whose threads are gone.
+fn end_interp(forker: Forker, interp: Interp) {
+    interp.departure_waiters.store(0, Relaxed);
+    interp.pending.finish_writes();
+    while let Some(state) = find_state(interp, |_| true) {
+        discard(state, forker);
+    }
+    // They are for an end that waits for threads.
+    at_exit::forget(interp, When::BeforeCommit);
+    let deleted = if forker.calls_host() {
+        interp::clear(interp);
+        interp::delete(interp)
+    } else {
+        at_exit::forget(interp, When::AtClear);
+        interp.dict.store(core::ptr::null_mut(), Relaxed);
+        interp::delete_silently(interp)
+    };
+    debug_assert!(deleted.is_ok());
+}
