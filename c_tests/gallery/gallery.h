@@ -47,7 +47,8 @@ struct scenario {
     X(late_attach)     \
     X(leaked_guard)    \
     X(fork_held_lock)  \
-    X(gh_87135)
+    X(gh_87135)        \
+    X(stw_starvation)
 #endif
 #define DECLARE(symbol) extern const struct scenario symbol;
 SCENARIOS(DECLARE)
@@ -77,7 +78,7 @@ void begin_runtime(int compat);
 /* begin_runtime() as a protocol's `begin`. */
 void begin_old(void);
 void begin_ours(void);
-/* Waits until the caller is the only OS thread, then finalizes. */
+/* Waits until the OS threads of the rounds are gone, then finalizes. */
 void end_runtime(void);
 
 /* ---- Sync points ------------------------------------------------------- */

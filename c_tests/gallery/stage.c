@@ -69,10 +69,25 @@ static void back(PyThreadState *tstate) {
 
 /* ---- The runtime ------------------------------------------------------- */
 
+/* How many threads there were before the first round. */
+static int threads_before;
+
+static int count_threads(void) {
+    char line[64] = "";
+    FILE *status = fopen("/proc/self/status", "r");
+    need(status != NULL);
+    while (fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, "Threads:", 8) == 0)
+            break;
+    fclose(status);
+    return atoi(line + 8);
+}
+
 void begin_runtime(int compat) {
     PyTState_Config config;
     PyTState_Config_Init(&config);
     config.compat = compat;
+    threads_before = count_threads();
     need(!PyStatus_Exception(PyTState_Initialize(&config)));
 }
 
@@ -84,16 +99,7 @@ void end_runtime(void) {
     int64_t end = now_ns() + LIMIT_NS;
     PyTState_Sync_Clear();
     PyThreadState *tstate = away();
-    for (;;) {
-        char word[64] = "";
-        FILE *status = fopen("/proc/self/status", "r");
-        need(status != NULL);
-        while (fgets(word, sizeof word, status) != NULL)
-            if (strncmp(word, "Threads:", 8) == 0)
-                break;
-        fclose(status);
-        if (atoi(word + 8) == 1)
-            break;
+    while (count_threads() > threads_before) {
         need(now_ns() < end);
         nap();
     }
