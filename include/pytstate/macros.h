@@ -107,7 +107,10 @@
  * every call goes to the library. A byte and the atomic type of a byte have the
  * same size and alignment wherever the library runs. */
 #ifdef __cplusplus
+/* Also where somebody includes this inside extern "C". */
+extern "C++" {
 #include <atomic>
+}
 static_assert(sizeof(std::atomic<uint8_t>) == sizeof(uint8_t),
               "an atomic byte is a byte");
 static_assert(sizeof(std::atomic<size_t>) == sizeof(size_t),
