@@ -32,3 +32,4 @@ pub mod stop_the_world;
 pub mod sync_points;
 pub mod thread_handle;
 pub mod trace;
+pub mod watchdog;

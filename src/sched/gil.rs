@@ -12,11 +12,12 @@
 //!
 //! Mirrors CPython 3.13 `take_gil`, `drop_gil` (ceval_gil.c).
 
-use crate::os::clock::{self, Deadline};
+use crate::os::clock;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker;
 use crate::sched::current::interp_of;
+use crate::sched::watchdog;
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release, WOKEN};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
@@ -88,11 +89,14 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
             place,
             key(gil),
             || gil.word.load(Relaxed) & (LOCKED | PARKED) == LOCKED | PARKED,
-            Deadline::after(patience_ns(gil)),
+            watchdog::sleep(patience_ns(gil)),
             core::ptr::from_ref(&waiter).cast_mut().cast(),
             &mut Stay,
         );
         woken = false;
+        if parked == Parked::TimedOut {
+            watchdog::look_at_holder(gil);
+        }
         match parked {
             Parked::Unparked if waiter.handed.get() => return Taken::Held,
             Parked::Unparked => woken = true,

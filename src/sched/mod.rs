@@ -20,3 +20,4 @@ pub(crate) mod region;
 pub(crate) mod signals;
 pub(crate) mod stw;
 pub(crate) mod thread_end;
+pub(crate) mod watchdog;

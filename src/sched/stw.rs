@@ -30,7 +30,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, PLEASE_STOP};
 use crate::sched::current::{current, interp_of, set_current, traced_interp};
-use crate::sched::{attach, gil, late};
+use crate::sched::{attach, gil, late, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
@@ -86,12 +86,14 @@ pub(crate) fn stop(scope: Scope) {
             aside = step_aside(own);
         }
         let data = scope.data();
+        let mut dog = watchdog::Pause::begin(scope);
         loop {
             let seen = data.progress.load(Acquire);
             if suspend_detached(scope, &patience) {
                 break;
             }
             let _ = futex::wait(&data.progress, seen, Deadline::after(RESCAN_NS));
+            dog.look();
         }
     }
     scope.data().set_stopped();

@@ -44,6 +44,8 @@ pub(crate) struct Gil {
     pub(crate) switched_ns: AtomicI64,
     /// When it was last handed over to a waiter.
     pub(crate) handed_ns: AtomicI64,
+    /// Up to when its holding was reported by the watchdog.
+    pub(crate) reported_ns: AtomicI64,
     /// Threads that wait now, parked or about to park.
     pub(crate) waiters: AtomicU32,
 }
@@ -70,6 +72,7 @@ impl Gil {
             switches: AtomicU64::new(0),
             switched_ns: AtomicI64::new(0),
             handed_ns: AtomicI64::new(0),
+            reported_ns: AtomicI64::new(0),
             waiters: AtomicU32::new(0),
         }
     }

@@ -1,0 +1,144 @@
+//! The watchdog: names threads that keep everybody waiting (extension API:
+//! `PyTState_SetWatchdog`).
+//!
+//! No thread of its own: those who wait look, whenever their sleep ends. So a
+//! thread that holds the GIL for long is named only while somebody wants it,
+//! and one that does not poll only while somebody wants to stop the world.
+//!
+//! Text is made under the head lock, where the states it is about are live, and
+//! written when no lock is held.
+
+use crate::os::clock::{self, Deadline};
+use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::current::interp_of;
+use crate::sched::fatal::{Name, Text};
+use crate::state::gil_word::Gil;
+use crate::state::runtime::RUNTIME;
+use crate::state::stop::Scope;
+use crate::state::thread_state::Ts;
+use crate::state::word;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+
+/// How long is too long; 0: nobody looks.
+static LIMIT_NS: AtomicI64 = AtomicI64::new(0);
+static REPORT_FD: AtomicI32 = AtomicI32::new(2);
+
+/// Sets the limit (<= 0: none) and where to write.
+pub(crate) fn set(limit_ns: i64, fd: i32) {
+    REPORT_FD.store(fd, Relaxed);
+    LIMIT_NS.store(limit_ns.max(0), Relaxed);
+}
+
+/// The limit, if there is one.
+#[inline]
+fn limit_ns() -> Option<i64> {
+    let limit = LIMIT_NS.load(Relaxed);
+    (limit > 0).then_some(limit)
+}
+
+/// A sleep of `ns` at most that ends in time for the next look.
+pub(crate) fn sleep(ns: i64) -> Deadline {
+    Deadline::after(limit_ns().map_or(ns, |limit| limit.min(ns)))
+}
+
+/// Nanoseconds as seconds, with one digit behind the point.
+struct Seconds(i64);
+
+impl core::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let tenths = self.0.max(0) / 100_000_000;
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
+/// Appends "thread 'db-pool-3' (tid 4711, state 5 of interp 0)".
+fn push_thread<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
+    let name = state.name();
+    let _ = if name[0] == 0 {
+        write!(line, "thread 0x{:x}", state.thread_id())
+    } else {
+        write!(line, "thread '{}'", Name(&name))
+    };
+    let (native, id) = (state.native_id(), state.id());
+    let _ = write!(line, " (tid {native}, state {id} of interp {})", interp_of(state).id());
+}
+
+/// Appends ", attached at pool.c:88".
+fn push_place<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
+    let place = state.last_at.load(Relaxed);
+    let _ = if place.is_null() {
+        line.write_str(", attached at an unknown place")
+    } else {
+        write!(line, ", attached at {}", Text(place))
+    };
+}
+
+fn report(line: &[u8]) {
+    if !line.is_empty() {
+        let _ = write_fd(REPORT_FD.load(Relaxed), line);
+    }
+}
+
+/// Called by who waits for `gil`, after a sleep: names the holder once for
+/// every limit that its hold has lasted, whoever looks.
+pub(crate) fn look_at_holder(gil: &Gil) {
+    let Some(limit) = limit_ns() else { return };
+    let mut line = LineBuf::<512>::new();
+    let head = RUNTIME.lock();
+    // SAFETY: the deleter of a state empties `holder` under the head lock.
+    if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
+        && holder.holds_gil().load(Relaxed) != 0
+    {
+        let since = holder.changed_ns.load(Relaxed);
+        let held = clock::coarse_ns() - since;
+        let due = since.saturating_add(held / limit * limit);
+        if held >= limit && gil.reported_ns.swap(due, Relaxed) != due {
+            let _ = line.write_str("pytstate: ");
+            push_thread(&mut line, holder);
+            let _ = write!(line, " has held the GIL for {} s", Seconds(held));
+            push_place(&mut line, holder);
+            line.end_line();
+        }
+    }
+    drop(head);
+    report(line.as_bytes());
+}
+
+/// Whom a pause waits for, told once for every limit that it has waited.
+pub(crate) struct Pause {
+    scope: Scope,
+    since: i64,
+    told: i64,
+}
+
+impl Pause {
+    /// A pause that begins to wait now.
+    pub(crate) fn begin(scope: Scope) -> Pause {
+        Pause { scope, since: clock::now_ns(), told: 0 }
+    }
+
+    /// Called by the requester after a sleep.
+    pub(crate) fn look(&mut self) {
+        let Some(limit) = limit_ns() else { return };
+        let waited = clock::now_ns() - self.since;
+        let nth = waited / limit;
+        if nth == 0 || nth == self.told {
+            return;
+        }
+        self.told = nth;
+        let mut lines = LineBuf::<2048>::new();
+        let head = RUNTIME.lock();
+        self.scope.others(&head, |state| {
+            if state.word().load(Relaxed) != word::ATTACHED || lines.is_cut() {
+                return;
+            }
+            let _ = write!(lines, "pytstate: a pause has waited {} s for ", Seconds(waited));
+            push_thread(&mut lines, state);
+            push_place(&mut lines, state);
+            lines.end_line();
+        });
+        drop(head);
+        report(lines.as_bytes());
+    }
+}
