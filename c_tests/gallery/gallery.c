@@ -179,6 +179,7 @@ int main(int argc, char **argv) {
     /* The protocols choose these themselves. */
     unsetenv("PYTSTATE_COMPAT");
     unsetenv("PYTHON_GIL");
+    unsetenv("PYTSTATE_SHUTDOWN_REPORT");
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--rounds") == 0) {
             board->rounds = parse_rounds(argv[++i]);
