@@ -223,6 +223,21 @@ TEST("an error without a type or without a text pointer is fatal") {
     finish();
 }
 
+static void needs_one(PyThreadState *state) { _Py_EnsureTstateNotNULL(state); }
+static void needs_an_attached_one(void) { _Py_AssertHoldsTstateFunc(__func__); }
+
+TEST("a host's own checks of its state are fatal, naming the host's function") {
+    PyThreadState *main_state = begin();
+    needs_one(main_state);
+    needs_an_attached_one();
+    EXPECT_FATAL("needs_one", "is NULL") { needs_one(NULL); }
+    EXPECT_FATAL("needs_an_attached_one", "is NULL") {
+        PyEval_SaveThread();
+        needs_an_attached_one();
+    }
+    finish();
+}
+
 static void dies(void *unused) {
     (void)unused;
     i_die();

@@ -124,6 +124,7 @@ TEST("interrupting works from a signal handler and from a thread without a "
 static void sees_nothing(void *main_interp) {
     enter(main_interp);
     CHECK_INT_EQ(_PyOS_IsMainThread(), 0);
+    CHECK_INT_EQ(_Py_ThreadCanHandleSignals(main_interp), 0);
     CHECK_INT_EQ(PyErr_CheckSignals(), 0);
     CHECK_INT_EQ(PyOS_InterruptOccurred(), 0);
     CHECK_INT_EQ(_Py_HandlePending(PyThreadState_Get()), 0);
@@ -140,11 +141,13 @@ TEST("other threads and other interpreters see no signals") {
     join_peers(&peers);
     PyThreadState *other = new_interp(PyInterpreterConfig_SHARED_GIL);
     CHECK_INT_EQ(_PyOS_IsMainThread(), 0);
+    CHECK_INT_EQ(_Py_ThreadCanHandleSignals(other->interp), 0);
     CHECK_INT_EQ(PyErr_CheckSignals(), 0);
     CHECK_INT_EQ(PyOS_InterruptOccurred(), 0);
     Py_EndInterpreter(other);
     PyEval_RestoreThread(main_state);
     CHECK_INT_EQ(_PyOS_IsMainThread(), 1);
+    CHECK_INT_EQ(_Py_ThreadCanHandleSignals(main_state->interp), 1);
     CHECK_INT_EQ(PyErr_CheckSignals(), -1);
     check_raised(PyExc_KeyboardInterrupt, "");
     finish();

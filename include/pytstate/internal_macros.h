@@ -64,6 +64,71 @@ static inline void _PyRawMutex_Unlock(_PyRawMutex *m) {
     _PyRawMutex_UnlockSlow(m);
 }
 
+/* ---- What a thread is asked to do (pycore_ceval.h) ---- */
+
+/* Bits of PyThreadState.eval_breaker, which PyTState_HasPending() tests. */
+#define _PY_GIL_DROP_REQUEST_BIT (1U << 0)
+#define _PY_SIGNALS_PENDING_BIT (1U << 1)
+#define _PY_CALLS_TO_DO_BIT (1U << 2)
+#define _PY_ASYNC_EXCEPTION_BIT (1U << 3)
+#define _PY_GC_SCHEDULED_BIT (1U << 4)
+#define _PY_EVAL_PLEASE_STOP_BIT (1U << 5)
+#define _PY_EVAL_EXPLICIT_MERGE_BIT (1U << 6)
+#define _PY_EVAL_JIT_INVALIDATE_COLD_BIT (1U << 7)
+/** How many bits are events. */
+#define _PY_EVAL_EVENTS_BITS 8
+/** All of them. */
+#define _PY_EVAL_EVENTS_MASK ((1U << _PY_EVAL_EVENTS_BITS) - 1)
+
+/** Whether one of the bits is set: one relaxed load. */
+static inline int _Py_eval_breaker_bit_is_set(PyThreadState *tstate,
+                                              uintptr_t bit) {
+    return (_Py_word_load_(&tstate->eval_breaker) & bit) != 0;
+}
+
+/** Whether the caller handles signals: it is the main thread, and `interp` the
+ * main interpreter. */
+static inline int _Py_ThreadCanHandleSignals(PyInterpreterState *interp) {
+    return _Py_IsMainThread() && interp == PyInterpreterState_Main();
+}
+
+/* ---- The attached state (pycore_pystate.h) ---- */
+
+/** Fatal, naming `func`, if `tstate` is NULL. */
+static inline void _Py_EnsureFuncTstateNotNULL(const char *func,
+                                               PyThreadState *tstate) {
+    if (tstate == NULL) {
+        _Py_FatalErrorFunc(func,
+                           "the function must be called with an attached "
+                           "thread state, but there is none (it is NULL)");
+    }
+}
+/** The same, naming the calling function. */
+#define _Py_EnsureTstateNotNULL(tstate) \
+    _Py_EnsureFuncTstateNotNULL(__func__, (tstate))
+
+/** Fatal, naming `func`, if nothing is attached. */
+static inline void _Py_AssertHoldsTstateFunc(const char *func) {
+    _Py_EnsureFuncTstateNotNULL(func, PyThreadState_GetUnchecked());
+}
+/** The same, naming the calling function; nothing with NDEBUG. */
+#ifdef NDEBUG
+#define _Py_AssertHoldsTstate()
+#else
+#define _Py_AssertHoldsTstate() _Py_AssertHoldsTstateFunc(__func__)
+#endif
+
+/* ---- Threads and ends (pycore_pythread.h, pycore_atexit.h) ---- */
+
+/** For printf: a PyThread_ident_t. */
+#define PY_FORMAT_THREAD_IDENT_T "llu"
+/** No timeout was given: minus one second. */
+#define PyThread_UNSET_TIMEOUT ((PyTime_t)(-1 * 1000 * 1000 * 1000))
+/** What Py_AtExit() takes. */
+typedef void (*atexit_callbackfunc)(void);
+/** The name of PyUnstable_AtExit() before CPython 3.13. */
+#define _Py_AtExit PyUnstable_AtExit
+
 #ifdef __cplusplus
 }
 #endif

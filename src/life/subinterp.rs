@@ -14,7 +14,7 @@ use crate::os::thread;
 use crate::probe::text;
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
-use crate::sched::blocking::DetachAndSignals;
+use crate::sched::blocking::{DetachAndSignals, signals_served};
 use crate::sched::current::{current, interp_of};
 use crate::sched::fatal::STDERR;
 use crate::sched::stw::{self, Scope};
@@ -197,7 +197,11 @@ impl Rounds {
                 core::ptr::null_mut(),
                 &mut waiting,
             );
-            if parked == Parked::Interrupted && waiting.interrupted() == OnSignal::GiveUp {
+            let failed = match parked {
+                Parked::Interrupted => waiting.interrupted() == OnSignal::GiveUp,
+                _ => !signals_served(),
+            };
+            if failed {
                 self.guards_interrupted();
             }
             self.reporter.maybe_report(self.interp);
