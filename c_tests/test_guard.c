@@ -259,12 +259,14 @@ static void ends_the_process(void *interp) {
 TEST("a shutdown that waits names the guard, its thread and its place") {
     static const char *const wanted[] = {
         "guard on interp 0, open for ", "taken by thread 'db-pool'",
-        ", at pool.c:88\n", "taken by thread 0x"};
-    for (int i = 0; i < 4; i++) {
+        ", at pool.c:88\n", "taken by thread 0x", "test_guard.c:"};
+    for (int i = 0; i < 5; i++) {
         EXPECT_EXIT(3, wanted[i]) {
             PyThreadState *main_state = begin();
             PyTState_SetName(main_state, "db-pool");
             PyTState_Here("pool.c:88");
+            CHECK_NOT_NULL(PyInterpreterGuard_FromCurrent());
+            PyTState_HERE();
             CHECK_NOT_NULL(PyInterpreterGuard_FromCurrent());
             PyInterpreterView *view = PyInterpreterView_FromCurrent();
             PyEval_SaveThread();

@@ -203,6 +203,14 @@ static inline int _PyMutex_IsLocked(PyMutex *m) {
 #define PyMutex_Unlock(m) _PyMutex_Unlock(m)
 #define PyMutex_IsLocked(m) _PyMutex_IsLocked(m)
 
+/* ---- Where a call was made ---- */
+
+/** Leaves "file.c:123" for the next state, attach, detach or guard of this
+ * thread: reports and dumps name it. PyTState_Here() takes any text. */
+#define PyTState_HERE() PyTState_Here(__FILE__ ":" _Py_TEXT_(__LINE__))
+#define _Py_TEXT_(x) _Py_TEXT_OF_(x)
+#define _Py_TEXT_OF_(x) #x
+
 /* ---- A host's poll ---- */
 
 /** Whether the thread of the state was asked to do something: one relaxed load.

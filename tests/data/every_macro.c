@@ -55,6 +55,7 @@ static inline void use_sections(PyObject *op, PyMutex *m1, PyMutex *m2) {
 }
 
 static inline void use_mutex(PyMutex *m) {
+    PyTState_HERE();
     _PyMutex_Lock(m);
     if (_PyMutex_IsLocked(m))
         _PyMutex_Unlock(m);
