@@ -1,0 +1,77 @@
+/* Forking as a host does it, and what a child must be able to do. */
+#ifndef PYTSTATE_FORK_HOST_H
+#define PYTSTATE_FORK_HOST_H
+
+#include "host.h"
+
+static inline pid_t fork_here(void) {
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+    return pid;
+}
+
+/* Runs what follows in a fork child, which must come to its end. */
+#define IN_CHILD \
+    for (pid_t pid_ = fork_here(), ran_ = 0; child_runs(pid_, ran_); ran_ = 1)
+
+static inline int child_runs(pid_t pid, int ran) {
+    if (pid == 0 && ran == 0)
+        return 1;
+    if (pid == 0)
+        test_child_done(0);
+    /* Detached: other threads of the parent go on meanwhile. */
+    PyThreadState *mine = PyEval_SaveThread();
+    CHECK_CHILD_EXIT(pid, 0);
+    PyEval_RestoreThread(mine);
+    return 0;
+}
+
+static atomic_int n_ran;
+
+static inline void count_run(void *arg) {
+    (void)arg;
+    atomic_fetch_add(&n_ran, 1);
+}
+
+static atomic_int n_deleted;
+
+static inline void count_deleted(void *arg) {
+    (void)arg;
+    atomic_fetch_add(&n_deleted, 1);
+}
+
+/* What every child must be able to do, to the end and into another life. */
+static inline void live_on(void) {
+    PyThreadState *mine = PyThreadState_Get();
+    PyInterpreterState *interp = mine->interp;
+    test_note_background();
+    CHECK_UINT_EQ(n_states(NULL), 1);
+    CHECK_INT_EQ(_Py_IsMainThread(), 1);
+    CHECK_UINT_EQ(mine->native_thread_id, (unsigned long)getpid());
+    CHECK_UINT_EQ(mine->thread_id, (unsigned long)pthread_self());
+    CHECK_INT_EQ(mine->state, PyTState_ATTACHED);
+    CHECK_PTR_EQ(PyInterpreterState_Head(), interp);
+    CHECK_NULL(PyInterpreterState_Next(interp));
+    PyEval_SaveThread();
+    PyEval_RestoreThread(mine);
+    atomic_store(&n_ran, 0);
+    PyThreadHandle *handle = start(count_run, NULL);
+    join_and_drop(handle);
+    PyThreadHandle_Decref(start(count_run, NULL));
+    _PyInterpreterState_WaitForThreads(interp);
+    CHECK_INT_EQ(atomic_load(&n_ran), 2);
+    Py_EndInterpreter(new_interp(PyInterpreterConfig_OWN_GIL));
+    PyEval_RestoreThread(mine);
+    finish();
+    begin();
+    join_and_drop(start(count_run, NULL));
+    finish();
+    CHECK_INT_EQ(atomic_load(&n_ran), 3);
+    CHECK_INT_EQ(test_thread_count(), 1);
+}
+
+#endif
