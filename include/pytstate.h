@@ -1039,7 +1039,8 @@ int PyTState_InstallForkHandlers(void);
  *
  * @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
  *
- * Errors:  fatal if a state cannot be made, or if the runtime was never initialized.
+ * Errors:  fatal if a state cannot be made, or if the runtime was never initialized (with PYTSTATE_COMPAT=3.15 in the
+ *          environment the late-attach policy applies then, too).
  * Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
  * Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
  * Source:  CPython 3.13.
@@ -2612,8 +2613,8 @@ PyLockStatus PyThread_acquire_lock_timed_with_retries(PyThread_type_lock lock,
  *
  * @param lock  The lock. Borrowed. NULL is fatal.
  *
- * Errors:  aborts with "unlocking mutex that is not locked" if nobody has it, at every compatibility level
- *          (CPython up to 3.14 leaves that undefined; 3.15 aborts).
+ * Errors:  if nobody has it: fatal, "unlocking mutex that is not locked", under the rules of 3.15; before, it lets one
+ *          more thread in later, as the semaphores of CPython do (PyTState_Config.compat chooses).
  * Blocks:  never.
  * Threads: any, also another one than the one that acquired it; attached or not. Not async-signal-safe.
  * Source:  CPython 3.15.
@@ -3614,8 +3615,9 @@ void PyThreadHandle_Decref(PyThreadHandle *handle);
  * @return 0; -1 with the error indicator set (if attached).
  *
  * Errors:  fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the interpreter forbids threads, or
- *          daemon threads; PythonFinalizationError if it committed to its end; RuntimeError "can't start new thread" if
- *          the OS has none; MemoryError; ValueError on other flags. The handle is then as it was, and nothing is linked.
+ *          daemon threads; PythonFinalizationError (RuntimeError under the rules of 3.12) if it committed to its end;
+ *          RuntimeError "can't start new thread" if the OS has none; MemoryError; ValueError on other flags. The handle is
+ *          then as it was, and nothing is linked.
  * Blocks:  no.
  * Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
  * Source:  pytstate; CPython's _thread.start_joinable_thread (3.13).

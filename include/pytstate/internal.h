@@ -30,6 +30,11 @@ typedef struct _PyRuntimeState _PyRuntimeState;
 /** Gives up when a signal arrives. */
 #define _PY_FAIL_IF_INTERRUPTED 4
 
+/**
+ * Only attached threads lock and unlock it: while the runtime finalizes nobody is left to unlock it.
+ */
+#define _PY_LOCK_PYTHONLOCK 8
+
 /** The call is queued. */
 #define _Py_ADD_PENDING_SUCCESS 0
 
@@ -296,15 +301,17 @@ int _PyInterpreterState_HasFeature(PyInterpreterState *interp,
  * @param timeout_ns  Nanoseconds; negative waits without limit, 0 only tries.
  * @param flags       `_PY_LOCK_DETACH`: detach an attached caller while it sleeps.
  *                    `_PY_LOCK_HANDLE_SIGNALS`: when a signal arrives, run pending calls, and go on waiting
- *                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives. Other bits
- *                    are ignored.
- * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR when a signal
- *         ended the wait, with the error indicator set if it was a pending call that raised.
+ *                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives.
+ *                    `_PY_LOCK_PYTHONLOCK`: under the rules of 3.15 (PyTState_Config.compat), do not wait while
+ *                    the runtime finalizes. Other bits are ignored.
+ * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early, or, with PythonFinalizationError
+ *         set, when nobody is left to unlock it; PY_LOCK_INTR when a signal ended the wait, with the error
+ *         indicator set if it was a pending call that raised.
  *
  * Errors:  as above.
  * Blocks:  up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
  * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` 3.15.
+ * Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` and `_PY_LOCK_PYTHONLOCK` 3.15.
  *
  * # Safety
  * `m` points to a mutex that outlives the call.

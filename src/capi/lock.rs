@@ -11,6 +11,10 @@ use crate::os::clock::Deadline;
 use crate::probe::{self, Point};
 use crate::sched::blocking::{Detach, DetachAndSignals};
 use crate::sched::fatal::fatal;
+use crate::sched::raise::raise;
+use crate::state::config::Compat;
+use crate::state::error::Kind;
+use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::{NotLocked, PyMutex, Released};
 use crate::sync::waiting::{OnSignal, Waiting};
 
@@ -31,6 +35,8 @@ pub const _PY_LOCK_DETACH: c_int = 1;
 pub const _PY_LOCK_HANDLE_SIGNALS: c_int = 2;
 /// Gives up when a signal arrives.
 pub const _PY_FAIL_IF_INTERRUPTED: c_int = 4;
+/// Only attached threads lock and unlock it: while the runtime finalizes nobody is left to unlock it.
+pub const _PY_LOCK_PYTHONLOCK: c_int = 8;
 
 /// A [`Waiting`] as [`_PyLockFlags`] describe it.
 pub(super) struct ByFlags {
@@ -159,15 +165,17 @@ pub unsafe extern "C" fn PyMutex_IsLocked(m: *mut PyMutex) -> c_int {
 /// @param timeout_ns  Nanoseconds; negative waits without limit, 0 only tries.
 /// @param flags       `_PY_LOCK_DETACH`: detach an attached caller while it sleeps.
 ///                    `_PY_LOCK_HANDLE_SIGNALS`: when a signal arrives, run pending calls, and go on waiting
-///                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives. Other bits
-///                    are ignored.
-/// @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR when a signal
-///         ended the wait, with the error indicator set if it was a pending call that raised.
+///                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives.
+///                    `_PY_LOCK_PYTHONLOCK`: under the rules of 3.15 (PyTState_Config.compat), do not wait while
+///                    the runtime finalizes. Other bits are ignored.
+/// @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early, or, with PythonFinalizationError
+///         set, when nobody is left to unlock it; PY_LOCK_INTR when a signal ended the wait, with the error
+///         indicator set if it was a pending call that raised.
 ///
 /// Errors:  as above.
 /// Blocks:  up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
-/// Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` 3.15.
+/// Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` and `_PY_LOCK_PYTHONLOCK` 3.15.
 ///
 /// # Safety
 /// `m` points to a mutex that outlives the call.
@@ -186,8 +194,20 @@ pub unsafe extern "C" fn _PyMutex_LockTimed(
             PyLockStatus::PY_LOCK_FAILURE
         };
     }
+    if flags & _PY_LOCK_PYTHONLOCK != 0 && nobody_unlocks() {
+        if mutex.try_lock() {
+            return PyLockStatus::PY_LOCK_ACQUIRED;
+        }
+        raise(Kind::PythonFinalization, c"cannot acquire lock at interpreter finalization");
+        return PyLockStatus::PY_LOCK_FAILURE;
+    }
     let mut waiting = ByFlags::at(Point::MutexWait, flags);
     mutex.lock_timed(Deadline::after(timeout_ns), &mut waiting).into()
+}
+
+/// Whether the runtime finalizes, under rules by which a lock of attached threads then refuses to wait (S-MX-09).
+fn nobody_unlocks() -> bool {
+    RUNTIME.is_finalizing() && RUNTIME.compat() >= Compat::V3_15
 }
 
 /// Unlocks the mutex if it is locked.

@@ -1,12 +1,14 @@
 //! `pythread.h`: the locks of before PyMutex.
 
-use core::ffi::{c_int, c_longlong, c_void};
+use core::ffi::{CStr, c_int, c_longlong, c_void};
 
 use super::arg;
 use crate::os::clock::Deadline;
 use crate::os::mem;
 use crate::sched::blocking::{DetachAndSignals, detached};
 use crate::sched::fatal::fatal;
+use crate::state::config::Compat;
+use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::LockOutcome;
 use crate::sync::thread_lock::{Signals, ThreadLock};
 use crate::sync::waiting::{OnSignal, Waiting};
@@ -182,8 +184,8 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
 ///
 /// @param lock  The lock. Borrowed. NULL is fatal.
 ///
-/// Errors:  aborts with "unlocking mutex that is not locked" if nobody has it, at every compatibility level
-///          (CPython up to 3.14 leaves that undefined; 3.15 aborts).
+/// Errors:  if nobody has it: fatal, "unlocking mutex that is not locked", under the rules of 3.15; before, it lets one
+///          more thread in later, as the semaphores of CPython do (PyTState_Config.compat chooses).
 /// Blocks:  never.
 /// Threads: any, also another one than the one that acquired it; attached or not. Not async-signal-safe.
 /// Source:  CPython 3.15.
@@ -192,10 +194,16 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
 /// `lock` came from PyThread_allocate_lock() and is not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThread_release_lock(lock: PyThread_type_lock) {
+    const FUNC: &CStr = c"PyThread_release_lock";
     // SAFETY: this function's contract is the helper's.
-    if unsafe { this(lock, c"PyThread_release_lock") }.release().is_err() {
-        fatal(c"PyThread_release_lock", format_args!("unlocking mutex that is not locked"));
+    let lock = unsafe { this(lock, FUNC) };
+    if lock.release().is_ok() {
+        return;
     }
+    if RUNTIME.compat() >= Compat::V3_15 {
+        fatal(FUNC, format_args!("unlocking mutex that is not locked"));
+    }
+    lock.add_surplus();
 }
 
 /// In a fork child: puts a free lock in the place of one that a thread of the parent may hold.
@@ -228,7 +236,7 @@ pub unsafe extern "C" fn _PyThread_at_fork_reinit(lock: *mut PyThread_type_lock)
 ///
 /// # Safety
 /// `lock` is NULL or came from PyThread_allocate_lock() and outlives `'a`.
-unsafe fn this<'a>(lock: PyThread_type_lock, func: &'static core::ffi::CStr) -> &'a ThreadLock {
+unsafe fn this<'a>(lock: PyThread_type_lock, func: &'static CStr) -> &'a ThreadLock {
     // SAFETY: this function's contract is `required`'s.
     unsafe { arg::required(lock.cast(), func, "lock") }
 }

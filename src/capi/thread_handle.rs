@@ -7,9 +7,11 @@ use crate::life::spawn::{self, Kind, StartError};
 use crate::os::clock::Deadline;
 use crate::sched::raise;
 use crate::sched::thread_end::release_handle;
+use crate::state::config::Compat;
 use crate::state::error::Kind as Error;
 use crate::state::handle::{DONE, Handle, PyThreadHandle, RUNNING};
 use crate::state::interp::PyInterpreterState;
+use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::ffi::{CStr, c_int, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Acquire;
@@ -87,8 +89,9 @@ pub unsafe extern "C" fn PyThreadHandle_Decref(handle: *mut PyThreadHandle) {
 /// @return 0; -1 with the error indicator set (if attached).
 ///
 /// Errors:  fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the interpreter forbids threads, or
-///          daemon threads; PythonFinalizationError if it committed to its end; RuntimeError "can't start new thread" if
-///          the OS has none; MemoryError; ValueError on other flags. The handle is then as it was, and nothing is linked.
+///          daemon threads; PythonFinalizationError (RuntimeError under the rules of 3.12) if it committed to its end;
+///          RuntimeError "can't start new thread" if the OS has none; MemoryError; ValueError on other flags. The handle is
+///          then as it was, and nothing is linked.
 /// Blocks:  no.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  pytstate; CPython's _thread.start_joinable_thread (3.13).
@@ -130,7 +133,9 @@ pub unsafe extern "C" fn PyThreadHandle_Start(
             (Error::Runtime, c"daemon threads are not supported in this interpreter")
         }
         StartError::Finalizing => {
-            (Error::PythonFinalization, c"can't create new thread at interpreter shutdown")
+            let since_3_13 = RUNTIME.compat() >= Compat::V3_13;
+            let class = if since_3_13 { Error::PythonFinalization } else { Error::Runtime };
+            (class, c"can't create new thread at interpreter shutdown")
         }
         StartError::NoMemory => (Error::Memory, c""),
         StartError::NoThread => (Error::Runtime, c"can't start new thread"),

@@ -1,9 +1,11 @@
 //! PyGILState: a state for whatever thread asks (S-GS).
 
+use crate::life::init;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
 use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
+use crate::state::config::Compat;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::Relaxed;
@@ -23,7 +25,7 @@ pub(crate) enum Ensured {
 pub(crate) enum EnsureError {
     /// No memory for a state: fatal in CPython (S-GS-06).
     NoMemory,
-    /// The runtime was never initialized.
+    /// The runtime was never initialized (up to 3.14).
     NeverInitialized,
 }
 
@@ -52,7 +54,9 @@ pub(crate) fn ensure() -> Result<Ensured, EnsureError> {
 
 fn make_state() -> Result<(), EnsureError> {
     let Some(main) = RUNTIME.main_interp() else {
-        if RUNTIME.generation.load(Relaxed) == 0 {
+        // From 3.15 on a runtime that was never there is as one that is gone (S-GS-17).
+        let never = RUNTIME.generation.load(Relaxed) == 0;
+        if never && init::compat_before_first() < Compat::V3_15 {
             return Err(EnsureError::NeverInitialized);
         }
         late::meet(None);

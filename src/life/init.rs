@@ -196,3 +196,8 @@ fn asked_compat() -> Option<Compat> {
         _ => None,
     }
 }
+
+/// Whose rules apply before the first initialization: what the environment asks for.
+pub(crate) fn compat_before_first() -> Compat {
+    asked_compat().unwrap_or(Compat::DEFAULT)
+}

@@ -6,7 +6,10 @@
 //! | 1 | held, nobody sleeps |
 //! | 2 | held, somebody may sleep |
 //!
-//! No queue of ours and nothing outside the word: a fork child may use, release or free it as it finds it.
+//! No queue of ours and nothing outside the lock: a fork child may use, release or free it as it finds it.
+//!
+//! `surplus` counts releases of a free lock, where the rules of before 3.15 take those (S-LK-04): each lets one more thread in,
+//! as with the semaphores that CPython used. It is 0 in every program that is right, and looked at only on slow paths.
 //!
 //! Uncontended: one compare-and-swap to lock, one swap to release.
 //! Ordering: the lock's Acquire pairs with the Release of the release before it.
@@ -35,6 +38,7 @@ pub(crate) enum Signals {
 #[repr(C)]
 pub(crate) struct ThreadLock {
     word: AtomicU32,
+    surplus: AtomicU32,
 }
 
 /// [`ThreadLock::release`] of a lock that nobody held; it stays free.
@@ -45,7 +49,7 @@ impl ThreadLock {
     const_unless_loom! {
         /// A free lock.
         pub(crate) fn new() -> Self {
-            Self { word: AtomicU32::new(FREE) }
+            Self { word: AtomicU32::new(FREE), surplus: AtomicU32::new(0) }
         }
     }
 
@@ -53,6 +57,22 @@ impl ThreadLock {
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
         self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            || self.take_surplus()
+    }
+
+    /// Counts a release of a free lock.
+    pub(crate) fn add_surplus(&self) {
+        self.surplus.fetch_add(1, Ordering::Release);
+        // Somebody may have come to wait between the release and this.
+        futex::wake(&raw const self.word, 1);
+    }
+
+    fn take_surplus(&self) -> bool {
+        self.surplus.load(Ordering::Relaxed) != 0
+            && self
+                .surplus
+                .fetch_update(Ordering::Acquire, Ordering::Relaxed, |count| count.checked_sub(1))
+                .is_ok()
     }
 
     /// Takes it, waiting until `deadline`, or until a signal if the caller wants that.
@@ -76,6 +96,9 @@ impl ThreadLock {
         }
         // From here on the word says WAITED_FOR while we hold it: others may sleep, and the release then wakes one.
         while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
+            if self.take_surplus() {
+                return LockOutcome::Acquired;
+            }
             match futex::wait(&self.word, WAITED_FOR, deadline) {
                 Wait::Woken | Wait::Changed => {}
                 Wait::Interrupted if signals == Signals::Ignore => {}
@@ -123,6 +146,32 @@ mod tests {
         });
         assert_eq!(lock.release(), Err(NotLocked));
         assert!(!lock.is_locked());
+    }
+
+    #[test]
+    fn each_surplus_release_lets_one_more_in() {
+        let lock = ThreadLock::new();
+        assert_eq!(lock.release(), Err(NotLocked));
+        lock.add_surplus();
+        assert!(lock.try_acquire());
+        assert_eq!(lock.acquire(Deadline::after(0), Signals::End), LockOutcome::Acquired);
+        assert!(!lock.try_acquire());
+        assert_eq!(lock.release(), Ok(()));
+        assert!(lock.try_acquire());
+    }
+
+    #[test]
+    fn a_surplus_release_wakes_who_waits() {
+        let lock = ThreadLock::new();
+        assert!(lock.try_acquire());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| lock.acquire(Deadline::NEVER, Signals::Ignore));
+            while lock.word.load(Ordering::Relaxed) != WAITED_FOR {
+                thread::yield_now();
+            }
+            lock.add_surplus();
+            assert_eq!(waiter.join().unwrap(), LockOutcome::Acquired);
+        });
     }
 
     #[test]
