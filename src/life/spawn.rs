@@ -129,13 +129,25 @@ impl Run for Started {
         current::set_own_handle(handle.as_ptr().cast());
         current::arm_thread_end();
         trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp_id(handle));
-        // SAFETY: the state lives until this thread deletes it, or is kept for it
-        // when finalization gives it up.
-        if let Some(state) = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) } {
+        if let Some(state) = take_state(handle) {
             run(handle, state);
         }
         tail(handle);
     }
+}
+
+/// The state made for the calling thread, unless it was given up already. From
+/// here on the state knows its thread: one that is given up now is kept for it.
+fn take_state(handle: Handle) -> Option<Ts> {
+    let head = RUNTIME.lock();
+    // SAFETY: under the head lock the pointer is NULL or names a linked state;
+    // it lives until this thread deletes it, or is kept for it.
+    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
+    if let Some(state) = state {
+        state.record_thread();
+    }
+    drop(head);
+    state
 }
 
 fn interp_id(handle: Handle) -> i64 {
