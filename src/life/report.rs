@@ -8,7 +8,7 @@ use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed};
 
 /// Interval of shutdown reports in nanoseconds; 0: none; -1: ask the
 /// environment (PYTSTATE_SHUTDOWN_REPORT, in seconds).
@@ -98,11 +98,11 @@ const MOST: usize = 10_000;
 /// With `waiting`, only those that a shutdown waits for.
 pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
     let now = clock::now_ns();
-    let mut next = RUNTIME.interpreters.load(Relaxed);
+    let mut next = RUNTIME.interpreters.load(Acquire);
     let mut left = MOST;
     // SAFETY: interpreter blocks are never unmapped (I1).
     while let Some(one) = unsafe { Interp::from_ptr(next) } {
-        next = one.next.load(Relaxed);
+        next = one.next.load(Acquire);
         left = left.saturating_sub(1);
         if left == 0 {
             return;
@@ -117,11 +117,11 @@ pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
 }
 
 fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &mut usize) {
-    let mut state: *mut PyThreadState = interp.threads.load(Relaxed);
+    let mut state: *mut PyThreadState = interp.threads.load(Acquire);
     // SAFETY: states in the list are live, or were a moment ago and their
     // blocks are still mapped (T1).
     while let Some(one) = unsafe { Ts::from_ptr(state) } {
-        state = one.next().load(Relaxed);
+        state = one.next().load(Acquire);
         *left = left.saturating_sub(1);
         if *left == 0 {
             return;

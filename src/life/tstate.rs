@@ -22,7 +22,7 @@ use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, Ts, Whence, status};
+use crate::state::thread_state::{Ts, Whence, status};
 use crate::state::word;
 use crate::sync::lot;
 use crate::sync::rank::Guard;
@@ -96,11 +96,7 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError
 /// Fills a block that nobody else sees yet.
 fn prepare(state: Ts, interp: Interp, origin: Origin) {
     let host = state.host_size.load(Relaxed);
-    // SAFETY: the block is ours alone and has this size; all zero is a valid
-    // value of every field.
-    unsafe {
-        core::ptr::write_bytes(state.as_raw().cast::<u8>(), 0, size_of::<ThreadState>() + host)
-    };
+    state.wipe(host);
     state.host_size.store(host, Relaxed);
     state.refs.store(1, Relaxed);
     state.interp_cell().store(interp.as_ptr(), Relaxed);

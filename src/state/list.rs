@@ -1,10 +1,13 @@
 //! The doubly linked list of an interpreter's thread states, newest first
 //! (S-TS-16). Every function wants the head lock's guard as proof.
+//!
+//! Ordering: pointers into the list are stored with release, for the dump from a
+//! signal handler, which walks it without the lock (`life::report`, acquire).
 
 use crate::state::interp::Interp;
 use crate::state::thread_state::Ts;
 use crate::sync::rank::Guard;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Gives `state` the next id and puts it at the head.
 pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
@@ -12,13 +15,13 @@ pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
     interp.last_thread_id.store(id, Relaxed);
     state.id_cell().store(id, Relaxed);
     let old = interp.threads.load(Relaxed);
-    state.next().store(old, Relaxed);
+    state.next().store(old, Release);
     state.prev().store(core::ptr::null_mut(), Relaxed);
     // SAFETY: members of the list are live (T1).
     if let Some(old) = unsafe { Ts::from_ptr(old) } {
         old.prev().store(state.as_ptr(), Relaxed);
     }
-    interp.threads.store(state.as_ptr(), Relaxed);
+    interp.threads.store(state.as_ptr(), Release);
     interp.thread_count.store(interp.thread_count.load(Relaxed) + 1, Relaxed);
 }
 
@@ -27,8 +30,8 @@ pub(crate) fn unlink(interp: Interp, state: Ts, _head: &Guard) {
     let (prev, next) = (state.prev().load(Relaxed), state.next().load(Relaxed));
     // SAFETY: members of the list are live (T1).
     match unsafe { Ts::from_ptr(prev) } {
-        Some(prev) => prev.next().store(next, Relaxed),
-        None => interp.threads.store(next, Relaxed),
+        Some(prev) => prev.next().store(next, Release),
+        None => interp.threads.store(next, Release),
     }
     // SAFETY: as above.
     if let Some(next) = unsafe { Ts::from_ptr(next) } {

@@ -36,6 +36,7 @@ use crate::state::stack_bounds::StackBounds;
 use crate::sync::event::PyEvent;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_ulong, c_void};
+use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -242,6 +243,31 @@ impl Ts {
             return core::ptr::null_mut();
         }
         self.as_raw().wrapping_add(1).cast()
+    }
+
+    /// Zeroes the block, with `host` bytes after it: a valid value of every
+    /// field. The block is the caller's alone, but for a dump from a signal
+    /// handler: that walks lists without a lock and may be looking at the
+    /// block's last life, so what it reads (all before `tracing`, and the name)
+    /// is zeroed atomically.
+    pub(crate) fn wipe(self, host: usize) {
+        const FIRST: usize = offset_of!(ThreadState, tracing);
+        const NAME: usize = offset_of!(ThreadState, name);
+        const _: () = assert!(FIRST % size_of::<u64>() == 0);
+        let words: *mut u64 = self.as_raw().cast();
+        for index in 0..FIRST / size_of::<u64>() {
+            // SAFETY: inside the block, which is aligned.
+            unsafe { AtomicU64::from_ptr(words.wrapping_add(index)) }.store(0, Relaxed);
+        }
+        let rest: *mut u8 = words.cast::<u8>().wrapping_add(FIRST);
+        // SAFETY: inside the block, the caller's alone.
+        unsafe { rest.write_bytes(0, NAME - FIRST) };
+        if self.name[0].load(Relaxed) != 0 {
+            self.set_name(b"");
+        }
+        let host_bytes: *mut u8 = self.as_raw().wrapping_add(1).cast();
+        // SAFETY: the host's bytes follow the block.
+        unsafe { host_bytes.write_bytes(0, host) };
     }
 
     /// Key on which attachers wait while the state is suspended.
