@@ -44,11 +44,28 @@ static inline void count_deleted(void *arg) {
     atomic_fetch_add(&n_deleted, 1);
 }
 
+/* ThreadSanitizer takes the parent's threads for alive in the child, and ends
+ * a process that starts one with the identity of such a ghost. */
+#ifdef __SANITIZE_THREAD__
+enum { CAN_START = 0 };
+#else
+enum { CAN_START = 1 };
+#endif
+
+static inline void start_some(void) {
+    atomic_store(&n_ran, 0);
+    join_and_drop(start(count_run, NULL));
+    PyThreadHandle_Decref(start(count_run, NULL));
+    _PyInterpreterState_WaitForThreads(PyInterpreterState_Get());
+    CHECK_INT_EQ(atomic_load(&n_ran), 2);
+}
+
 /* What every child must be able to do, to the end and into another life. */
 static inline void live_on(void) {
     PyThreadState *mine = PyThreadState_Get();
     PyInterpreterState *interp = mine->interp;
-    test_note_background();
+    if (CAN_START)
+        test_note_background();
     CHECK_UINT_EQ(n_states(NULL), 1);
     CHECK_INT_EQ(_Py_IsMainThread(), 1);
     CHECK_UINT_EQ(mine->native_thread_id, (unsigned long)getpid());
@@ -58,20 +75,17 @@ static inline void live_on(void) {
     CHECK_NULL(PyInterpreterState_Next(interp));
     PyEval_SaveThread();
     PyEval_RestoreThread(mine);
-    atomic_store(&n_ran, 0);
-    PyThreadHandle *handle = start(count_run, NULL);
-    join_and_drop(handle);
-    PyThreadHandle_Decref(start(count_run, NULL));
-    _PyInterpreterState_WaitForThreads(interp);
-    CHECK_INT_EQ(atomic_load(&n_ran), 2);
+    if (CAN_START)
+        start_some();
     Py_EndInterpreter(new_interp(PyInterpreterConfig_OWN_GIL));
     PyEval_RestoreThread(mine);
     finish();
     begin();
-    join_and_drop(start(count_run, NULL));
+    if (CAN_START)
+        start_some();
     finish();
-    CHECK_INT_EQ(atomic_load(&n_ran), 3);
-    CHECK_INT_EQ(test_thread_count(), 1);
+    if (CAN_START) /* else the parent's background thread is still counted */
+        CHECK_INT_EQ(test_thread_count(), 1);
 }
 
 #endif
