@@ -2,6 +2,7 @@
 
 mod arg;
 pub mod atexit;
+pub mod binding;
 pub mod blocking;
 pub mod ceval;
 pub mod critical_section;

@@ -8,6 +8,7 @@
 //! `PyThreadState_Release` (pystate.c).
 
 use crate::life::guards::{self, Guard, PyInterpreterView};
+use crate::life::keep;
 use crate::life::tstate::{self, Origin};
 use crate::os::thread;
 use crate::probe::{self, Point};
@@ -144,6 +145,7 @@ fn fits(before: Ts, state: Ts, deletes: bool) -> bool {
 }
 
 fn release_last(state: Ts, before: Option<Ts>, deletes: bool) {
+    let deletes = deletes && !keep::keeps(state);
     if deletes {
         // Destructors may nest Ensure (S-G8-28).
         count(state, 1);

@@ -1,6 +1,7 @@
 //! PyGILState: a state for whatever thread asks (S-GS).
 
 use crate::life::init;
+use crate::life::keep;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
 use crate::sched::current::{current, gilstate};
@@ -101,6 +102,9 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     }
     match count(state, -1) {
         left if left < 0 => return Err(ReleaseError::Unbalanced),
+        0 if keep::keeps(state) => {
+            let _ = attach::detach(state);
+        }
         0 => {
             // Destructors may nest Ensure and Release (S-GS-10).
             count(state, 1);

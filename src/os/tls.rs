@@ -24,8 +24,9 @@ pub(crate) struct TlsBlock {
     pub(crate) armed: AtomicUsize,
     /// Handle of a thread that this library started, or NULL.
     pub(crate) handle: AtomicPtr<()>,
-    /// States kept for this thread by the state cache, or NULL.
-    pub(crate) cached: AtomicPtr<()>,
+    /// What ends the state that is kept for this thread (`life::keep`), or NULL:
+    /// none is kept.
+    pub(crate) keeper: AtomicPtr<()>,
     /// Set while a fatal error is being reported on this thread.
     pub(crate) in_fatal: AtomicUsize,
 }

@@ -299,7 +299,12 @@ pub(crate) fn wait_for_turn(state: Ts) {
     wait_resumed(state, OWED);
 }
 
-/// Whether the attached `state` was attached after a wait: it is owed nothing.
+/// Whether a thread waits, with `state`, for the end of a pause.
+pub(crate) fn is_awaited(state: Ts) -> bool {
+    state.turn.load(Relaxed) != NONE
+}
+
+/// `state` was attached after all: it is owed nothing any more.
 pub(crate) fn attached(state: Ts) {
     state.turn.store(NONE, Relaxed);
 }

@@ -129,6 +129,12 @@ impl thread::ThreadEnd for AtExit {
     fn run() {
         let block = tls::block();
         block.armed.store(0, Relaxed);
+        // A state that is still attached belongs to a thread that the host
+        // ended in the middle; nobody can tell what it was about.
+        if let Some(end) = current::keeper().filter(|_| current::current().is_none()) {
+            end();
+        }
+        current::set_keeper(None);
         let head = RUNTIME.lock();
         if let Some(state) = current::gilstate() {
             state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);

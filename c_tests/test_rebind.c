@@ -1,0 +1,311 @@
+/* PyTState_Rebind: a state handed from one thread to another. */
+#include "host.h"
+
+#include <unistd.h>
+
+static void in_other_thread(void (*body)(void *), void *arg) {
+    struct peers peers = PEERS_INIT;
+    PyThreadState *mine = PyThreadState_GetUnchecked();
+    if (mine)
+        PyEval_SaveThread();
+    peers_add(&peers, 1, body, arg);
+    peers_start(&peers);
+    peers_join(&peers, LIMIT_MS);
+    if (mine)
+        PyEval_RestoreThread(mine);
+}
+
+/* ---- Handing over
+ * ------------------------------------------------------------ */
+
+static void take_over(void *raw) {
+    PyThreadState *state = raw;
+    CHECK_UINT_NE(state->thread_id, (unsigned long)pthread_self());
+    CHECK_INT_EQ(PyTState_Rebind(state), 0);
+    CHECK_UINT_EQ(state->thread_id, (unsigned long)pthread_self());
+    CHECK_UINT_EQ(state->native_thread_id, (unsigned long)test_native_id());
+    CHECK_PTR_EQ(PyGILState_GetThisThreadState(), state);
+    CHECK_INT_EQ(PyTState_Rebind(state), 0); /* it is its own already */
+    PyEval_RestoreThread(state);
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    leave();
+}
+
+TEST("a detached state goes to the thread that asks for it") {
+    PyThreadState *mine = begin();
+    PyThreadState *state = PyThreadState_New(mine->interp);
+    CHECK_INT_EQ(PyTState_SetName(state, "wanderer"), 0);
+    in_other_thread(take_over, state);
+    CHECK_UINT_EQ(n_states(NULL), 1);
+    finish();
+}
+
+static PyThreadState *handed;
+static struct latch given = LATCH_INIT(1), taken = LATCH_INIT(1);
+
+static void give_away(void *unused) {
+    (void)unused;
+    PyGILState_STATE token = PyGILState_Ensure();
+    handed = PyThreadState_Get();
+    PyEval_SaveThread();
+    latch_arrive(&given);
+    CHECK(latch_wait(&taken, LIMIT_MS));
+    /* It is another thread's: this one gets a new state. */
+    CHECK_NULL(PyGILState_GetThisThreadState());
+    PyGILState_STATE again = PyGILState_Ensure();
+    CHECK_PTR_NE(PyThreadState_Get(), handed);
+    PyGILState_Release(again);
+    (void)token;
+}
+
+TEST("the thread that had it loses it, also as its gilstate") {
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT;
+    peers_add(&peers, 1, give_away, NULL);
+    peers_start(&peers);
+    WAIT_DETACHED(latch_wait(&given, 0));
+    CHECK_INT_EQ(PyTState_Rebind(handed), 0);
+    /* This thread has a gilstate: it keeps that one. */
+    CHECK_PTR_EQ(PyGILState_GetThisThreadState(), mine);
+    latch_arrive(&taken);
+    join_peers(&peers);
+    PyThreadState_Swap(handed);
+    PyThreadState_Clear(handed);
+    PyThreadState_DeleteCurrent();
+    PyEval_RestoreThread(mine);
+    finish();
+}
+
+static void attach_what_is_not_its_own(void *state) {
+    PyEval_RestoreThread(state);
+}
+
+TEST("without it, a state attached by a foreign thread is misuse") {
+    EXPECT_ABORT("belongs to thread 0x") {
+        PyThreadState *mine = begin();
+        in_other_thread(attach_what_is_not_its_own,
+                        PyThreadState_New(mine->interp));
+    }
+}
+
+/* A state goes round; what each thread does with it comes before the next. */
+enum { RUNNERS = 4, LAPS = 300 };
+static struct {
+    PyThreadState *state;
+    _Atomic(int) turn;
+    long laps; /* touched with the state attached only */
+} baton;
+
+static void run(void *raw) {
+    int me = (int)(uintptr_t)raw;
+    for (int lap = 0; lap < LAPS; lap++) {
+        WAIT_UNTIL(atomic_load(&baton.turn) == me, LIMIT_MS);
+        CHECK_INT_EQ(PyTState_Rebind(baton.state), 0);
+        PyEval_RestoreThread(baton.state);
+        baton.laps++;
+        poll_once();
+        PyEval_SaveThread();
+        atomic_store(&baton.turn, (me + 1) % RUNNERS);
+    }
+}
+
+static void relay(int gil) {
+    PyThreadState *mine = begin_mode(gil, NULL);
+    struct peers peers = PEERS_INIT;
+    baton.state = PyThreadState_New(mine->interp);
+    for (uintptr_t i = 0; i < RUNNERS; i++)
+        peers_add(&peers, 1, run, (void *)i);
+    PyEval_SaveThread();
+    peers_start(&peers);
+    /* Pauses meanwhile: a suspended state can be handed on as well. */
+    while (peers_running(&peers)) {
+        _PyEval_StopTheWorldAll(NULL);
+        _PyEval_StartTheWorldAll(NULL);
+        test_nap();
+    }
+    peers_join(&peers, LIMIT_MS);
+    CHECK_INT_EQ(baton.laps, RUNNERS * LAPS);
+    CHECK_INT_EQ(PyTState_Rebind(baton.state), 0);
+    PyEval_RestoreThread(baton.state);
+    leave();
+    PyEval_RestoreThread(mine);
+    finish();
+}
+
+TEST("a state goes round among threads, with a GIL") {
+    relay(PyTState_GIL_SHARED);
+}
+TEST("a state goes round among threads, without a GIL") {
+    relay(PyTState_GIL_NONE);
+}
+
+/* ---- Refusals
+ * -------------------------------------------------------------------- */
+
+static void check_refused(PyThreadState *state, const char *text) {
+    unsigned long thread = state->thread_id;
+    CHECK_INT_EQ(PyTState_Rebind(state), -1);
+    check_raised(PyExc_RuntimeError, text);
+    CHECK_UINT_EQ(state->thread_id, thread);
+}
+
+static atomic_int over;
+static PyThreadState *busy;
+static struct latch in_place = LATCH_INIT(1);
+
+static void stay_attached(void *interp) {
+    busy = enter(interp);
+    latch_arrive(&in_place);
+    while (!atomic_load(&over))
+        poll_once();
+    leave();
+}
+
+TEST("an attached state is refused, whoever asks") {
+    PyThreadState *mine = begin_mode(PyTState_GIL_NONE, NULL);
+    struct peers peers = PEERS_INIT;
+    peers_add(&peers, 1, stay_attached, mine->interp);
+    peers_start(&peers);
+    CHECK(latch_wait(&in_place, LIMIT_MS));
+    check_refused(busy, "is attached");
+    check_refused(mine, "is attached");
+    /* Stopped at its poll it is still its thread's. */
+    _PyEval_StopTheWorld(mine->interp);
+    WAIT_UNTIL(test_thread_sleeps((long)busy->native_thread_id), LIMIT_MS);
+    check_refused(busy, "about to attach");
+    _PyEval_StartTheWorld(mine->interp);
+    atomic_store(&over, 1);
+    join_peers(&peers);
+    finish();
+}
+
+static void come_later(void *interp) {
+    busy = PyThreadState_New(interp);
+    latch_arrive(&in_place);
+    PyEval_RestoreThread(busy);
+    leave();
+}
+
+TEST("a state whose thread waits for the GIL, or for a pause, is refused") {
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT, again = PEERS_INIT;
+    peers_add(&peers, 1, come_later, mine->interp);
+    peers_start(&peers);
+    CHECK(latch_wait(&in_place, LIMIT_MS));
+    WAIT_UNTIL(__atomic_load_n(&busy->gil_requested, __ATOMIC_RELAXED) == 1,
+               LIMIT_MS);
+    check_refused(busy, "about to attach");
+    join_peers(&peers);
+
+    PyThreadState *none = new_interp(PyTState_INTERP_NO_GIL);
+    atomic_store(&in_place.left, 1);
+    peers_add(&again, 1, come_later, none->interp);
+    _PyEval_StopTheWorld(none->interp);
+    peers_start(&again);
+    CHECK(latch_wait(&in_place, LIMIT_MS));
+    WAIT_UNTIL(test_thread_sleeps((long)busy->native_thread_id), LIMIT_MS);
+    check_refused(busy, "about to attach");
+    _PyEval_StartTheWorld(none->interp);
+    join_peers(&again);
+    Py_EndInterpreter(none);
+    PyEval_RestoreThread(mine);
+    finish();
+}
+
+static void stay_detached(void *unused) {
+    (void)unused;
+    PyThreadState *state = PyEval_SaveThread();
+    latch_arrive(&in_place);
+    WAIT_UNTIL(atomic_load(&over), LIMIT_MS);
+    PyEval_RestoreThread(state);
+}
+
+TEST("states that are cleared, unbound or the runtime's own are refused") {
+    PyThreadState *mine = begin();
+    PyThreadState *state = PyThreadState_New(mine->interp);
+    PyThreadState_Clear(state);
+    check_refused(state, "was cleared, deleted or given up");
+    PyThreadState_Delete(state);
+
+    state = _PyThreadState_Prealloc(mine->interp);
+    check_refused(state, "belongs to no thread yet");
+    PyThreadState_Clear(state);
+    PyThreadState_Delete(state);
+
+    PyThreadHandle *handle = start(stay_detached, NULL);
+    WAIT_DETACHED(latch_wait(&in_place, 0));
+    check_refused(PyThreadHandle_ThreadState(handle), "the runtime started");
+    atomic_store(&over, 1);
+    join_and_drop(handle);
+    finish();
+}
+
+TEST("a refusal without an attached state is only -1") {
+    PyThreadState *mine = begin();
+    PyThreadState *state = PyThreadState_New(mine->interp);
+    PyThreadState_Clear(state);
+    PyEval_SaveThread();
+    CHECK_INT_EQ(PyTState_Rebind(state), -1);
+    PyEval_RestoreThread(mine);
+    CHECK_NULL(PyErr_Occurred());
+    PyThreadState_Delete(state);
+    EXPECT_ABORT("PyTState_Rebind") { PyTState_Rebind(NULL); }
+    finish();
+}
+
+/* ---- The main thread's own state
+ * ----------------------------------------------- */
+
+static int called;
+
+static int count_call(void *unused) {
+    (void)unused;
+    called++;
+    return 0;
+}
+
+static void use_for_a_while(void *state) {
+    CHECK_INT_EQ(PyTState_Rebind(state), 0);
+    PyEval_RestoreThread(state);
+    CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT_EQ(_Py_HandlePending(state), 0);
+    CHECK_INT_EQ(called, 0); /* meant for the main thread */
+    PyEval_SaveThread();
+}
+
+TEST("the main thread's state can be lent and comes back") {
+    PyThreadState *mine = begin();
+    PyEval_SaveThread();
+    in_other_thread(use_for_a_while, mine);
+    CHECK_INT_EQ(PyTState_Rebind(mine), 0);
+    PyEval_RestoreThread(mine);
+    CHECK_INT_EQ(Py_MakePendingCalls(), 0);
+    CHECK_INT_EQ(called, 1);
+    CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+    poll_once(); /* its polls notice such calls again */
+    CHECK_INT_EQ(called, 2);
+    finish();
+}
+
+static void finalize_with(void *state) {
+    CHECK_INT_EQ(PyTState_Rebind(state), 0);
+    PyEval_RestoreThread(state);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+}
+
+TEST("the main thread's state can be given away, and either side finalizes") {
+    for (int round = 0; round < 2; round++) {
+        PyThreadState *mine = begin();
+        PyEval_SaveThread();
+        called = 0;
+        if (round == 0) {
+            in_other_thread(finalize_with, mine);
+        } else {
+            in_other_thread(use_for_a_while, mine);
+            CHECK_INT_EQ(Py_FinalizeEx(), 0);
+            CHECK_INT_EQ(called, 1);
+        }
+        CHECK_INT_EQ(Py_IsInitialized(), 0);
+    }
+}

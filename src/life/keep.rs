@@ -1,0 +1,62 @@
+//! Keeping a thread's state between calls (permanent attach): a thread that
+//! comes and goes does not make and delete a state each time.
+//!
+//! A state is kept when the last PyGILState_Release or PyThreadState_Release of
+//! a thread that asked for this would delete it: it is detached instead, and
+//! stays in the thread's gilstate slot, where the next Ensure finds it. It goes
+//! when the OS thread ends, when the thread asks no longer, or with the
+//! interpreter: then finalization takes it out of the slot, as any foreign
+//! state. Only states of the main interpreter are kept; others would keep their
+//! interpreters from being ended.
+
+use crate::life::tstate;
+use crate::sched::attach;
+use crate::sched::current::{self, current, gilstate, interp_of};
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{Ts, Whence};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Whether the last release of `state`, which would delete it, keeps it.
+pub(crate) fn keeps(state: Ts) -> bool {
+    current::keeper().is_some() && RUNTIME.main_interp() == Some(interp_of(state))
+}
+
+/// Keeps the states of the calling thread from now on, or no longer: then a
+/// kept one is deleted. Returns what was the case before.
+pub(crate) fn set(on: bool) -> bool {
+    let before = current::keeper().is_some();
+    current::set_keeper(on.then_some(end as fn()));
+    if before && !on {
+        let attached = current();
+        if let Some(state) = attached {
+            let _ = attach::detach(state);
+        }
+        end();
+        if let Some(state) = attached {
+            attach::attach(state);
+        }
+    }
+    before
+}
+
+/// Whether nobody but this module still wants `state`.
+fn is_idle(state: Ts) -> bool {
+    let made_here = state.whence().load(Relaxed) == Whence::CApi as i32;
+    let by_ensure = i32::from(state.ensure_deletes.load(Relaxed) != 0);
+    made_here
+        && state.ensure_counter.load(Relaxed) == 0
+        && state.gilstate_counter().load(Relaxed) == by_ensure
+}
+
+/// Deletes the state that is kept for the calling thread, which has nothing
+/// attached: its end, among others. One that finalization gave up, or is just
+/// giving up, is left to it.
+fn end() {
+    let Some(state) = gilstate().filter(|state| is_idle(*state)) else {
+        return;
+    };
+    if attach::attach_unless_over(state) {
+        let _ = tstate::clear(state);
+        tstate::delete_current(state);
+    }
+}

@@ -1,0 +1,84 @@
+//! Handing a thread state from one OS thread to another.
+//!
+//! Under the head lock the word of a detached state cannot be suspended or
+//! resumed, and its old thread can only attach it in the one step that wins the
+//! word. So the word is won first, as an attach would, and given back at the
+//! end: an attach in between finds the state in use, which is fatal, because
+//! two threads then want the same state at the same time.
+
+use crate::os::thread;
+use crate::sched::current;
+use crate::sched::stw;
+use crate::state::runtime::RUNTIME;
+use crate::state::thread_state::{Ts, status};
+use crate::state::word::{self, TryAttach};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+
+/// Why a state was not handed on.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RebindError {
+    Attached,
+    /// A thread waits for the GIL, or for the end of a pause, with it.
+    Awaited,
+    /// Cleared, deleted, or left over at finalization.
+    NotUsable,
+    /// It has no thread yet.
+    NotBound,
+    /// It is that of a thread that the library started.
+    Started,
+}
+
+/// Binds the detached `state` to the calling thread.
+pub(crate) fn rebind(state: Ts) -> Result<(), RebindError> {
+    let head = RUNTIME.lock();
+    usable(state)?;
+    let suspended = match word::try_attach(state.word()) {
+        TryAttach::Attached => false,
+        // A pause is on: nobody attaches it before that is over, and the pause
+        // cannot end under the head lock.
+        TryAttach::Suspended => true,
+        TryAttach::InUse => return Err(RebindError::Attached),
+        TryAttach::ShuttingDown => return Err(RebindError::NotUsable),
+    };
+    let awaited = state.gil_requested().load(Relaxed) != 0 || stw::is_awaited(state);
+    let own = state.thread_id() == thread::ident();
+    if !awaited && !own {
+        current::leave_gilstate_slot(state);
+        state.record_thread();
+        hand_over_main(state);
+        if current::gilstate().is_none() {
+            current::become_gilstate(state);
+        }
+    }
+    if !suspended {
+        word::detach(state.word());
+    }
+    drop(head);
+    if awaited { Err(RebindError::Awaited) } else { Ok(()) }
+}
+
+fn usable(state: Ts) -> Result<(), RebindError> {
+    let bits = state.status.load(Relaxed);
+    if bits & !(status::INITIALIZED | status::BOUND) != 0 {
+        return Err(RebindError::NotUsable);
+    }
+    if bits & status::BOUND == 0 {
+        return Err(RebindError::NotBound);
+    }
+    if !state.handle.load(Relaxed).is_null() {
+        return Err(RebindError::Started);
+    }
+    Ok(())
+}
+
+/// The main state is the one that the main thread has in the main interpreter.
+fn hand_over_main(state: Ts) {
+    let raw = state.as_raw();
+    if !RUNTIME.on_main_thread() {
+        let none = core::ptr::null_mut();
+        let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
+    } else if current::may_handle_signals(state) && RUNTIME.main_state().is_none() {
+        RUNTIME.main_state.store(raw, Release);
+    }
+}
