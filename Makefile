@@ -63,10 +63,10 @@ DIFFERENTIAL := $(patsubst c_tests/differential/%.c,%,\
 define variant
 $(BUILD)/$(1)/harness/%.o: c_tests/harness/%.c
 	@mkdir -p $$(@D)
-	@$(CC) $(CFLAGS_ALL) $(3) -MMD -c $$< -o $$@
+	@$(CC) $(CFLAGS_ALL) $(3) -MMD -MP -c $$< -o $$@
 $(BUILD)/$(1)/%: $(2)/%.c $(HARNESS:%=$(BUILD)/$(1)/harness/%.o) $(5)
 	@mkdir -p $$(@D)
-	@$(CC) $(CFLAGS_ALL) $(3) -MMD -MF $$@.d $$< \
+	@$(CC) $(CFLAGS_ALL) $(3) -MMD -MP -MF $$@.d $$< \
 	    $(HARNESS:%=$(BUILD)/$(1)/harness/%.o) -o $$@ $(4)
 endef
 
