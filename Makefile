@@ -70,6 +70,7 @@ $(BUILD)/$(1)/%: $(2)/%.c $(HARNESS:%=$(BUILD)/$(1)/harness/%.o) $(5)
 	    $(HARNESS:%=$(BUILD)/$(1)/harness/%.o) -o $$@ $(4)
 endef
 
+comma := ,
 OURS := -DPYTSTATE_UNDER_TEST=1 -Iinclude
 # $(call shared,PROFILE): links the shared library of that profile.
 shared = -L$(TARGET)/$(1) -lpytstate -Wl,-rpath,$(abspath $(TARGET)/$(1))
@@ -80,7 +81,8 @@ $(eval $(call variant,debug,c_tests,$(OURS) -O0 -g,\
 $(eval $(call variant,release,c_tests,$(OURS) -O2 -g -DNDEBUG,\
     $(call shared,release),| $(call so,release)))
 $(eval $(call variant,tsan,c_tests,$(OURS) -O1 -g -fsanitize=thread,\
-    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a -ldl -lm,\
+    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a -ldl -lm \
+    -Wl$$(comma)--wrap=pthread_create,\
     $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a))
 $(BUILD)/tsan/runtime_gap.o: c_tests/tsan/runtime_gap.c
 	@mkdir -p $(@D)
