@@ -44,14 +44,6 @@ static inline void count_deleted(void *arg) {
     atomic_fetch_add(&n_deleted, 1);
 }
 
-/* ThreadSanitizer takes the parent's threads for alive in the child, and ends
- * a process that starts one with the identity of such a ghost. */
-#ifdef __SANITIZE_THREAD__
-enum { CAN_START = 0 };
-#else
-enum { CAN_START = 1 };
-#endif
-
 static inline void start_some(void) {
     atomic_store(&n_ran, 0);
     join_and_drop(start(count_run, NULL));
@@ -64,8 +56,6 @@ static inline void start_some(void) {
 static inline void live_on(void) {
     PyThreadState *mine = PyThreadState_Get();
     PyInterpreterState *interp = mine->interp;
-    if (CAN_START)
-        test_note_background();
     CHECK_UINT_EQ(n_states(NULL), 1);
     CHECK_INT_EQ(_Py_IsMainThread(), 1);
     CHECK_UINT_EQ(mine->native_thread_id, (unsigned long)getpid());
@@ -75,17 +65,14 @@ static inline void live_on(void) {
     CHECK_NULL(PyInterpreterState_Next(interp));
     PyEval_SaveThread();
     PyEval_RestoreThread(mine);
-    if (CAN_START)
-        start_some();
+    start_some();
     Py_EndInterpreter(new_interp(PyInterpreterConfig_OWN_GIL));
     PyEval_RestoreThread(mine);
     finish();
     begin();
-    if (CAN_START)
-        start_some();
+    start_some();
     finish();
-    if (CAN_START) /* else the parent's background thread is still counted */
-        CHECK_INT_EQ(test_thread_count(), 1);
+    CHECK_INT_EQ(test_thread_count(), 1);
 }
 
 #endif

@@ -91,12 +91,10 @@ TEST("handles of the parent's threads are done in the child (S-FK-07)") {
         check_done(joined);
         check_done(ended);
         CHECK_INT_EQ(PyThreadHandle_IsDone(never), 0);
-        if (CAN_START) {
-            CHECK_INT_EQ(PyThreadHandle_Start(never, PyInterpreterState_Get(),
-                                              count_run, NULL, 0),
-                         0);
-            join_and_drop(never);
-        }
+        CHECK_INT_EQ(PyThreadHandle_Start(never, PyInterpreterState_Get(),
+                                          count_run, NULL, 0),
+                     0);
+        join_and_drop(never);
         live_on();
     }
     CHECK_INT_EQ(PyThreadHandle_IsDone(running), 0);
@@ -254,8 +252,6 @@ static void fork_and_be_joined(void *own) {
 }
 
 TEST("... and be joined there by another thread") {
-    if (!CAN_START)
-        SKIP("a sanitizer forbids threads in a fork child");
     begin();
     PyThreadHandle *handle = PyThreadHandle_New();
     CHECK_INT_EQ(PyThreadHandle_Start(handle, PyInterpreterState_Get(),
@@ -335,8 +331,7 @@ TEST("threads parked in every primitive are no ghosts in the child (S-PL-10)") {
     for (int round = 0; round < 10; round++)
         IN_CHILD {
             PyMutex_Unlock(&mutex); /* the survivor's own */
-            if (CAN_START)
-                wait_and_be_woken();
+            wait_and_be_woken();
             PyMutex_Lock(&mutex);
             for (int i = 0; i < 4; i++)
                 check_done(parked[i]);
@@ -521,20 +516,16 @@ TEST("a child forks, and its child, each to its own end") {
     PyThreadHandle *handle = start(wait_for_event, &go);
     IN_CHILD {
         static PyEvent child_go;
-        PyThreadHandle *mine =
-            CAN_START ? start(wait_for_event, &child_go) : NULL;
+        PyThreadHandle *mine = start(wait_for_event, &child_go);
         CHECK_INT_EQ(PyThreadHandle_Join(handle, 0), 0);
         IN_CHILD {
-            if (mine != NULL)
-                check_done(mine);
+            check_done(mine);
             check_done(handle);
             live_on();
         }
         _PyEvent_Notify(&child_go);
-        if (mine != NULL) {
-            CHECK_INT_EQ(PyThreadHandle_Join(mine, LIMIT), 0);
-            PyThreadHandle_Decref(mine);
-        }
+        CHECK_INT_EQ(PyThreadHandle_Join(mine, LIMIT), 0);
+        PyThreadHandle_Decref(mine);
         check_done(handle);
         live_on();
     }

@@ -29,8 +29,6 @@ struct test_child test_child_start(const char *file, int line, int status,
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
     }
-    if (child.pid == 0)
-        test_note_background();
     if (text != NULL)
         close(ends[1]);
     child.error_fd = ends[0];

@@ -43,7 +43,6 @@ static void enter_case(struct test_case *one, int output) {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     test_here(one->file, one->line);
-    test_note_background();
     one->body();
     exit(0);
 }
