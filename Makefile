@@ -107,6 +107,10 @@ suite-debug: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite, debug build
 suite-release: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, release
 	@c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/release/%)
 
+.PHONY: suite-nogil
+suite-nogil: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, main interpreter without a GIL
+	@PYTHON_GIL=0 c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/release/%)
+
 .PHONY: selftest
 selftest: ## the harness reports what it must
 	@mkdir -p $(BUILD)

@@ -106,6 +106,7 @@ static void count_up(void *interp) {
 }
 
 TEST("one thread at a time is attached; what it writes the next one sees") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();
     peers_add(&peers, 8, count_up, main_state->interp);
@@ -116,6 +117,7 @@ TEST("one thread at a time is attached; what it writes the next one sees") {
 }
 
 TEST("interpreters that share the GIL exclude each other (S-GIL-01)") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();
     PyThreadState *first = new_interp(PyInterpreterConfig_SHARED_GIL);
@@ -146,6 +148,7 @@ static int is_asked(PyThreadState *state) {
 }
 
 TEST("a waiter asks after the switch interval, and goes first (S-GIL-03, 05)") {
+    NEEDS_GIL();
     begin();
     PyThreadState *main_state = PyThreadState_Get();
     for (int round = 1; round <= 20; round++) {
@@ -164,6 +167,7 @@ TEST("a waiter asks after the switch interval, and goes first (S-GIL-03, 05)") {
 }
 
 TEST("nobody is asked before the interval has passed") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();
     _PyEval_SetSwitchInterval(1000000000); /* not in this test's time */
@@ -181,6 +185,7 @@ TEST("nobody is asked before the interval has passed") {
 }
 
 TEST("the switch interval belongs to the GIL (S-GIL-02)") {
+    NEEDS_GIL();
     PyThreadState *main_state = begin();
     CHECK_UINT_EQ(_PyEval_GetSwitchInterval(), 5000);
     _PyEval_SetSwitchInterval(0);
@@ -206,6 +211,7 @@ TEST("the switch interval belongs to the GIL (S-GIL-02)") {
 }
 
 TEST("letting go of the GIL alone lets others run (S-AT-07)") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();
     peers_add(&peers, 3, attach_once, main_state->interp);
@@ -233,6 +239,7 @@ static void wait_for_gil(void *where) {
 }
 
 TEST("a state that waits for the GIL says so (S-GIL-16)") {
+    NEEDS_GIL();
     PyThreadState *_Atomic theirs = NULL;
     struct peers peers = PEERS_INIT;
     begin();

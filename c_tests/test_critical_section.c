@@ -47,6 +47,7 @@ TEST("without a GIL a section holds its mutex until its end") {
 }
 
 TEST("under a GIL a section does nothing and looks at nothing") {
+    NEEDS_GIL();
     begin_mode(PyTState_GIL_SHARED, &hooks);
     PyCriticalSection cs;
     PyCriticalSection2 cs2;
@@ -370,6 +371,7 @@ TEST("nested sections in any order neither deadlock nor lose an update",
 /* ---- Two modes on one thread -------------------------------------------- */
 
 TEST("a section ends as it was begun, whichever interpreter is attached") {
+    NEEDS_GIL();
     begin_mode(PyTState_GIL_SHARED, NULL);
     PyThreadState *with = PyThreadState_Get();
     PyThreadState *without = new_interp(PyTState_INTERP_NO_GIL);

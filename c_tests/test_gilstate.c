@@ -241,6 +241,7 @@ static void take_turns(void *rounds) {
 }
 
 TEST("eight threads ensure and release at once, one of them at a time") {
+    NEEDS_GIL();
     int rounds = 500;
     struct peers peers = PEERS_INIT;
     begin();

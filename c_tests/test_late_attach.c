@@ -346,6 +346,7 @@ TEST("whichever call attaches, a late thread does not come back (S-DT-09)") {
 }
 
 TEST("a thread that waits for the GIL does not get it any more (S-GIL-15)") {
+    NEEDS_GIL();
     struct late late = {.attach = restore};
     PyThreadState *main_state = begin();
     prepare();

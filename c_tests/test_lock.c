@@ -265,6 +265,7 @@ static void attach_briefly(struct actor *me) {
 }
 
 TEST("a wait that does not detach keeps the GIL") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     struct actor other = {.act = attach_briefly};
     Py_InitializeEx(0);
@@ -293,6 +294,7 @@ static void attach_and_wait_for_event(struct actor *me) {
 }
 
 TEST("a timed wait for an event detaches if it is asked to") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     struct actor waiter = {.act = attach_and_wait_for_event, .flags = 1};
     Py_InitializeEx(0);

@@ -277,6 +277,7 @@ TEST("a state of another thread is refused, naming that thread (S-BD-08)") {
 }
 
 TEST("detaching what is not attached is fatal (S-AT-04, S-FE-10)") {
+    NEEDS_GIL();
     EXPECT_FATAL("PyEval_ReleaseThread", "wrong thread state") {
         PyEval_ReleaseThread(PyThreadState_New(begin()->interp));
     }
@@ -414,6 +415,7 @@ static void named_death(void *arg) {
 }
 
 TEST("the thread that dies is named, and whoever holds the GIL") {
+    NEEDS_GIL();
     EXPECT_FATAL("PyEval_SaveThread", "'db-pool-3' thread state 0x") {
         begin();
         join(start(named_death, NULL));

@@ -7,6 +7,7 @@
 /* ---- Beginning -------------------------------------------------------- */
 
 TEST("initialization happens once; the caller is the main thread, attached") {
+    NEEDS_GIL();
     CHECK_INT_EQ(Py_IsInitialized(), 0);
     CHECK_INT_EQ(Py_IsFinalizing(), 0);
     Py_Initialize();

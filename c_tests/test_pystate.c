@@ -207,6 +207,7 @@ TEST("eight threads make and delete states at once, and none is lost") {
 /* ---- Which one is attached -------------------------------------------- */
 
 TEST("the attached state is known, and nothing is when detached (S-TS-20)") {
+    NEEDS_GIL();
     CHECK_NULL(PyThreadState_GetUnchecked());
     PyThreadState *main_state = begin();
     CHECK_PTR_EQ(PyThreadState_GetUnchecked(), main_state);
@@ -248,6 +249,7 @@ static void take_gil(void *count) {
 }
 
 TEST("Swap to the attached state lets who waits for the GIL run (S-TS-21)") {
+    NEEDS_GIL();
     atomic_int count = 0;
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();

@@ -251,6 +251,7 @@ TEST("a started thread that ends itself ends as if its function returned") {
 }
 
 TEST("finalization waits for threads that end themselves") {
+    NEEDS_GIL();
     PyThreadState *main_state = begin();
     pthread_key_create(&key, count_destroyed);
     hold("thread.func.begin");

@@ -187,6 +187,7 @@ static void come_later(void *interp) {
 }
 
 TEST("a state whose thread waits for the GIL, or for a pause, is refused") {
+    NEEDS_GIL();
     PyThreadState *mine = begin();
     struct peers peers = PEERS_INIT, again = PEERS_INIT;
     peers_add(&peers, 1, come_later, mine->interp);

@@ -65,6 +65,7 @@ TEST("a thread without a state makes and ends one of every kind (S-NI-02)") {
 }
 
 TEST("the state that was attached before is left detached") {
+    NEEDS_GIL();
     PyThreadState *main_state = begin();
     for (int gil = 0; gil <= 3; gil++) {
         PyThreadState *first = new_interp(gil);

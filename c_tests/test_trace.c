@@ -355,6 +355,7 @@ static void fork_once(void) {
 }
 
 TEST("a run from initialization to finalization is all there") {
+    NEEDS_GIL();
     make_folder();
     CHECK_INT_EQ(PyTState_TraceStart(path), 0);
     Py_Initialize();

@@ -301,6 +301,7 @@ static void look_at_waiter(void *state) {
 }
 
 TEST("the caller is detached while it waits, and attached again after") {
+    NEEDS_GIL();
     PyThreadState *main_state = begin();
     for (int i = 0; i < 100; i++) {
         PyThreadHandle_Decref(start(look_at_waiter, main_state));

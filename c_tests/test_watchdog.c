@@ -76,6 +76,7 @@ static void want_the_gil(void *interp) {
 }
 
 TEST("who holds the GIL for long is named, once for each limit") {
+    NEEDS_GIL();
     PyThreadState *mine = begin();
     struct peers peers = PEERS_INIT, waiters = PEERS_INIT;
     watch(200 * MS);
@@ -120,6 +121,7 @@ static void take_turns(void *interp) {
 }
 
 TEST("nobody is named while all poll, nor without a limit") {
+    NEEDS_GIL();
     PyThreadState *mine = begin();
     struct peers peers = PEERS_INIT;
     _PyEval_SetSwitchInterval(1000);
@@ -152,6 +154,7 @@ TEST("nobody is named while all poll, nor without a limit") {
 }
 
 TEST("a limit below the switch interval is kept, too") {
+    NEEDS_GIL();
     PyThreadState *mine = begin();
     struct peers peers = PEERS_INIT, waiter = PEERS_INIT;
     _PyEval_SetSwitchInterval(3600ul * 1000 * 1000);

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/types.h>
 
 /* ---- Cases ------------------------------------------------------------ */
@@ -55,6 +56,14 @@ void test_register(struct test_case *one);
 
 /* Ends the case as skipped; the reason is printed. */
 #define SKIP(reason) test_skip(__FILE__, __LINE__, (reason))
+/* First in a case about the GIL of the main interpreter: the suite also runs
+ * with PYTHON_GIL=0 in the environment (make suite-nogil). */
+#define NEEDS_GIL()                                  \
+    do {                                             \
+        const char *gil_ = getenv("PYTHON_GIL");     \
+        if (gil_ != NULL && gil_[0] == '0')          \
+            SKIP("the main interpreter has no GIL"); \
+    } while (0)
 /* Ends the case as failed, with a message (printf format). */
 #define FAIL(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 /* A line for the reader; shown when the case fails, or with -v. */
