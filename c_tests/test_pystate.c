@@ -79,6 +79,15 @@ static void ensure_origin(void *where) {
     PyGILState_Release(token);
 }
 
+static void ensure_from_view(void *where) {
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    PyThreadStateToken *token = PyThreadState_EnsureFromView(view);
+    CHECK_NOT_NULL(token);
+    note_origin(where);
+    PyThreadState_Release(token);
+    PyInterpreterView_Close(view);
+}
+
 TEST("is_daemon and origin say how a state was made (S-TS-14, S-WT-07)") {
     int found[2];
     PyThreadState *main_state = begin();
@@ -97,12 +106,16 @@ TEST("is_daemon and origin say how a state was made (S-TS-14, S-WT-07)") {
                            PyThreadHandle_DAEMON));
     CHECK_INT_EQ(found[0], 1);
     CHECK_INT_EQ(found[1], 6);
-    struct peers peers = PEERS_INIT;
-    peers_add(&peers, 1, ensure_origin, found);
-    peers_start(&peers);
-    join_peers(&peers);
-    CHECK_INT_EQ(found[0], 1);
-    CHECK_INT_EQ(found[1], 4);
+    static void (*const ensures[])(void *) = {ensure_origin, ensure_from_view};
+    for (int i = 0; i < 2; i++) {
+        struct peers peers = PEERS_INIT;
+        found[0] = found[1] = -1;
+        peers_add(&peers, 1, ensures[i], found);
+        peers_start(&peers);
+        join_peers(&peers);
+        CHECK_INT_EQ(found[0], 1);
+        CHECK_INT_EQ(found[1], 4);
+    }
     PyThreadState *first = new_interp(PyInterpreterConfig_OWN_GIL);
     CHECK_INT_EQ(first->is_daemon, 0);
     CHECK_INT_EQ(first->_whence, 1);
