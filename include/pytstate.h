@@ -1985,7 +1985,8 @@ void Py_Initialize(void);
  *
  * @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
  *
- * Errors:  ends the process with status 1 without memory. Nothing happens when the runtime is initialized.
+ * Errors:  ends the process with status 1 without memory, or a key of thread-specific storage. Nothing happens when the
+ *          runtime is initialized.
  * Blocks:  while another thread initializes.
  * Threads: any, detached. Not async-signal-safe. May be called again after Py_FinalizeEx().
  * Source:  CPython 3.13.

@@ -6,7 +6,7 @@ use crate::life::tstate::{self, Origin};
 use crate::os::{clock, env, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, signals};
+use crate::sched::{attach, current, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
@@ -124,6 +124,9 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
 
 fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     probe::point(Point::InitBegin);
+    if !current::arm_thread_end() {
+        return Err(c"no key of thread-specific storage is left");
+    }
     apply(settings);
     let kind = settings.gil_kind();
     let config = PyInterpreterConfig {

@@ -127,7 +127,7 @@ impl Run for Started {
         handle.native.store(thread::native_id() as usize, Relaxed);
         let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
         current::set_own_handle(handle.as_ptr().cast());
-        current::arm_thread_end();
+        let _ = current::arm_thread_end();
         trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp_id(handle));
         if let Some(state) = take_state(handle) {
             run(handle, state);

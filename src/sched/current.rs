@@ -3,7 +3,7 @@
 use crate::os::{thread, tls};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::{Ts, status};
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -43,9 +43,19 @@ pub(crate) fn traced_interp() -> i64 {
 /// The state that the PyGILState calls of this thread use.
 #[inline(always)]
 pub(crate) fn gilstate() -> Option<Ts> {
-    let pointer = tls::block().gilstate.load(Relaxed);
-    // SAFETY: whoever deletes a state empties the slot it is in.
-    unsafe { Ts::from_raw(pointer.cast()) }
+    let block = tls::block();
+    let pointer = block.gilstate.load(Relaxed);
+    // SAFETY: NULL or a block of a state, which stays mapped (T1). Whoever
+    // deletes a state empties the slot it is in, unless its end is not told.
+    let state = unsafe { Ts::from_raw(pointer.cast()) };
+    if block.armed.load(Relaxed) != 0 { state } else { state.filter(|state| is_own(*state)) }
+}
+
+/// Whether a state from a slot that nobody else empties is still what it was:
+/// this thread's, and not deleted.
+#[cold]
+fn is_own(state: Ts) -> bool {
+    state.has(status::BOUND) && !state.has(status::UNBOUND) && state.thread_id() == thread::ident()
 }
 
 /// Makes `state` this thread's gilstate; the replaced one loses the mark
@@ -65,18 +75,22 @@ fn replace_gilstate(block: &'static tls::TlsBlock, state: Ts) {
     if let Some(old) = gilstate() {
         old.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
     }
-    arm_thread_end();
-    state.gilstate_slot.store(core::ptr::from_ref(block).cast_mut(), Relaxed);
+    // Others write into the slot only of a thread whose end will be told.
+    let slot = if arm_thread_end() { core::ptr::from_ref(block) } else { core::ptr::null() };
+    state.gilstate_slot.store(slot.cast_mut(), Relaxed);
     block.gilstate.store(state.as_raw().cast(), Relaxed);
 }
 
-/// Has `thread_end` told when the calling thread ends.
-pub(crate) fn arm_thread_end() {
+/// Has `thread_end` told when the calling thread ends. False when the OS has no
+/// key, or no memory for one in this thread.
+pub(crate) fn arm_thread_end() -> bool {
     let block = tls::block();
-    if block.armed.load(Relaxed) == 0 {
-        let armed = thread::arm_exit::<crate::sched::thread_end::AtExit>();
-        block.armed.store(usize::from(armed), Relaxed);
+    if block.armed.load(Relaxed) != 0 {
+        return true;
     }
+    let armed = thread::arm_exit::<crate::sched::thread_end::AtExit>();
+    block.armed.store(usize::from(armed), Relaxed);
+    armed
 }
 
 /// Empties whatever slot `state` is in: its own thread's, even if another

@@ -87,7 +87,8 @@ impl Kind {
 /// indicator is set with an empty one.
 pub(crate) fn set(state: Ts, kind: *mut PyObject, message: &CStr) {
     let bytes = message.to_bytes_with_nul();
-    let copy = mem::calloc(bytes.len());
+    // An empty text is none: MemoryError needs no memory.
+    let copy = if bytes.len() > 1 { mem::calloc(bytes.len()) } else { core::ptr::null_mut() };
     if !copy.is_null() {
         // SAFETY: `copy` has room for all bytes and overlaps nothing.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len()) };
