@@ -238,7 +238,7 @@ bench-cpython: $(BUILD)/bench/ours/bench_api $(BUILD)/bench/cpython/bench_api
 	@c_tests/bench/compare $^ c_tests/bench/ceilings $(ROUNDS)
 endif
 
-BENCH_ROUNDS ?= 7
+BENCH_ROUNDS ?= 5
 LOCKS_RUST := $(CARGO) bench --quiet --bench locks
 $(BUILD)/bench/locks-ours: c_tests/bench/locks/locks.c $(call so,release)
 	@mkdir -p $(@D)

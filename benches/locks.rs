@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const BATCH: u32 = 2_000;
 const BATCHES: u32 = 2_000;
-const CONTENDED: Duration = Duration::from_millis(300);
+const CONTENDED: Duration = Duration::from_millis(600);
 
 /// A lock as the rows use it: around a count.
 trait Lock: Sync {
