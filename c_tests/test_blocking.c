@@ -380,6 +380,21 @@ TEST("a region passes its two sync points, detached") {
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }
 
+static void steal(void *state) { CHECK_INT_EQ(PyTState_Rebind(state), -1); }
+
+TEST("a state in a blocking region is not handed to another thread") {
+    struct peers peers = PEERS_INIT;
+    Py_InitializeEx(0);
+    PyThreadState *state = PyThreadState_Get();
+    CHECK_INT_EQ(PyTState_BeginBlocking(nothing, NULL), 0);
+    peers_add(&peers, 1, steal, state);
+    peers_start(&peers);
+    peers_join(&peers, 10000);
+    PyTState_EndBlocking();
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+}
+
 /* ---- Misuse ----------------------------------------------------------- */
 
 TEST("nesting is misuse") {

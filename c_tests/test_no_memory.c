@@ -72,6 +72,7 @@ static void use_states(void) {
     PyThreadState_Delete(spare_state);
 
     CHECK_PTR_EQ(PyEval_SaveThread(), main_state);
+    CHECK_INT_EQ(PyTState_Rebind(main_state), 0); /* it is ours */
     PyEval_RestoreThread(main_state);
     PyEval_ReleaseThread(main_state);
     PyEval_AcquireThread(main_state);
@@ -85,6 +86,8 @@ static void use_states(void) {
     PyGILState_Release(PyGILState_LOCKED);
     CHECK_INT_EQ(PyGILState_Check(), 1);
     CHECK_PTR_EQ(PyGILState_GetThisThreadState(), main_state);
+    CHECK_INT_EQ(PyTState_KeepThreadState(1), 0);
+    CHECK_INT_EQ(PyTState_KeepThreadState(0), 1);
     CHECK_INT_EQ(PyTState_BeginBlocking(do_nothing, NULL), 0);
     CHECK_INT_EQ(PyTState_Unblock(main_state), 1);
     PyTState_EndBlocking();

@@ -228,6 +228,31 @@ TEST("protection set before the first check is undone as well") {
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }
 
+static PyThreadState *handed_on;
+
+static void take_over(struct dive *dive) {
+    PyThreadState *own = PyThreadState_Get();
+    CHECK_INT_EQ(PyTState_Rebind(handed_on), 0);
+    PyThreadState_Swap(handed_on);
+    to_the_limit(dive);
+    PyThreadState_Clear(handed_on);
+    PyThreadState_DeleteCurrent();
+    PyEval_RestoreThread(own);
+}
+
+TEST("a state that goes to another thread takes that one's stack") {
+    struct dive dive = {.size = 512 * KIB, .body = take_over};
+    Py_InitializeEx(0);
+    PyThreadState *mine = PyThreadState_Get();
+    handed_on = PyThreadState_New(mine->interp);
+    PyThreadState_Swap(handed_on);
+    CHECK_INT_EQ(Py_EnterRecursiveCall(""), 0);
+    PyThreadState_Swap(mine);
+    run(&dive);
+    CHECK_INT_GT(dive.depth, 10);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+}
+
 /* ---- A host with exceptions of its own -------------------------------- */
 
 static int raised;

@@ -7,8 +7,7 @@
 //! two threads then want the same state at the same time.
 
 use crate::os::thread;
-use crate::sched::current;
-use crate::sched::stw;
+use crate::sched::{current, region, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{Ts, status};
 use crate::state::word::{self, TryAttach};
@@ -19,7 +18,8 @@ use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RebindError {
     Attached,
-    /// A thread waits for the GIL, or for the end of a pause, with it.
+    /// A thread waits for the GIL, or for the end of a pause, with it, or is in a
+    /// blocking region.
     Awaited,
     /// Cleared, deleted, or left over at finalization.
     NotUsable,
@@ -41,11 +41,14 @@ pub(crate) fn rebind(state: Ts) -> Result<(), RebindError> {
         TryAttach::InUse => return Err(RebindError::Attached),
         TryAttach::ShuttingDown => return Err(RebindError::NotUsable),
     };
-    let awaited = state.gil_requested().load(Relaxed) != 0 || stw::is_awaited(state);
+    let awaited = state.gil_requested().load(Relaxed) != 0
+        || stw::is_awaited(state)
+        || region::is_inside(state);
     let own = state.thread_id() == thread::ident();
     if !awaited && !own {
         current::leave_gilstate_slot(state);
         state.record_thread();
+        state.stack.forget();
         hand_over_main(state);
         if current::gilstate().is_none() {
             current::become_gilstate(state);

@@ -96,9 +96,14 @@ pub(crate) fn end() -> Result<(), RegionError> {
     Ok(())
 }
 
+/// Whether `state` is in a region: its thread will attach it again.
+pub(crate) fn is_inside(state: Ts) -> bool {
+    state.region.load(Relaxed) != NONE
+}
+
 /// The state of the calling thread that is in a region.
 fn own() -> Option<Ts> {
-    let inside = |state: &Ts| state.region.load(Relaxed) != NONE;
+    let inside = |state: &Ts| is_inside(*state);
     if let Some(state) = gilstate().filter(inside) {
         return Some(state);
     }
