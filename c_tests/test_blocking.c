@@ -259,7 +259,7 @@ TEST("the end of a region waits for the function that runs, without the GIL") {
 }
 
 enum { LAPS = 20000 };
-static atomic_int laps_left, calls_seen;
+static atomic_int laps_left, calls_seen, callers;
 static _Atomic(PyThreadState *) lapping;
 
 static void touch(void *arg) {
@@ -272,7 +272,8 @@ static void lap(void *arg) {
     (void)arg;
     PyGILState_STATE token = PyGILState_Ensure();
     atomic_store(&lapping, PyThreadState_Get());
-    while (atomic_load(&laps_left) > 0 || atomic_load(&calls_seen) == 0) {
+    while (atomic_load(&laps_left) > 0 || atomic_load(&calls_seen) == 0 ||
+           atomic_load(&callers) < 2) {
         atomic_int alive = 1;
         CHECK_INT_EQ(PyTState_BeginBlocking(touch, &alive), 0);
         PyTState_EndBlocking();
@@ -291,6 +292,7 @@ static void lap(void *arg) {
 static void unblock_always(void *arg) {
     (void)arg;
     WAIT_UNTIL(atomic_load(&lapping), 10000);
+    atomic_fetch_add(&callers, 1);
     for (PyThreadState *state; (state = atomic_load(&lapping)) != NULL;)
         PyTState_Unblock(state);
     atomic_fetch_add(&returned, 1);

@@ -140,7 +140,8 @@ TEST_MODES("every one of many threads attaches again and again",
 /* ---- Requesters
  * -------------------------------------------------------------- */
 
-enum { MOST = 4000 };
+/* Long enough for the OS to give every thread its time, several times. */
+enum { MOST = 400000 };
 static atomic_long paused[3];
 
 static int all_run(void) {
