@@ -8,18 +8,23 @@ use crate::state::thread_state::Ts;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// After `state` was attached. Keeps errno.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn attached(state: Ts) {
     qsbr::online(state);
     if state.critical_section().load(Relaxed) != 0 {
-        let saved = errno::get();
-        critical_section::resume(state);
-        errno::set(saved);
+        resume_sections(state);
     }
 }
 
+#[cold]
+fn resume_sections(state: Ts) {
+    let saved = errno::get();
+    critical_section::resume(state);
+    errno::set(saved);
+}
+
 /// Before `state` is detached.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn detaching(state: Ts) {
     if state.critical_section().load(Relaxed) != 0 {
         critical_section::suspend_all(state);
