@@ -24,7 +24,9 @@ fn build(example: &Path, library: &Path) -> PathBuf {
     let stem = example.file_stem().expect("an example has a name");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(stem);
     let include = root().join("include");
-    let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
+    // The old kind of path goes before LD_LIBRARY_PATH, where cargo names folders that may
+    // hold an older library.
+    let mut rpath = std::ffi::OsString::from("-Wl,--disable-new-dtags,-rpath,");
     rpath.push(library);
     run(Command::new(compiler)
         .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g", "-pthread"])

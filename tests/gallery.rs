@@ -13,7 +13,9 @@ use common::{files, library_folder, read, root, run};
 fn build(program: &str, sources: &[PathBuf], flags: &[&str]) -> PathBuf {
     let library = library_folder(program);
     let program = library.join(program);
-    let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
+    // The old kind of path goes before LD_LIBRARY_PATH, where cargo names folders that may
+    // hold an older library.
+    let mut rpath = std::ffi::OsString::from("-Wl,--disable-new-dtags,-rpath,");
     rpath.push(&library);
     run(Command::new("gcc")
         .args(["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
