@@ -19,7 +19,8 @@
 #endif
 
 /* What may fail, per thread. `left`: how many calls succeed before; -1: none
- * fails. `all`: every later one fails, too. `calls` counts. */
+ * fails. `all`: every later one fails, too. `calls` counts. Where nothing can
+ * fail, nobody uses some of them. */
 struct failing {
     int left;
     int all;
@@ -27,10 +28,11 @@ struct failing {
     int failed;
 };
 
-static _Thread_local struct failing fail_memory = {.left = -1},
-                                    fail_threads = {.left = -1},
-                                    fail_keys = {.left = -1},
-                                    fail_stack_size = {.left = -1};
+__attribute__((
+    unused)) static _Thread_local struct failing fail_memory = {.left = -1},
+                                                 fail_threads = {.left = -1},
+                                                 fail_keys = {.left = -1},
+                                                 fail_stack_size = {.left = -1};
 
 static inline int fails_now(struct failing *what) {
     what->calls++;
