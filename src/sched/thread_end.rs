@@ -128,7 +128,6 @@ pub(crate) struct AtExit;
 impl thread::ThreadEnd for AtExit {
     fn run() {
         let block = tls::block();
-        block.armed.store(0, Relaxed);
         // A state that is still attached belongs to a thread that the host
         // ended in the middle; nobody can tell what it was about.
         if let Some(end) = current::keeper().filter(|_| current::current().is_none()) {
@@ -141,6 +140,10 @@ impl thread::ThreadEnd for AtExit {
             block.gilstate.store(core::ptr::null_mut(), Relaxed);
         }
         drop(head);
+        // Only now: of a thread that is not armed, `gilstate` does not show a
+        // state that finalization gave up, and the mark would stay. A later
+        // destructor that ensures arms it once more.
+        block.armed.store(0, Relaxed);
         // The host may have ended a started thread behind our back
         // (pthread_exit): its joiners must not wait for ever.
         leave(None, Leaving::Exits);
