@@ -83,9 +83,14 @@ pub(crate) fn sweep() {
             RUNTIME.abandoned.store(state.as_raw(), Relaxed);
             drop(head);
         } else {
-            let head = RUNTIME.lock();
-            crate::sched::current::leave_gilstate_slot(state);
-            drop(head);
+            if native == thread::native_id() {
+                let head = RUNTIME.lock();
+                crate::sched::current::leave_gilstate_slot(state);
+                drop(head);
+            } else {
+                // Its thread is gone, and the slot with it.
+                state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+            }
             tstate::give_back(state);
         }
     }

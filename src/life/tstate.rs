@@ -67,6 +67,19 @@ pub(crate) enum NewError {
 
 /// Makes a state of `interp`, linked but bound to no OS thread.
 pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError> {
+    make(interp, origin, Owner::Later)
+}
+
+/// Whose thread a new state is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The caller's.
+    Caller,
+    /// Whoever binds it.
+    Later,
+}
+
+fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
     let head = RUNTIME.lock();
     let mut spare = RUNTIME.take_state_block(&head);
     drop(head);
@@ -75,6 +88,11 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError
     }
     let state = spare.ok_or(NewError::NoMemory)?;
     prepare(state, interp, origin);
+    if owner == Owner::Caller {
+        // Before anybody can see it: a state that is given up before it is
+        // bound must be kept for this thread.
+        state.record_thread();
+    }
     let head = RUNTIME.lock();
     if !interp.is_alive() || (origin.before_commit_only && interp.committed()) {
         drop(head);
@@ -160,7 +178,7 @@ fn become_main_state(state: Ts) {
 
 /// Makes a state of `interp`, bound to the caller.
 pub(crate) fn new_bound(interp: Interp, origin: Origin) -> Result<Ts, NewError> {
-    let state = new_unbound(interp, origin)?;
+    let state = make(interp, origin, Owner::Caller)?;
     let fresh = bind(state);
     debug_assert!(fresh);
     Ok(state)
