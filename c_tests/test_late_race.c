@@ -44,3 +44,80 @@ TEST("foreign threads race forty ends: late, or refused, and no one crashes") {
         CHECK_INT_EQ(atomic_load(&n_survived), 3 * life);
     }
 }
+
+/* ---- In the middle of making a state ---------------------------------- */
+
+static void *ensure_too_late(void *arg) {
+    PyGILState_Ensure();
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return NULL;
+}
+
+TEST("a state that is being made at the end is kept for its thread") {
+    for (int round = 0; round < 10; round++) {
+        atomic_int n_attached = 0;
+        pthread_t thread;
+        PyThreadState *main_state = begin();
+        PyTState_SetLateAttachPolicy(PyTState_LATE_EXIT);
+        hold("tstate.created"); /* linked, but bound to nobody yet */
+        pthread_create(&thread, NULL, ensure_too_late, &n_attached);
+        wait_held("tstate.created");
+        PyThreadState *theirs =
+            PyInterpreterState_ThreadHead(main_state->interp);
+        CHECK_PTR_NE(theirs, main_state);
+        finish();
+        main_state = begin();
+        for (int i = 0; i < 50; i++)
+            CHECK_PTR_NE(PyThreadState_New(main_state->interp), theirs);
+        let_go("tstate.created");
+        PyEval_SaveThread();
+        pthread_join(thread, NULL);
+        PyEval_RestoreThread(main_state);
+        CHECK_INT_EQ(atomic_load(&n_attached), 0);
+        CHECK_UINT_EQ(n_states(NULL), 51);
+        finish();
+    }
+}
+
+static void *make_too_late(void *interp) {
+    CHECK_NULL(PyThreadState_New(interp));
+    CHECK_NULL(_PyThreadState_Prealloc(interp));
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    return NULL;
+}
+
+static int n_commits;
+
+static void make_after_commit(PyInterpreterState *interp, int phase,
+                              void *policy) {
+    pthread_t thread;
+    if (phase != PyTState_PHASE_FINALIZING)
+        return;
+    n_commits++;
+    pthread_create(&thread, NULL, make_too_late, interp);
+    pthread_join(thread, NULL);
+    if (interp == PyInterpreterState_Main()) {
+        pthread_create(&thread, NULL, ensure_too_late, policy);
+        pthread_join(thread, NULL);
+    }
+    /* The finalizer itself may: its callbacks use the API. */
+    PyThreadState *mine = PyThreadState_New(interp);
+    CHECK_NOT_NULL(mine);
+    PyThreadState_Clear(mine);
+    PyThreadState_Delete(mine);
+}
+
+TEST("after the commit other threads get no state of that interpreter") {
+    atomic_int n_attached = 0;
+    PyThreadState *main_state = begin();
+    PyTState_SetLateAttachPolicy(PyTState_LATE_EXIT);
+    PyTState_SetShutdownPhaseHook(make_after_commit, &n_attached);
+    for (int gil = 1; gil <= 3; gil++) {
+        Py_EndInterpreter(new_interp(gil));
+        PyEval_RestoreThread(main_state);
+    }
+    finish();
+    PyTState_SetShutdownPhaseHook(NULL, NULL);
+    CHECK_INT_EQ(n_commits, 4);
+    CHECK_INT_EQ(atomic_load(&n_attached), 0);
+}

@@ -2176,7 +2176,8 @@ void Py_EndInterpreter(PyThreadState *tstate);
  *
  * @param interp  Owner of the new state. Must not be NULL. Borrowed.
  * @return The state, detached (suspended while a stop-the-world pause is on), owned by the interpreter until
- *         PyThreadState_Delete(); NULL without memory, or when the interpreter is gone.
+ *         PyThreadState_Delete(); NULL without memory, when the interpreter is gone, or when its end is committed and
+ *         the caller is not the thread that ends it.
  *
  * Errors:  fatal if `interp` is NULL. NULL sets no error.
  * Blocks:  no.

@@ -34,7 +34,7 @@ pub(crate) struct Origin {
     pub(crate) whence: Whence,
     /// Value of `is_daemon`.
     pub(crate) daemon: i32,
-    /// Refuse once the interpreter committed to finalization.
+    /// Refuse even the thread that ends the interpreter, once that is committed.
     pub(crate) before_commit_only: bool,
     /// The thread that the library starts for it.
     pub(crate) handle: Option<Handle>,
@@ -94,7 +94,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
         state.record_thread();
     }
     let head = RUNTIME.lock();
-    if !interp.is_alive() || (origin.before_commit_only && interp.committed()) {
+    if !interp.is_alive() || is_too_late(interp, origin) {
         drop(head);
         state.advance(status::DELETED);
         RUNTIME.drop_state_ref(state);
@@ -134,13 +134,16 @@ fn prepare(state: Ts, interp: Interp, origin: Origin) {
     state.status.store(status::INITIALIZED, Relaxed);
 }
 
+/// Whether the end of `interp` is committed: from then on only the thread that
+/// ends it gets states. One that another thread got would be deleted under it.
+fn is_too_late(interp: Interp, origin: Origin) -> bool {
+    interp.committed()
+        && (origin.before_commit_only || interp.finalizing_thread() != crate::os::thread::ident())
+}
+
 /// Decides how the word of a new state begins.
 fn admit(state: Ts, interp: Interp, head: &Guard<'_>) {
-    let finalizer = interp.finalizing_thread() == crate::os::thread::ident();
-    if interp.committed() && !finalizer {
-        state.advance(status::ABANDONED);
-        word::shut_down(state.word());
-    } else if stw::begins_suspended(interp, head) {
+    if stw::begins_suspended(interp, head) {
         word::suspend_self(state.word());
     }
     if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
