@@ -138,7 +138,7 @@ endef
 $(eval $(call sanitized,tsan,thread))
 $(eval $(call sanitized,asan,address))
 
-.PHONY: tsan tsan-proof asan valgrind soak
+.PHONY: tsan tsan-proof asan valgrind leaks soak storms
 # The sanitizer is linked, and sees both languages: planted races are found.
 tsan-proof:
 	@c_tests/tsan/proof $(BUILD)/tsan
@@ -164,8 +164,17 @@ valgrind: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite under valgrind
 	    TEST_LIMIT_SCALE=10 \
 	    c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/debug/%)
 
+# One process from begin to end, so that what it leaves behind is seen.
+leaks: lib-debug $(BUILD)/debug/test_storm ## a joined run leaves no memory behind
+	@valgrind --quiet --error-exitcode=66 --fair-sched=yes --leak-check=full \
+	    --errors-for-leak-kinds=definite,indirect,possible \
+	    $(BUILD)/debug/test_storm --no-fork 'a joined run'
+
+storms: lib-release $(BUILD)/release/test_storm ## forks, lives and ends by the thousand
+	@STORM=full c_tests/run $(BUILD)/release/test_storm
+
 ROUNDS ?= 20
-soak: lib-release $(SUITE:%=$(BUILD)/release/%) ## C suite, ROUNDS times, perturbed
+soak: storms $(SUITE:%=$(BUILD)/release/%) ## the storms, then the C suite ROUNDS times, perturbed
 	@for round in $$(seq $(ROUNDS)); do \
 	    echo "# round $$round of $(ROUNDS), PYTSTATE_PERTURB=$$round:100:500"; \
 	    PYTSTATE_PERTURB=$$round:100:500 TEST_LIMIT_SCALE=3 \

@@ -19,8 +19,7 @@
 #endif
 
 /* What may fail, per thread. `left`: how many calls succeed before; -1: none
- * fails. `all`: every later one fails, too. `calls` counts. Where nothing can
- * fail, nobody uses some of them. */
+ * fails. `all`: every later one fails, too. `calls` counts. */
 struct failing {
     int left;
     int all;
@@ -28,11 +27,11 @@ struct failing {
     int failed;
 };
 
-__attribute__((
-    unused)) static _Thread_local struct failing fail_memory = {.left = -1},
-                                                 fail_threads = {.left = -1},
-                                                 fail_keys = {.left = -1},
-                                                 fail_stack_size = {.left = -1};
+#define FAILING static _Thread_local __attribute__((unused)) struct failing
+FAILING fail_memory = {.left = -1};
+FAILING fail_threads = {.left = -1};
+FAILING fail_keys = {.left = -1};
+FAILING fail_stack_size = {.left = -1};
 
 static inline int fails_now(struct failing *what) {
     what->calls++;
