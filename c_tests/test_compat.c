@@ -256,6 +256,8 @@ static void ensure_elsewhere(int level) {
     peers_start(&peers);
     WAIT_UNTIL(atomic_load(&late_thread), LIMIT_MS);
     check_late(level);
+    if (level == V3_12)
+        CHECK_INT_EQ(pthread_join(peers.one[0].thread, NULL), 0);
 }
 
 TEST("PyGILState_Ensure after finalization exits in 3.12, hangs later") {

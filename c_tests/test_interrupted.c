@@ -11,7 +11,6 @@ static atomic_int n_handled;
 static void on_signal(int number) {
     (void)number;
     atomic_fetch_add(&n_handled, 1);
-    errno = EINTR; /* whoever is interrupted keeps its own */
 }
 
 /* ---- One blocked caller, one helper ----------------------------------- */

@@ -14,6 +14,13 @@
 #define LEAST (3 * MARGIN)
 #define KIB 1024
 
+#ifdef __SANITIZE_THREAD__
+#define NEEDS_ALL_OF_A_STACK \
+    SKIP("ThreadSanitizer takes half of a stack for itself")
+#else
+#define NEEDS_ALL_OF_A_STACK (void)0
+#endif
+
 /* How often the library asked for a thread's stack. */
 static atomic_int asked;
 
@@ -88,6 +95,7 @@ static void to_the_limit(struct dive *dive) {
 
 TEST("a thread that comes close to the end of its stack gets a "
      "RecursionError") {
+    NEEDS_ALL_OF_A_STACK;
     struct dive dive = {.size = 512 * KIB, .body = to_the_limit};
     Py_InitializeEx(0);
     run(&dive);
@@ -106,6 +114,7 @@ TEST("a thread that comes close to the end of its stack gets a "
 static void past_the_limit(struct dive *dive) { descend(dive, 0); }
 
 TEST("who does not heed the error meets a fatal one") {
+    NEEDS_ALL_OF_A_STACK;
     EXPECT_ABORT("Fatal Python error: Py_EnterRecursiveCall: Unrecoverable "
                  "stack overflow (used ") {
         struct dive dive = {.size = 512 * KIB, .body = past_the_limit};
@@ -124,6 +133,7 @@ static void remember_depth(struct dive *dive) {
 
 TEST("every thread has bounds of its own, asked for once, and not by "
      "attaching") {
+    NEEDS_ALL_OF_A_STACK;
     struct dive small = {.size = 256 * KIB, .body = remember_depth};
     struct dive large = {.size = 1024 * KIB, .body = remember_depth};
     Py_InitializeEx(0);
@@ -241,6 +251,7 @@ static void take_over(struct dive *dive) {
 }
 
 TEST("a state that goes to another thread takes that one's stack") {
+    NEEDS_ALL_OF_A_STACK;
     struct dive dive = {.size = 512 * KIB, .body = take_over};
     Py_InitializeEx(0);
     PyThreadState *mine = PyThreadState_Get();

@@ -37,7 +37,8 @@ use core::fmt::Write;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 const CLOSED: u32 = 0;
@@ -126,25 +127,26 @@ static SPARE: AtomicPtr<PyInterpreterGuard> = AtomicPtr::new(ptr::null_mut());
 
 fn first() -> Option<Guard> {
     // SAFETY: the list holds NULL or blocks of guards (G1).
-    unsafe { Guard::from_ptr(RUNTIME.open_guards.load(Relaxed).cast()) }
+    unsafe { Guard::from_ptr(RUNTIME.open_guards.load(Acquire).cast()) }
 }
 
 fn link(guard: Guard, _head: &HeadGuard<'_>) {
     let next = first();
     guard.prev.store(ptr::null_mut(), Relaxed);
-    guard.next.store(next.map_or(ptr::null_mut(), Guard::as_ptr), Relaxed);
+    guard.next.store(next.map_or(ptr::null_mut(), Guard::as_ptr), Release);
     if let Some(next) = next {
         next.prev.store(guard.as_ptr(), Relaxed);
     }
-    RUNTIME.open_guards.store(guard.as_ptr().cast(), Relaxed);
+    // For the dump, which takes no lock: what is linked is filled.
+    RUNTIME.open_guards.store(guard.as_ptr().cast(), Release);
 }
 
 fn unlink(guard: Guard, _head: &HeadGuard<'_>) {
     let (prev, next) = (guard.prev.load(Relaxed), guard.next.load(Relaxed));
     // SAFETY: neighbours are NULL or blocks of guards (G1).
     match unsafe { Guard::from_ptr(prev) } {
-        Some(prev) => prev.next.store(next, Relaxed),
-        None => RUNTIME.open_guards.store(next.cast(), Relaxed),
+        Some(prev) => prev.next.store(next, Release),
+        None => RUNTIME.open_guards.store(next.cast(), Release),
     }
     // SAFETY: as above.
     if let Some(next) = unsafe { Guard::from_ptr(next) } {
@@ -244,7 +246,7 @@ fn holds_one(interp: Interp, _head: &HeadGuard<'_>) -> bool {
             return true;
         }
         // SAFETY: neighbours are NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Relaxed)) };
+        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
     }
     false
 }
@@ -286,7 +288,7 @@ fn drop_where(head: &HeadGuard<'_>, gone: impl Fn(Guard) -> bool) {
     let mut next = first();
     while let Some(guard) = next {
         // SAFETY: the list holds NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Relaxed)) };
+        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
         if gone(guard) {
             unlink(guard, head);
             guard.status.store(DROPPED, Relaxed);
@@ -315,7 +317,7 @@ fn open_list() -> impl Iterator<Item = Guard> {
     core::iter::from_fn(move || {
         let guard = next?;
         // SAFETY: the list holds NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Relaxed)) };
+        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
         Some(guard)
     })
     // Without the lock the list may change below us.
