@@ -1153,8 +1153,9 @@ int PyGILState_Check(void);
  * Threads, callbacks and sub-interpreters are still waited for and ended; then the end waits for the guard. Guards that
  * are never closed are named by PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
  *
- * @return The guard, or NULL with MemoryError, or with PythonFinalizationError: the end is committed. Owned: any thread
- *         closes it, with PyInterpreterGuard_Close().
+ * @return The guard, or NULL with MemoryError, or with PythonFinalizationError: the end is committed, or it waits for
+ *         guards, was overtaken by new ones, and the calling thread has none open. Owned: any thread closes it, with
+ *         PyInterpreterGuard_Close().
  *
  * Errors:  fatal if nothing is attached; NULL as above.
  * Blocks:  never.
@@ -1167,11 +1168,12 @@ PyInterpreterGuard *PyInterpreterGuard_FromCurrent(void);
  * Opens a guard on the interpreter that a view names.
  *
  * @param view  The view. Must not be NULL. Borrowed; stays as it is.
- * @return The guard; or NULL, without an error indicator: the interpreter is gone or its end is committed, or there is no
- *         memory. Owned: PyInterpreterGuard_Close().
+ * @return The guard; or NULL, without an error indicator: the interpreter is gone or its end is committed, there is no
+ *         memory, or, if the caller is attached, as PyInterpreterGuard_FromCurrent(). Owned: PyInterpreterGuard_Close().
  *
  * Errors:  fatal if NULL; NULL as above.
- * Blocks:  never.
+ * Blocks:  not if attached. Else, while an end waits for guards and was overtaken by new ones, a thread that has none open
+ *          waits: 5 ms at first, then longer from time to time, 1.3 s at most.
  * Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
  *          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
  * Source:  CPython 3.15.
@@ -1265,11 +1267,11 @@ PyThreadStateToken *PyThreadState_Ensure(PyInterpreterGuard *guard);
  * The state keeps that guard until the outermost PyThreadState_Release().
  *
  * @param view  The view. Must not be NULL. Borrowed; stays as it is.
- * @return As PyThreadState_Ensure(); NULL also if the interpreter is gone or its end is committed.
+ * @return As PyThreadState_Ensure(); NULL also where PyInterpreterGuard_FromView() gives none.
  *
  * Errors:  fatal if NULL; NULL as above.
- * Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the release. While such an end
- *          waits for guards, a thread that has none open gives way to it for 5 ms.
+ * Blocks:  as PyInterpreterGuard_FromView(); then until the GIL is free and no pause is on. The end of the interpreter
+ *          waits for the release.
  * Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
  *          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
  * Source:  CPython 3.15.

@@ -42,7 +42,9 @@ fn count(state: Ts, by: i32) -> i32 {
 /// or the interpreter is gone in spite of the guard; nothing was changed.
 pub(crate) fn ensure(guard: Guard) -> Option<*mut PyThreadStateToken> {
     probe::point(Point::EnsureBegin);
-    let token = ensure_in(guard.interp()?)?;
+    let interp = guard.interp()?;
+    guard.note_use();
+    let token = ensure_in(interp)?;
     probe::point(Point::EnsureDone);
     Some(token)
 }
@@ -50,7 +52,6 @@ pub(crate) fn ensure(guard: Guard) -> Option<*mut PyThreadStateToken> {
 /// As [`ensure`], through a guard of its own, which the state keeps until the
 /// outermost Release unless it owns one already (S-G8-25).
 pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThreadStateToken> {
-    guards::give_way(view);
     let guard = guards::open_view(view).ok()?;
     let token = ensure(guard);
     let state = current().filter(|state| state.ensure_guard.load(Relaxed).is_null());

@@ -16,18 +16,17 @@
 //!
 //! Mirrors CPython 3.15 `PyInterpreterGuard_*`, `PyInterpreterView_*` (pystate.c).
 
-use crate::life::phase;
-use crate::os::clock::{self, Deadline};
+use crate::life::guard_turn::{self, Door};
+use crate::os::clock;
 use crate::os::mem;
 use crate::os::thread;
 use crate::probe::Point;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::probe::trace::{self, Event, Mark};
-use crate::sched::blocking::Detach;
 use crate::sched::current::{self, current, interp_of};
 use crate::sched::fatal::{Name, Text};
 use crate::state::guard_count::Close;
-use crate::state::interp::{Interp, PyInterpreterState, PyTState_PHASE_WAITING_GUARDS};
+use crate::state::interp::{Interp, PyInterpreterState};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
 use crate::sync::lot;
@@ -55,6 +54,8 @@ pub struct PyInterpreterGuard {
     taker_id: AtomicU64,
     thread_id: AtomicUsize,
     native_id: AtomicUsize,
+    /// Identity of the thread that attached through it last, 0: nobody yet.
+    used_by: AtomicUsize,
     opened_ns: AtomicI64,
     /// "file:line" that the opener left (PyTState_Here), or NULL.
     opened_at: AtomicPtr<c_char>,
@@ -99,6 +100,11 @@ impl Guard {
         // SAFETY: interpreter blocks are never unmapped (I1).
         let interp = unsafe { Interp::from_ptr(self.interp.load(Relaxed)) };
         interp.filter(|interp| interp.is_alive() && interp.id() == self.interp_id.load(Relaxed))
+    }
+
+    /// The calling thread attaches through the guard.
+    pub(crate) fn note_use(self) {
+        self.used_by.store(thread::ident() as usize, Relaxed);
     }
 
     /// Records who has the guard.
@@ -187,7 +193,7 @@ pub(crate) fn open_view(view: &PyInterpreterView) -> Result<Guard, GuardError> {
     open(|head| RUNTIME.interps(head).find(|interp| interp.id() == view.id && interp.is_alive()))
 }
 
-fn open(find: impl FnOnce(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardError> {
+fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardError> {
     let head = RUNTIME.lock();
     let mut block = take_spare(&head);
     drop(head);
@@ -195,60 +201,58 @@ fn open(find: impl FnOnce(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, Gu
         block = mem::alloc_zeroed::<PyInterpreterGuard>().map(Guard);
     }
     let guard = block.ok_or(GuardError::NoMemory)?;
-    let head = RUNTIME.lock();
-    let Some(interp) = find(&head).filter(|interp| interp.guards.open()) else {
-        put_spare(guard, &head);
-        return Err(GuardError::Unavailable);
-    };
+    loop {
+        let head = RUNTIME.lock();
+        let found = find(&head).map(|interp| (interp, guard_turn::knock(interp, &head)));
+        match found {
+            Some((interp, Door::Shut)) => {
+                drop(head);
+                guard_turn::wait(interp);
+            }
+            Some((interp, Door::Open)) if interp.guards.open() => {
+                fill(guard, interp);
+                link(guard, &head);
+                drop(head);
+                trace::at(Point::GuardAcquired, Event::At(Mark::GuardOpen), || interp.id());
+                return Ok(guard);
+            }
+            _ => {
+                put_spare(guard, &head);
+                return Err(GuardError::Unavailable);
+            }
+        }
+    }
+}
+
+fn fill(guard: Guard, interp: Interp) {
     guard.interp.store(interp.as_ptr(), Relaxed);
     guard.interp_id.store(interp.id(), Relaxed);
     guard.take(current());
     guard.thread_id.store(thread::ident() as usize, Relaxed);
     guard.native_id.store(thread::native_id() as usize, Relaxed);
+    guard.used_by.store(0, Relaxed);
     guard.opened_ns.store(clock::now_ns(), Relaxed);
     guard.opened_at.store(current::take_place(), Relaxed);
     guard.status.store(OPEN, Relaxed);
-    link(guard, &head);
-    drop(head);
-    trace::at(Point::GuardAcquired, Event::At(Mark::GuardOpen), || interp.id());
-    Ok(guard)
 }
 
-/// How long an attach through a view gives way.
-const GIVE_WAY_NS: i64 = 5_000_000;
-
-/// Lets an end that waits for guards go first, for a moment: threads that open
-/// one guard after the other would keep the count above 0 for ever. A thread
-/// that has a guard open already goes on, or the end would wait for it in vain.
-pub(crate) fn give_way(view: &PyInterpreterView) {
-    let waits = |interp: Interp| interp.phase.load(Relaxed) == PyTState_PHASE_WAITING_GUARDS;
-    let head = RUNTIME.lock();
-    let interp = RUNTIME.interps(&head).find(|interp| interp.id() == view.id);
-    let Some(interp) = interp.filter(|&interp| waits(interp) && !holds_one(interp, &head)) else {
-        return;
-    };
-    drop(head);
-    let _ = lot::park(
-        phase::key(interp),
-        || waits(interp),
-        Deadline::after(GIVE_WAY_NS),
-        ptr::null_mut(),
-        &mut Detach::new(),
-    );
-}
-
-/// Whether the calling thread opened a guard on `interp` that is still open.
-fn holds_one(interp: Interp, _head: &HeadGuard<'_>) -> bool {
+/// Whether the calling thread opened a guard on `interp` that is still open, or
+/// was the last to attach through one.
+pub(crate) fn holds_one(interp: Interp, _head: &HeadGuard<'_>) -> bool {
     let me = thread::ident() as usize;
-    let mut next = first();
-    while let Some(guard) = next {
-        if guard.thread_id.load(Relaxed) == me && guard.interp() == Some(interp) {
-            return true;
-        }
-        // SAFETY: neighbours are NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
-    }
-    false
+    all_open().any(|guard| {
+        (guard.thread_id.load(Relaxed) == me || guard.used_by.load(Relaxed) == me)
+            && guard.interp() == Some(interp)
+    })
+}
+
+/// When the oldest of the guards was opened that are open on `interp`.
+pub(crate) fn oldest_of(interp: Interp) -> Option<i64> {
+    let head = RUNTIME.lock();
+    let of_interp = all_open().filter(|guard| guard.interp() == Some(interp));
+    let oldest = of_interp.map(|guard| guard.opened_ns.load(Relaxed)).min();
+    drop(head);
+    oldest
 }
 
 /// Closes a guard; the last one wakes the finalizer. False when it was closed
@@ -312,7 +316,8 @@ pub(crate) fn drop_vanished(survivor: c_ulong) {
     drop(head);
 }
 
-fn open_list() -> impl Iterator<Item = Guard> {
+/// The open guards, newest first. Complete under the head lock.
+fn all_open() -> impl Iterator<Item = Guard> {
     let mut next = first();
     core::iter::from_fn(move || {
         let guard = next?;
@@ -320,8 +325,11 @@ fn open_list() -> impl Iterator<Item = Guard> {
         next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
         Some(guard)
     })
-    // Without the lock the list may change below us.
-    .take(10_000)
+}
+
+/// As [`all_open`], bounded: without the lock the list may change below us.
+fn open_list() -> impl Iterator<Item = Guard> {
+    all_open().take(10_000)
 }
 
 /// Number of open guards that `state` took.

@@ -8,6 +8,7 @@ pub(crate) mod finalize;
 pub(crate) mod fork;
 pub(crate) mod fork_child;
 pub(crate) mod gilstate;
+pub(crate) mod guard_turn;
 pub(crate) mod guards;
 pub(crate) mod init;
 pub(crate) mod interp;

@@ -2,6 +2,7 @@
 //! before any interpreter's end is committed (S-FZ-10..14).
 
 use crate::life::at_exit::{self, When};
+use crate::life::guard_turn::Turn;
 use crate::life::guards;
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
@@ -145,11 +146,12 @@ pub(crate) struct Rounds {
     interp: Interp,
     state: Ts,
     reporter: Reporter,
+    turn: Turn,
 }
 
 impl Rounds {
     pub(crate) fn new(interp: Interp, state: Ts) -> Rounds {
-        Rounds { interp, state, reporter: Reporter::shutdown() }
+        Rounds { interp, state, reporter: Reporter::shutdown(), turn: Turn::new(interp) }
     }
 
     /// Threads, pending calls, callbacks.
@@ -188,7 +190,8 @@ impl Rounds {
             }
             region::unblock_where(self.interp, |state, head| guards::count_of(state, head) > 0);
             let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);
-            let deadline = Deadline::after(until_report.min(wait::RESCAN_NS));
+            let until_look = self.turn.look(self.interp).min(wait::RESCAN_NS);
+            let deadline = Deadline::after(until_report.min(until_look));
             let mut waiting = DetachAndSignals::new();
             let parked = lot::park(
                 guards::count_key(self.interp),
