@@ -189,9 +189,12 @@ fn reset_gils() {
 }
 
 /// Every started thread but the survivor is over: its handle is done, its
-/// event set, and no OS thread is joined (S-FK-07).
+/// event set, and no OS thread is joined (S-FK-07). The survivor's own needs
+/// nothing: whoever joins it has not come further than its event, because the
+/// thread gives its handle up before it sets that (H2, H3).
 fn finish_handles() {
     let own = current::own_handle();
+    debug_assert!(own.is_none_or(|own| !own.joining.is_locked()));
     loop {
         let head = RUNTIME.lock();
         let next = RUNTIME.handles(&head).find(|handle| Some(*handle) != own);
