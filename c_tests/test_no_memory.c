@@ -20,8 +20,17 @@ static Py_tss_t *key;
 static _PyEventRc *event;
 static int null_fd;
 
+static PyMutex an_object_mutex;
+
+static PyMutex *mutex_of(PyObject *op) {
+    (void)op;
+    return &an_object_mutex;
+}
+
 static void make_world(void) {
-    main_state = begin();
+    static const PyTState_ObjectHooks hooks = {.object_mutex = mutex_of};
+    PyTState_Config config = {.size = sizeof config, .objects = &hooks};
+    main_state = begin_with(&config);
     interp = main_state->interp;
     sub_state = new_interp(PyInterpreterConfig_OWN_GIL);
     PyThreadState_Swap(main_state);

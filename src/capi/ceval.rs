@@ -26,7 +26,7 @@ use core::sync::atomic::Ordering::Relaxed;
 pub unsafe extern "C" fn PyEval_SaveThread() -> *mut PyThreadState {
     const FUNC: &CStr = c"PyEval_SaveThread";
     let state = arg::attached(FUNC);
-    if !attach::detach(state) {
+    if !attach::detach_inlined(state) {
         not_locked(FUNC);
     }
     state.as_ptr()
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn PyEval_RestoreThread(tstate: *mut PyThreadState) {
     // SAFETY: this function's contract.
     let state = unsafe { arg::state(tstate, FUNC) };
     arg::attachable(state, FUNC);
-    attach::attach(state);
+    attach::attach_inlined(state);
 }
 
 /// Attaches `tstate`; the calling thread has none attached. Keeps errno.

@@ -1,7 +1,7 @@
 //! Pending calls and polling: CPython's ceval.h, pycore_ceval.h, and PyThreadState_SetAsyncExc() of its pystate.h.
 
 use super::arg;
-use crate::sched::current::{interp_of, may_handle_signals};
+use crate::sched::current::interp_of;
 use crate::sched::fatal::misuse;
 use crate::sched::pending::{self, Target};
 use crate::sched::{async_exc, breaker};
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn _PyEval_AddPendingCall(
 #[unsafe(no_mangle)]
 pub extern "C" fn Py_MakePendingCalls() -> c_int {
     let state = arg::attached(c"Py_MakePendingCalls");
-    status(!may_handle_signals(state) || pending::make_pending_calls(state).is_ok())
+    status(pending::make_main_calls(state).is_ok())
 }
 
 /// Runs what was added for the state's interpreter (at most 100 calls); in the main thread of the main interpreter also

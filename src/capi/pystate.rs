@@ -184,13 +184,13 @@ pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut 
     let next = unsafe { Ts::from_ptr(tstate) };
     let before = current::current();
     if let Some(before) = before
-        && !attach::detach(before)
+        && !attach::detach_inlined(before)
     {
         not_locked(FUNC);
     }
     if let Some(next) = next {
         arg::attachable(next, FUNC);
-        attach::attach(next);
+        attach::attach_inlined(next);
     }
     before.map_or(core::ptr::null_mut(), Ts::as_ptr)
 }

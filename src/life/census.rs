@@ -68,7 +68,7 @@ pub(crate) fn info(state: Ts, now: i64, head: &Guard<'_>) -> PyTState_ThreadInfo
             _ => PyTState_DETACHED,
         },
         age_ns: (now - state.created_ns.load(Relaxed)).max(0),
-        in_state_ns: (now - state.changed_ns.load(Relaxed)).max(0),
+        in_state_ns: (now - state.changed_ns()).max(0),
         guards: guards::count_of(state, head),
         name: state.name().map(|byte| byte as c_char),
         created_at: place(state.created_at.load(Relaxed)),

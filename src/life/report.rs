@@ -157,7 +157,7 @@ fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<
         interp.id(),
         word_name(word),
     );
-    push_seconds(line, now - state.changed_ns.load(Relaxed));
+    push_seconds(line, now - state.changed_ns());
     let _ = line.write_str(" s)");
     let created = state.created_at.load(Relaxed);
     if !created.is_null() {

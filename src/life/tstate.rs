@@ -11,7 +11,6 @@
 //! Mirrors CPython 3.13 `new_threadstate`, `PyThreadState_Clear`,
 //! `tstate_delete_common` (pystate.c).
 
-use crate::os::clock;
 use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
@@ -24,6 +23,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{Ts, Whence, status};
 use crate::state::word;
+use crate::sync::atomic::AtomicPtr;
 use crate::sync::lot;
 use crate::sync::rank::Guard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
@@ -127,9 +127,8 @@ fn prepare(state: Ts, interp: Interp, origin: Origin) {
     state.daemon().store(origin.daemon, Relaxed);
     state.gilstate_counter().store(1, Relaxed);
     state.exit_event_cell().store(core::ptr::from_ref(&state.event).cast_mut(), Relaxed);
-    let now = clock::coarse_ns();
-    state.created_ns.store(now, Relaxed);
-    state.changed_ns.store(now, Relaxed);
+    state.stamp();
+    state.created_ns.store(state.changed_ns(), Relaxed);
     state.created_at.store(current::take_place(), Relaxed);
     state.status.store(status::INITIALIZED, Relaxed);
 }
@@ -265,12 +264,10 @@ pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
     let gil = state.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
-        let _ = gil.holder.compare_exchange(me, core::ptr::null_mut(), Relaxed, Relaxed);
+        forget_in(&gil.holder, me);
     }
-    let raw = state.as_raw();
-    let _ = RUNTIME.main_state.compare_exchange(raw, core::ptr::null_mut(), AcqRel, Relaxed);
-    let interp = interp_of(state);
-    let _ = interp.running_main.compare_exchange(raw, core::ptr::null_mut(), Relaxed, Relaxed);
+    forget_in(&RUNTIME.main_state, state.as_raw());
+    forget_in(&interp_of(state).running_main, state.as_raw());
     leave_gilstate_slot(state);
     state.advance(status::UNBOUND);
     let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);
@@ -279,6 +276,15 @@ pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
         let daemon = u32::from(state.daemon().load(Relaxed) != 0);
         handle.daemon.store(daemon, Relaxed);
         handle.tstate.store(core::ptr::null_mut(), Release);
+    }
+}
+
+/// Empties `slot` if it holds `me`. Only somebody with the head lock writes
+/// `me` there, or the thread that runs with it: one load says most often that
+/// there is nothing to do.
+fn forget_in<T>(slot: &AtomicPtr<T>, me: *mut T) {
+    if slot.load(Relaxed) == me {
+        let _ = slot.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed);
     }
 }
 

@@ -13,10 +13,10 @@ pub(crate) fn now_ns() -> i64 {
     nanoseconds(now)
 }
 
-/// The kernel's own entry for reading clocks, once [`prepare`] found it.
+/// What reads clocks: the kernel's own entry, once [`prepare`] found it.
 #[cfg(all(not(loom), target_os = "linux"))]
 static KERNEL_ENTRY: core::sync::atomic::AtomicPtr<core::ffi::c_void> =
-    core::sync::atomic::AtomicPtr::new(core::ptr::null_mut());
+    core::sync::atomic::AtomicPtr::new(libc::clock_gettime as *mut core::ffi::c_void);
 
 /// Looks up the kernel's entry for reading clocks: going there directly saves
 /// a third of [`coarse_ns`]. Not async-signal-safe; never needed, only faster.
@@ -33,35 +33,53 @@ pub(crate) fn prepare() {
         }
         // SAFETY: a handle from dlopen, kept for ever.
         let entry = unsafe { libc::dlsym(object, c"__vdso_clock_gettime".as_ptr()) };
-        KERNEL_ENTRY.store(entry, core::sync::atomic::Ordering::Relaxed);
+        if !entry.is_null() {
+            KERNEL_ENTRY.store(entry, core::sync::atomic::Ordering::Relaxed);
+        }
     }
 }
 
 /// A cheap, coarse now on the same clock: behind by up to a kernel tick.
 /// Async-signal-safe.
-#[cfg(all(not(loom), target_os = "linux"))]
-#[inline]
+#[cfg(not(loom))]
 pub(crate) fn coarse_ns() -> i64 {
-    type Entry = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let entry = KERNEL_ENTRY.load(core::sync::atomic::Ordering::Relaxed);
-    let failed = if entry.is_null() {
-        // SAFETY: `now` is writable; the clock exists since Linux 2.6.32, so the call cannot fail.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) }
-    } else {
-        // SAFETY: the symbol has this type on every architecture that has it under this name.
-        let entry = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Entry>(entry) };
-        // SAFETY: as for clock_gettime above.
-        unsafe { entry(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) }
-    };
-    debug_assert_eq!(failed, 0);
-    nanoseconds(now)
+    stamp_ns(coarse_stamp())
 }
 
-/// A cheap, coarse now on the same clock.
+/// Bits of a stamp that hold the nanoseconds; the seconds are above them.
+const STAMP_BITS: u32 = 30;
+
+/// The same moment as [`coarse_ns`] in the form that costs least to make: no
+/// multiplication, nothing that can overflow. Stamps compare as times do.
+#[cfg(all(not(loom), target_os = "linux"))]
+#[inline(always)]
+#[allow(clippy::unnecessary_cast, reason = "the fields are narrower on 32-bit systems")]
+pub(crate) fn coarse_stamp() -> i64 {
+    type Entry = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+    let mut now = core::mem::MaybeUninit::<libc::timespec>::uninit();
+    let entry = KERNEL_ENTRY.load(core::sync::atomic::Ordering::Relaxed);
+    // SAFETY: clock_gettime, the library's or the kernel's, which has this type on every
+    // architecture that has it under that name.
+    let entry = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Entry>(entry) };
+    // SAFETY: `now` is writable; the clock exists since Linux 2.6.32, so the call cannot fail.
+    unsafe { entry(libc::CLOCK_MONOTONIC_COARSE, now.as_mut_ptr()) };
+    // SAFETY: written by the call, which did not fail.
+    let now = unsafe { now.assume_init() };
+    (now.tv_sec as i64) << STAMP_BITS | now.tv_nsec as i64
+}
+
+/// A cheap, coarse now on the same clock, in the form of a stamp.
 #[cfg(all(not(loom), not(target_os = "linux")))]
-pub(crate) fn coarse_ns() -> i64 {
-    now_ns()
+pub(crate) fn coarse_stamp() -> i64 {
+    let now = now_ns();
+    (now / NS_PER_S) << STAMP_BITS | now % NS_PER_S
+}
+
+/// The moment of a stamp in nanoseconds, as [`now_ns`] counts.
+#[cfg(not(loom))]
+pub(crate) fn stamp_ns(stamp: i64) -> i64 {
+    let below = (1 << STAMP_BITS) - 1;
+    (stamp >> STAMP_BITS).saturating_mul(NS_PER_S).saturating_add(stamp & below)
 }
 
 /// A `timespec` as one number.
@@ -145,6 +163,14 @@ pub(crate) mod model {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stamp_is_a_moment_just_before_now() {
+        let before = stamp_ns(coarse_stamp());
+        let now = now_ns();
+        assert!(before <= now && now - before < NS_PER_S, "{before} {now}");
+        assert_eq!(stamp_ns((7 << STAMP_BITS) | 999_999_999), 7_999_999_999);
+    }
 
     #[test]
     fn time_does_not_go_back() {

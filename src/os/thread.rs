@@ -59,6 +59,26 @@ unsafe extern "C" {
 }
 
 /// Identity of the calling thread; never 0; reused by the OS after the end.
+///
+/// What pthread_self returns, without the call: the first word of the control
+/// block that the thread register points to is the address of that block.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[inline(always)]
+pub(crate) fn ident() -> core::ffi::c_ulong {
+    let ident;
+    // SAFETY: the psABI puts a pointer to the control block at offset 0.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr fs:[0]",
+            out(reg) ident,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    ident
+}
+
+/// Identity of the calling thread; never 0; reused by the OS after the end.
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
 #[inline]
 pub(crate) fn ident() -> core::ffi::c_ulong {
     // SAFETY: no preconditions.
@@ -423,4 +443,19 @@ pub(crate) fn abort() -> ! {
 pub(crate) fn exit_process(code: c_int) -> ! {
     // SAFETY: no preconditions.
     unsafe { libc::exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_is_the_one_of_the_c_library() {
+        // SAFETY: no preconditions.
+        let ask = || unsafe { libc::pthread_self() as core::ffi::c_ulong };
+        assert_eq!(ident(), ask());
+        let (mine, theirs) = std::thread::spawn(move || (ident(), ask())).join().unwrap();
+        assert_eq!(mine, theirs);
+        assert_ne!(mine, ident());
+    }
 }

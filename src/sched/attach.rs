@@ -71,28 +71,75 @@ fn gil_of(state: Ts) -> Option<&'static Gil> {
 ///
 /// Does not return when the state's interpreter committed to finalization:
 /// the late-attach policy decides what happens then. Keeps errno.
-#[inline]
 pub(crate) fn attach(state: Ts) {
-    if !attach_unless_over(state) {
+    attach_inlined(state);
+}
+
+/// [`attach`], for the calls where each instruction counts.
+#[inline(always)]
+pub(crate) fn attach_inlined(state: Ts) {
+    if !try_attach(state) {
         late::meet(Some(state));
     }
 }
 
 /// As [`attach`], but returns false, with nothing attached, when the state's
 /// interpreter committed to finalization.
-#[inline]
 #[must_use]
 pub(crate) fn attach_unless_over(state: Ts) -> bool {
+    try_attach(state)
+}
+
+/// One look at what is on stands for all points of an attach that nothing
+/// holds up; who has to wait passes the later ones with its eyes open.
+#[inline(always)]
+fn try_attach(state: Ts) -> bool {
+    if !probe::sync_point::is_off() {
+        return attach_watched(state);
+    }
+    let gil = gil_of(state);
+    let taken = gil.is_none_or(Gil::try_take);
+    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
+        return attach_contended(state, taken);
+    }
+    settle_in(state, gil);
+    true
+}
+
+/// An attach that passes every point.
+#[cold]
+#[inline(never)]
+fn attach_watched(state: Ts) -> bool {
     probe::point(Point::AttachBegin);
     let gil = gil_of(state);
     let taken = gil.is_none_or(Gil::try_take);
     if taken {
         probe::point(Point::AttachGilTaken);
     }
-    let attached = taken && word::try_attach(state.word()) == TryAttach::Attached;
-    if !attached && !attach_slow(state, gil, taken) {
+    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
+        return attach_contended(state, taken);
+    }
+    settle_in(state, gil);
+    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
+    true
+}
+
+/// The rest of an attach that was held up.
+#[cold]
+#[inline(never)]
+fn attach_contended(state: Ts, taken: bool) -> bool {
+    let gil = gil_of(state);
+    if !attach_slow(state, gil, taken) {
         return false;
     }
+    settle_in(state, gil);
+    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
+    true
+}
+
+/// The caller has the GIL and the word: it becomes who it is.
+#[inline(always)]
+fn settle_in(state: Ts, gil: Option<&'static Gil>) {
     if let Some(gil) = gil {
         gil::note_taken(gil, state);
         state.holds_gil().store(1, Relaxed);
@@ -103,8 +150,6 @@ pub(crate) fn attach_unless_over(state: Ts) -> bool {
     if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
         crate::sched::gilfree::attached(state);
     }
-    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
-    true
 }
 
 /// Waits for the GIL and for the end of pauses. False when the interpreter
@@ -149,30 +194,55 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) -> bool {
 /// Detaches `state`, the attached state of the calling thread.
 ///
 /// False when its GIL was not locked: the host let go of it behind our back.
-#[inline]
 #[must_use]
 pub(crate) fn detach(state: Ts) -> bool {
-    trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(state).id());
-    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
-        crate::sched::gilfree::detaching(state);
+    detach_inlined(state)
+}
+
+/// [`detach`], for the calls where each instruction counts.
+#[inline(always)]
+#[must_use]
+pub(crate) fn detach_inlined(state: Ts) -> bool {
+    if !probe::sync_point::is_off() {
+        return detach_watched(state);
     }
-    note_change(state);
-    set_current(None);
     let gil = gil_of(state);
-    let asked = state.breaker().load(Relaxed);
-    let forced = asked & breaker::GIL_DROP_REQUEST != 0;
-    state.holds_gil().store(0, Relaxed);
-    if asked & breaker::PLEASE_STOP == 0 {
-        word::detach(state.word());
-    } else {
-        stw::lay_down(state);
-    }
+    let forced = let_others_have_it(state);
+    gil.is_none_or(|gil| gil::release(gil, forced))
+}
+
+/// A detach that passes every point.
+#[cold]
+#[inline(never)]
+fn detach_watched(state: Ts) -> bool {
+    trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(state).id());
+    let gil = gil_of(state);
+    let forced = let_others_have_it(state);
     let released = gil.is_none_or(|gil| {
         probe::point(Point::GilDrop);
         gil::release(gil, forced)
     });
     probe::point(Point::DetachDone);
     released
+}
+
+/// Everything of a detach but the GIL, which the caller releases next. Returns
+/// whether somebody asked for it. The state may be gone when this returns.
+#[inline(always)]
+fn let_others_have_it(state: Ts) -> bool {
+    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
+        crate::sched::gilfree::detaching(state);
+    }
+    note_change(state);
+    set_current(None);
+    let asked = state.breaker().load(Relaxed);
+    state.holds_gil().store(0, Relaxed);
+    if asked & breaker::PLEASE_STOP == 0 {
+        word::detach(state.word());
+    } else {
+        stw::lay_down(state);
+    }
+    asked & breaker::GIL_DROP_REQUEST != 0
 }
 
 /// Lets go of the GIL and of the current pointer without touching the word:

@@ -160,7 +160,11 @@ pub(crate) fn note_taken(gil: &Gil, state: Ts) {
 fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
     gil.holder.store(me, Relaxed);
     gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
-    gil.switched_ns.store(clock::now_ns(), Relaxed);
+    // Who comes later looks at this only after a sleep of its own, so that the
+    // cheap clock does as long as nobody is here yet.
+    let alone = gil.waiters.load(Relaxed) == 0;
+    let now = if alone { clock::coarse_ns() } else { clock::now_ns() };
+    gil.switched_ns.store(now, Relaxed);
     // Only a real switch answers the request: a state that took the GIL back
     // at once is asked again at its next poll.
     breaker::clear(state, breaker::GIL_DROP_REQUEST);

@@ -27,20 +27,23 @@ pub(crate) enum Target {
 
 /// Queues a call. Any thread, attached or not. For the main thread: two atomic
 /// read-modify-writes, no lock, and async-signal-safe once the queue was used.
+#[inline]
 pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
-    let queued = match &target {
-        Target::Interpreter(interp) => interp.pending.push(call),
-        Target::MainThread => RUNTIME.main_pending.push(call),
-    };
     // Even a failed add asks for a poll (S-PC-04).
-    match target {
-        Target::Interpreter(interp) => signal_interpreter(interp),
+    let queued = match target {
+        Target::Interpreter(interp) => {
+            let queued = interp.pending.push(call);
+            signal_interpreter(interp);
+            queued
+        }
         Target::MainThread => {
+            let queued = RUNTIME.main_pending.push(call);
             if let Some(state) = RUNTIME.main_state() {
                 breaker::set(state, CALLS_TO_DO);
             }
+            queued
         }
-    }
+    };
     probe::point(Point::PendingAdded);
     queued
 }
@@ -68,11 +71,22 @@ fn signal_interpreter(interp: Interp) {
 }
 
 /// Runs signal handlers and queued calls for the attached `state`.
+///
+/// One read-modify-write when no signal came and no call fails: the bit.
 pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
+    make_calls(state, may_handle_signals(state))
+}
+
+/// As [`make_pending_calls`], on the main thread in the main interpreter alone.
+pub(crate) fn make_main_calls(state: Ts) -> Result<(), Raised> {
+    if may_handle_signals(state) { make_calls(state, true) } else { Ok(()) }
+}
+
+#[inline(always)]
+fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     let interp = interp_of(state);
-    let on_main = may_handle_signals(state);
     if on_main {
-        signals::handle(state)?;
+        signals::handle_here(state)?;
     }
     if !claim(interp, state) {
         return Ok(());

@@ -126,7 +126,24 @@ pub(crate) fn take_interrupt() -> bool {
 /// bit is cleared (S-PC-13).
 pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
     breaker::clear(state, SIGNALS_PENDING);
-    if !may_handle_signals(state) || !ANY.load(Relaxed) || !ANY.swap(false, Acquire) {
+    if may_handle_signals(state) { run_tripped(state) } else { Ok(()) }
+}
+
+/// As [`handle`], for who knows that the caller may handle signals.
+#[inline(always)]
+pub(crate) fn handle_here(state: Ts) -> Result<(), Raised> {
+    breaker::clear(state, SIGNALS_PENDING);
+    run_tripped(state)
+}
+
+#[inline(always)]
+fn run_tripped(state: Ts) -> Result<(), Raised> {
+    if ANY.load(Relaxed) { run_handlers(state) } else { Ok(()) }
+}
+
+#[cold]
+fn run_handlers(state: Ts) -> Result<(), Raised> {
+    if !ANY.swap(false, Acquire) {
         return Ok(());
     }
     for (number, tripped) in TRIPPED.iter().enumerate() {

@@ -90,7 +90,7 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
         && holder.holds_gil().load(Relaxed) != 0
     {
-        let since = holder.changed_ns.load(Relaxed);
+        let since = holder.changed_ns();
         let held = clock::coarse_ns() - since;
         let due = since.saturating_add(held / limit * limit);
         if held >= limit && gil.reported_ns.swap(due, Relaxed) != due {

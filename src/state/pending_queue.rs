@@ -33,10 +33,12 @@ use core::sync::atomic::{
 /// A pending call of the host.
 pub type _Py_pending_call_func = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 
-/// Slots in a queue.
-const SLOTS: usize = 300;
+/// Slots in a queue: a power of two, so that a position costs no division, and
+/// not fewer than the calls of the longest queue.
+const SLOTS: usize = 512;
 /// Most calls queued for one interpreter.
 pub(crate) const MAX_INTERPRETER: u32 = 300;
+const _: () = assert!(SLOTS.is_power_of_two() && SLOTS >= MAX_INTERPRETER as usize);
 /// Most calls queued for the main thread.
 pub(crate) const MAX_MAIN: u32 = 32;
 /// Most calls of an interpreter's queue that one pass runs.
@@ -99,9 +101,11 @@ impl PendingQueue {
 
     /// Makes sure that there are slots. False without memory.
     pub(crate) fn prepare(&self) -> bool {
-        if !self.slots.load(Acquire).is_null() {
-            return true;
-        }
+        !self.slots.load(Acquire).is_null() || self.make_slots()
+    }
+
+    #[cold]
+    fn make_slots(&self) -> bool {
         let fresh = mem::calloc(size_of::<Slot>() * SLOTS).cast::<Slot>();
         if fresh.is_null() {
             return false;
@@ -123,13 +127,14 @@ impl PendingQueue {
         true
     }
 
+    #[inline(always)]
     fn slot(&self, position: usize) -> Option<&Slot> {
         let slots = self.slots.load(Acquire);
         if slots.is_null() {
             return None;
         }
         // SAFETY: the index is below SLOTS, and slots are never freed.
-        Some(unsafe { &*slots.wrapping_add(position % SLOTS) })
+        Some(unsafe { &*slots.wrapping_add(position & (SLOTS - 1)) })
     }
 
     /// Queues a call. One read-modify-write when nobody else adds.
@@ -167,6 +172,9 @@ impl PendingQueue {
     /// (Q3).
     pub(crate) fn pop(&self) -> Option<Call> {
         let first = self.first.load(Relaxed);
+        if self.last.load(Relaxed) == first {
+            return None;
+        }
         let slot = self.slot(first)?;
         if slot.turn.load(Acquire) != first.wrapping_add(1) {
             return None;

@@ -143,8 +143,8 @@ pub(crate) struct ThreadState {
     pub(crate) handle: AtomicPtr<c_void>,
     pub(crate) error_text: AtomicPtr<c_char>,
     pub(crate) created_ns: AtomicI64,
-    /// Coarse time of the last attach or detach.
-    pub(crate) changed_ns: AtomicI64,
+    /// Coarse time of the last attach or detach, as `clock` stamps it.
+    changed: AtomicI64,
     pub(crate) created_at: AtomicPtr<c_char>,
     pub(crate) last_at: AtomicPtr<c_char>,
     /// Open PyThreadState_EnterTracing calls.
@@ -369,7 +369,12 @@ impl ThreadState {
     /// Stamps an attach or detach.
     #[inline(always)]
     pub(crate) fn stamp(&self) {
-        self.changed_ns.store(clock::coarse_ns(), Relaxed);
+        self.changed.store(clock::coarse_stamp(), Relaxed);
+    }
+
+    /// When it was last attached or detached.
+    pub(crate) fn changed_ns(&self) -> i64 {
+        clock::stamp_ns(self.changed.load(Relaxed))
     }
 
     pub(crate) fn set_name(&self, name: &[u8]) {
