@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <pytstate.h>
+#include <pytstate/internal.h>
 
 /* ---- A reader of JSON that only says whether it is JSON ---------------- */
 
@@ -396,5 +397,120 @@ TEST("a run from initialization to finalization is all there") {
         CHECK_INT_GE(rows_with("B", "finalize: finalizing", both[i]), 1);
     }
     CHECK_INT_EQ(rows_with("i", "fork", "0"), 1);
+    remove_folder();
+}
+
+/* ---- The rest of what docs/trace.md names ------------------------------ */
+
+/* Number of the first row from `from` on that says this of a thread; -1. */
+static int row_of(long tid, const char *phase, const char *name, int from) {
+    int n = 0;
+    for (const char *row = strstr(text, "{\"ph\""); row;
+         row = strstr(row + 1, "\n{\"ph\""), n++) {
+        char is_phase[8], is_name[64], is_tid[24];
+        row += *row == '\n';
+        member(row, "ph", is_phase, sizeof is_phase);
+        member(row, "name", is_name, sizeof is_name);
+        member(row, "tid", is_tid, sizeof is_tid);
+        if (n >= from && !strcmp(phase, is_phase) && !strcmp(name, is_name) &&
+            strtol(is_tid, NULL, 10) == tid)
+            return n;
+    }
+    return -1;
+}
+
+/* The thread's rows of one table, each after the one before. */
+struct row {
+    const char *phase, *name;
+};
+
+static void check_rows(long tid, const struct row *rows, size_t count) {
+    int at = -1;
+    for (size_t i = 0; i < count; i++) {
+        NOTE("row %s of '%s', thread %ld", rows[i].phase, rows[i].name, tid);
+        at = row_of(tid, rows[i].phase, rows[i].name, at + 1);
+        CHECK_INT_GE(at, 0);
+    }
+}
+#define CHECK_ROWS(tid, ...)                                      \
+    do {                                                          \
+        const struct row rows_[] = {__VA_ARGS__};                 \
+        check_rows((tid), rows_, sizeof rows_ / sizeof rows_[0]); \
+    } while (0)
+
+static struct visitor {
+    long tid;
+    struct latch runs, stands, parked, over;
+} visitor = {0, LATCH_INIT(1), LATCH_INIT(1), LATCH_INIT(1), LATCH_INIT(1)};
+
+static void unblock_nothing(void *unused) { (void)unused; }
+
+/* Is paused, blocks, holds a guard, and comes too late. */
+static void *visit(void *interp) {
+    visitor.tid = test_native_id();
+    PyThreadState *mine = PyThreadState_New(interp);
+    PyEval_RestoreThread(mine);
+    latch_arrive(&visitor.runs);
+    while (atomic_load(&visitor.stands.left) > 0)
+        CHECK_INT_EQ(_Py_HandlePending(mine), 0);
+    CHECK_INT_EQ(PyTState_BeginBlocking(unblock_nothing, NULL), 0);
+    PyTState_EndBlocking();
+    PyInterpreterGuard *guard = PyInterpreterGuard_FromCurrent();
+    PyEval_SaveThread();
+    PyInterpreterGuard_Close(guard);
+    latch_arrive(&visitor.parked);
+    CHECK_INT_EQ(latch_wait(&visitor.over, 15000), 1);
+    PyEval_RestoreThread(mine); /* ends the thread */
+    FAIL("a late thread came back");
+}
+
+TEST("pauses, blocking regions, guards, the phases of an end and late threads "
+     "are there") {
+    make_folder();
+    pthread_t thread;
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.gil = PyTState_GIL_NONE; /* so that only a pause stops anybody */
+    config.late_attach = PyTState_LATE_EXIT;
+    CHECK_INT_EQ(PyTState_TraceStart(path), 0);
+    CHECK(!PyStatus_Exception(PyTState_Initialize(&config)));
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    CHECK_INT_EQ(pthread_create(&thread, NULL, visit, interp), 0);
+    CHECK_INT_EQ(latch_wait(&visitor.runs, 15000), 1);
+    _PyEval_StopTheWorld(interp);
+    _PyEval_StartTheWorld(interp);
+    latch_arrive(&visitor.stands);
+    CHECK_INT_EQ(latch_wait(&visitor.parked, 15000), 1);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0);
+    latch_arrive(&visitor.over);
+    CHECK_INT_EQ(pthread_join(thread, NULL), 0);
+    CHECK_INT_EQ(PyTState_TraceStop(), 0);
+    read_trace(path);
+    CHECK_ROWS(visitor.tid, {"i", "state created"}, {"B", "attached"},
+               {"B", "suspended"}, {"B", "attached"}, {"B", "blocking"},
+               {"E", "blocking"}, {"i", "guard open"}, {"B", "detached"},
+               {"i", "guard close"}, {"i", "late attach"});
+    CHECK_ROWS(test_native_id(), {"i", "interpreter new"},
+               {"B", "stop-the-world"}, {"E", "stop-the-world"},
+               {"B", "finalize: waiting for threads"},
+               {"B", "waiting for threads"}, {"E", "waiting for threads"},
+               {"B", "finalize: atexit"}, {"B", "finalize: waiting for guards"},
+               {"B", "stop-the-world"}, {"E", "stop-the-world"},
+               {"B", "finalize: finalizing"}, {"i", "interpreter gone"});
+    CHECK_INT_EQ(rows_with("i", "guard open", "0"), 1);
+    CHECK_INT_EQ(rows_with("i", "guard close", "0"), 1);
+    CHECK_INT_EQ(rows_with("i", "late attach", ""), 1);
+    /* A late thread leaves nothing open; the phases follow each other. */
+    int late = row_of(visitor.tid, "i", "late attach", 0);
+    CHECK_INT_EQ(row_of(visitor.tid, "B", "attached", late), -1);
+    CHECK_INT_EQ(row_of(visitor.tid, "E", "detached", late), -1);
+    CHECK_INT_GE(row_of(visitor.tid, "E", "detached", 0), 0);
+    const char *const spans[] = {
+        "suspended",        "blocking",
+        "detached",         "finalize: waiting for threads",
+        "finalize: atexit", "finalize: waiting for guards"};
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++)
+        CHECK_INT_EQ(rows_with("B", spans[i], ""),
+                     rows_with("E", spans[i], ""));
     remove_folder();
 }
