@@ -7,7 +7,7 @@
 //! `gilstate`, which a foreign deleter may empty under the head lock; that is
 //! why the words are atomics with relaxed access (plain moves on the machine).
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 /// Words of the calling thread. Must match `struct pytstate_tls_block`.
 #[repr(C)]
@@ -28,7 +28,9 @@ pub(crate) struct TlsBlock {
     /// none is kept.
     pub(crate) keeper: AtomicPtr<()>,
     /// Set while a fatal error is being reported on this thread.
-    pub(crate) in_fatal: AtomicUsize,
+    pub(crate) in_fatal: AtomicU32,
+    /// Blocking regions that the thread has begun and not ended.
+    pub(crate) regions: AtomicU32,
 }
 
 const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 8]>());

@@ -20,12 +20,12 @@
 //! - R3: who runs the function holds a reference to the state's block (T2).
 
 use crate::os::clock::{self, Deadline};
-use crate::os::thread;
+use crate::os::{thread, tls};
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Span};
-use crate::sched::attach;
 use crate::sched::blocking::detached;
 use crate::sched::current::{current, gilstate, interp_of};
+use crate::sched::{attach, late};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
@@ -76,6 +76,8 @@ pub(crate) fn begin(
     state.region.store(OPEN, Release);
     // A GIL that was not locked is reported by the next attach's owner.
     let _ = attach::detach(state);
+    let regions = &tls::block().regions;
+    regions.store(regions.load(Relaxed) + 1, Relaxed);
     trace::at(Point::BlockingBegin, Event::Begin(Span::Blocking), || interp_of(state).id());
     Ok(())
 }
@@ -83,11 +85,19 @@ pub(crate) fn begin(
 /// Ends the region of the calling thread: waits for a function that runs,
 /// unregisters it, attaches the state again.
 pub(crate) fn end() -> Result<(), RegionError> {
-    let state = own().ok_or(RegionError::NotInside)?;
+    let regions = &tls::block().regions;
+    let begun = regions.load(Relaxed);
+    if begun == 0 {
+        return Err(RegionError::NotInside);
+    }
+    let state = own();
     let attached = current();
-    if let Some(other) = attached.filter(|attached| *attached != state) {
+    if let Some(other) = attached.filter(|attached| Some(*attached) != state) {
         return Err(RegionError::OtherAttached(other));
     }
+    // None: an end is giving the state up at this very moment.
+    let Some(state) = state else { late::meet(None) };
+    regions.store(begun - 1, Relaxed);
     close(state);
     trace::at(Point::BlockingEnd, Event::End(Span::Blocking), || interp_of(state).id());
     if attached.is_none() {
@@ -107,10 +117,13 @@ fn own() -> Option<Ts> {
     if let Some(state) = gilstate().filter(inside) {
         return Some(state);
     }
-    // The thread used another state meanwhile.
+    // The thread used another state meanwhile, or the state was given up: then
+    // attaching it meets the late-attach policy.
     let head = RUNTIME.lock();
-    let mut states = RUNTIME.interps(&head).flat_map(|interp| list::iter(interp, &head));
-    let found = states.find(|state| state.thread_id() == thread::ident() && inside(state));
+    let listed = RUNTIME.interps(&head).flat_map(|interp| list::iter(interp, &head));
+    let found = listed
+        .chain(RUNTIME.abandoned_states(&head))
+        .find(|state| state.thread_id() == thread::ident() && inside(state));
     drop(head);
     found
 }

@@ -222,6 +222,17 @@ impl Runtime {
         Interps { next: self.interpreters.load(Relaxed) }
     }
 
+    /// The states that an end gave up, kept for their threads.
+    pub(crate) fn abandoned_states(&self, _head: &Guard) -> impl Iterator<Item = Ts> {
+        let mut next = self.abandoned.load(Relaxed);
+        core::iter::from_fn(move || {
+            // SAFETY: kept blocks are mapped while they are in the list.
+            let state = unsafe { Ts::from_raw(next) }?;
+            next = state.spare.load(Relaxed);
+            Some(state)
+        })
+    }
+
     /// The list that a started handle is in.
     fn list_of(&self, handle: Handle) -> &AtomicPtr<_PyThreadHandle> {
         if handle.buried.load(Relaxed) != 0 { &self.graveyard } else { &self.handles }
