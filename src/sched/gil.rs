@@ -2,7 +2,8 @@
 //!
 //! - A newcomer may take a free GIL before the threads that were woken for it
 //!   (barging keeps a thread that detaches for a moment on its processor).
-//! - At most one waiter is awake and competing; the others sleep in order.
+//! - At most one waiter is awake and competing; the others sleep in order. One
+//!   that is long in coming does not put off the next rule.
 //! - The oldest waiter gets the GIL handed over, while it is still locked, when
 //!   it and everybody since the last hand-over had [`FAIR_NS`], or after a drop
 //!   request: that is both fairness and the forced switch of S-GIL-05.
@@ -192,10 +193,15 @@ pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
 /// all, and nobody else has to run only to find it taken.
 #[cold]
 fn pass_on(gil: &'static Gil, forced: bool) {
-    if !forced && gil.leave_to_woken() {
+    if !forced && !gil.is_time_to_look() && gil.leave_to_woken() {
         return;
     }
     let now = clock::now_ns();
+    // Who was woken may be long in coming; the others do not wait for it.
+    let over = forced || now - gil.handed_ns.load(Relaxed) >= FAIR_NS;
+    if !over && gil.leave_to_woken() {
+        return;
+    }
     lot::unpark_one(key(gil), |token, has_more| {
         let queue = if has_more { PARKED } else { 0 };
         // SAFETY: the token is the waiter's record, on the stack of a thread

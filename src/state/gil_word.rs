@@ -27,6 +27,9 @@ pub(crate) const PARKED: u32 = 2;
 /// A waiter was woken and has neither taken the GIL nor gone back to sleep.
 pub(crate) const WOKEN: u32 = 4;
 
+/// How many contended releases share one look at the clock.
+const LOOK_EVERY: u32 = 64;
+
 /// Default switch interval in microseconds (S-GIL-02).
 pub(crate) const DEFAULT_INTERVAL_US: u32 = 5000;
 
@@ -44,6 +47,8 @@ pub(crate) struct Gil {
     pub(crate) switched_ns: AtomicI64,
     /// When it was last handed over to a waiter.
     pub(crate) handed_ns: AtomicI64,
+    /// Contended releases, counted by whoever holds the GIL.
+    pub(crate) releases: AtomicU32,
     /// Up to when its holding was reported by the watchdog.
     pub(crate) reported_ns: AtomicI64,
     /// Threads that wait now, parked or about to park.
@@ -72,6 +77,7 @@ impl Gil {
             switches: AtomicU64::new(0),
             switched_ns: AtomicI64::new(0),
             handed_ns: AtomicI64::new(0),
+            releases: AtomicU32::new(0),
             reported_ns: AtomicI64::new(0),
             waiters: AtomicU32::new(0),
         }
@@ -148,6 +154,14 @@ impl Gil {
             }
         }
         false
+    }
+
+    /// Whether the holder should look at the clock at this contended release:
+    /// at one of [`LOOK_EVERY`].
+    pub(crate) fn is_time_to_look(&self) -> bool {
+        let releases = self.releases.load(Ordering::Relaxed).wrapping_add(1);
+        self.releases.store(releases, Ordering::Relaxed);
+        releases.is_multiple_of(LOOK_EVERY)
     }
 
     /// Whether it is time to hand over to a waiter that came at `since`: both
