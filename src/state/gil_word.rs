@@ -161,7 +161,7 @@ impl Gil {
     pub(crate) fn is_time_to_look(&self) -> bool {
         let releases = self.releases.load(Ordering::Relaxed).wrapping_add(1);
         self.releases.store(releases, Ordering::Relaxed);
-        releases.is_multiple_of(LOOK_EVERY)
+        releases % LOOK_EVERY == 0
     }
 
     /// Whether it is time to hand over to a waiter that came at `since`: both
