@@ -308,7 +308,12 @@ TEST("on_delete runs at the end of Clear, before the exit event, at every "
     }
 }
 
-static void count(void *arg) { ++*(int *)arg; }
+static void count_and_add(void *arg) {
+    if (++*(int *)arg < 3)
+        CHECK_INT_EQ(
+            PyTState_AtShutdown(PyInterpreterState_Get(), count_and_add, arg),
+            0);
+}
 
 static int finalizing_at_end = -1;
 
@@ -324,12 +329,13 @@ TEST("sub-interpreters are ended before the commit, and callbacks that add "
         PyThreadState *main_state = begin_as(level);
         PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
         CHECK_INT_EQ(PyUnstable_AtExit(sub->interp, look_at_runtime, NULL), 0);
-        CHECK_INT_EQ(PyTState_AtShutdown(main_state->interp, count, &counted),
-                     0);
+        CHECK_INT_EQ(
+            PyTState_AtShutdown(main_state->interp, count_and_add, &counted),
+            0);
         PyThreadState_Swap(main_state);
         finish();
         CHECK_INT_EQ(finalizing_at_end, 0);
-        CHECK_INT_EQ(counted, 1);
+        CHECK_INT_EQ(counted, 3);
     }
 }
 

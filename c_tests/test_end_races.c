@@ -104,6 +104,93 @@ TEST("... nor in a sub-interpreter that ends") {
     finish();
 }
 
+/* ---- Other work that comes at the last look ---------------------------- */
+
+enum work { INTERP_CALL, CALLBACK, GUARD, /* of main alone: */ MAIN_CALL, SUB };
+
+static struct last_work {
+    enum work kind;
+    PyInterpreterState *interp;
+    PyInterpreterGuard *guard;
+    int left;
+} last_work;
+
+static int count_call(void *arg) {
+    count_run(arg);
+    return 0;
+}
+
+static void leave_a_sub(void) {
+    PyThreadState *mine = PyThreadState_Get();
+    PyThreadState *first = new_interp(PyInterpreterConfig_OWN_GIL);
+    CHECK_INT_EQ(PyUnstable_AtExit(first->interp, count_run, NULL), 0);
+    PyThreadState_Swap(mine);
+}
+
+static void leave_work(const char *point, void *arg) {
+    struct last_work *work = arg;
+    (void)point;
+    if (work->left-- <= 0)
+        return;
+    switch (work->kind) {
+    case INTERP_CALL:
+        CHECK_INT_EQ(_PyEval_AddPendingCall(work->interp, count_call, NULL, 0),
+                     _Py_ADD_PENDING_SUCCESS);
+        break;
+    case CALLBACK:
+        CHECK_INT_EQ(PyTState_AtShutdown(work->interp, count_run, NULL), 0);
+        break;
+    case GUARD:
+        work->guard = PyInterpreterGuard_FromCurrent();
+        CHECK_NOT_NULL(work->guard);
+        break;
+    case MAIN_CALL:
+        CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+        break;
+    case SUB:
+        leave_a_sub();
+        break;
+    }
+}
+
+/* Another round: only now the guard is closed. */
+static void close_guard(const char *point, void *arg) {
+    struct last_work *work = arg;
+    (void)point;
+    if (work->guard != NULL) {
+        PyInterpreterGuard_Close(work->guard);
+        work->guard = NULL;
+        count_run(NULL);
+    }
+}
+
+static void end_with_late_work(const char *last_look, PyThreadState *first,
+                               enum work kind) {
+    last_work = (struct last_work){kind, first->interp, NULL, 3};
+    atomic_store(&n_ran, 0);
+    PyTState_Sync_Hook(last_look, leave_work, &last_work);
+    PyTState_Sync_Hook("wait_threads.begin", close_guard, &last_work);
+    if (first->interp == PyInterpreterState_Main())
+        finish();
+    else
+        Py_EndInterpreter(first);
+    PyTState_Sync_Clear();
+    NOTE("work of kind %d", (int)kind);
+    CHECK_INT_EQ(atomic_load(&n_ran), 3);
+}
+
+TEST("an end is committed only when no call, callback, guard or "
+     "sub-interpreter is left, however late it came (S-FZ-12, 13)") {
+    for (enum work kind = INTERP_CALL; kind <= SUB; kind++) {
+        PyThreadState *main_state = begin();
+        for (int gil = 1; gil <= 3 && kind <= GUARD; gil++) {
+            end_with_late_work("interp.end.check", new_interp(gil), kind);
+            PyEval_RestoreThread(main_state);
+        }
+        end_with_late_work("finalize.commit.before", main_state, kind);
+    }
+}
+
 /* ---- Without a GIL ---------------------------------------------------- */
 
 static void attach_for_ever(void *arg) {

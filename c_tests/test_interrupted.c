@@ -474,6 +474,22 @@ static void block_fork(void) {
     errno = error;
 }
 
+static void stop_world(void) { _PyEval_StopTheWorldAll(NULL); }
+static void start_world(void) { _PyEval_StartTheWorldAll(NULL); }
+static void block_section(void) {
+    PyCriticalSection section;
+    PyCriticalSection_BeginMutex(&section, &mutex);
+    PyCriticalSection_End(&section);
+}
+
+TEST("attaching in a pause, and a critical section: the wait goes on") {
+    begin_mode(PyTState_GIL_NONE, NULL);
+    PLAY_DETACHED(stop_world, block_attach, start_world);
+    PLAY_DETACHED(stop_world, block_ensure, start_world);
+    PLAY(take_mutex, block_section, give_mutex);
+    finish();
+}
+
 TEST("a pause, and a fork, that wait for an attached thread") {
     PyTState_Config config;
     PyTState_Config_Init(&config);
