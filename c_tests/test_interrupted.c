@@ -25,13 +25,20 @@ struct scene {
     void (*block)(void);
     void (*give)(void);
     int detached; /* the caller blocks without a state attached */
+    int ends;     /* each signal is to end a wait: until all are ended */
 };
 
 static const struct scene *scene;
 static int keeps_errno = 1; /* what every lock and every attach does */
 static pthread_t caller;
 static atomic_long caller_native;
+static atomic_int is_through;
 static struct latch taken;
+
+/* A signal that met the caller before or after its wait ended none. */
+static int enough(int sent) {
+    return scene->ends ? atomic_load(&is_through) : sent >= SIGNALS;
+}
 
 static void help(void *arg) {
     (void)arg;
@@ -39,9 +46,11 @@ static void help(void *arg) {
         scene->take();
     latch_arrive(&taken);
     WAIT_UNTIL(atomic_load(&caller_native), LIMIT_MS);
-    for (int sent = 0; sent < SIGNALS; sent++) {
+    for (int sent = 0; !enough(sent); sent++) {
         int before = atomic_load(&n_handled);
-        WAIT_UNTIL(test_thread_sleeps(caller_native), LIMIT_MS);
+        WAIT_UNTIL(test_thread_sleeps(caller_native) ||
+                       atomic_load(&is_through),
+                   LIMIT_MS);
         CHECK_INT_EQ(pthread_kill(caller, SIGUSR1), 0);
         WAIT_UNTIL(atomic_load(&n_handled) > before, LIMIT_MS);
     }
@@ -58,6 +67,7 @@ static void play(const struct scene *which) {
     taken = (struct latch)LATCH_INIT(1);
     atomic_store(&caller_native, 0);
     atomic_store(&n_handled, 0);
+    atomic_store(&is_through, 0);
     peers_add(&peers, 1, help, NULL);
     PyThreadState *mine = PyEval_SaveThread();
     peers_start(&peers);
@@ -68,6 +78,7 @@ static void play(const struct scene *which) {
     atomic_store(&caller_native, test_native_id());
     scene->block();
     int error = errno;
+    atomic_store(&is_through, 1);
     PyThreadState *now = PyThreadState_GetUnchecked();
     CHECK_PTR_EQ(now, scene->detached ? NULL : mine);
     if (keeps_errno)
@@ -79,14 +90,17 @@ static void play(const struct scene *which) {
     PyEval_RestoreThread(mine);
 }
 
-#define PLAY_AS(detached, take, block, give)                            \
-    do {                                                                \
-        const struct scene one = {(take), (block), (give), (detached)}; \
-        HERE();                                                         \
-        play(&one);                                                     \
+#define PLAY_AS(...)                          \
+    do {                                      \
+        const struct scene one = __VA_ARGS__; \
+        HERE();                               \
+        play(&one);                           \
     } while (0)
-#define PLAY(take, block, give) PLAY_AS(0, take, block, give)
-#define PLAY_DETACHED(take, block, give) PLAY_AS(1, take, block, give)
+#define PLAY(take, block, give) PLAY_AS({(take), (block), (give), 0, 0})
+#define PLAY_DETACHED(take, block, give) \
+    PLAY_AS({(take), (block), (give), 1, 0})
+#define PLAY_TO_END(detached, take, block, give) \
+    PLAY_AS({(take), (block), (give), (detached), 1})
 
 /* ---- Locks ------------------------------------------------------------ */
 
@@ -239,10 +253,10 @@ static void ends_park(void) {
 TEST("waits that a signal ends say so, each time") {
     begin();
     lock = PyThread_allocate_lock();
-    PLAY(NULL, ends_event, NULL);
-    PLAY(take_mutex, ends_mutex, give_mutex);
-    PLAY_DETACHED(take_lock, ends_lock, give_lock);
-    PLAY(NULL, ends_park, NULL);
+    PLAY_TO_END(0, NULL, ends_event, NULL);
+    PLAY_TO_END(0, take_mutex, ends_mutex, give_mutex);
+    PLAY_TO_END(1, take_lock, ends_lock, give_lock);
+    PLAY_TO_END(0, NULL, ends_park, NULL);
     PyThread_free_lock(lock);
     finish();
 }
@@ -293,7 +307,7 @@ static void block_end(void) { PyTState_EndBlocking(); }
 TEST("the end of a blocking region whose function runs: the wait goes on") {
     struct peers caller_of_it = PEERS_INIT, helper = PEERS_INIT;
     struct sigaction action = {.sa_handler = on_signal};
-    const struct scene one = {NULL, block_end, give_once, 0};
+    const struct scene one = {NULL, block_end, give_once, 0, 0};
     in_function = go_on = taken = (struct latch)LATCH_INIT(1);
     unblocked = begin();
     CHECK_INT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
@@ -428,7 +442,7 @@ TEST("the end of an interpreter that waits for a thread, then for a guard") {
 static void finalize(void (*give)(void)) {
     struct peers helper = PEERS_INIT;
     struct sigaction action = {.sa_handler = on_signal};
-    const struct scene one = {NULL, NULL, give, 0};
+    const struct scene one = {NULL, NULL, give, 0, 0};
     CHECK_INT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
     scene = &one;
     caller = pthread_self();
