@@ -234,6 +234,7 @@ static void attach_and_lock(struct actor *me) {
 }
 
 TEST("a detaching wait gives the GIL up and takes it again") {
+    NEEDS_GIL();
     struct peers peers = PEERS_INIT;
     struct actor waiter = {
         .act = attach_and_lock, .timeout = -1, .flags = _PY_LOCK_DETACH};

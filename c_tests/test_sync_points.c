@@ -40,7 +40,7 @@ TEST("a pause holds the next arrival and lets the one after it pass") {
     peers_start(&peers);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", LIMIT), 0);
     wait_for_passes(1);
-    CHECK_INT_EQ(peers_running(&peers), 1);
+    WAIT_UNTIL(peers_running(&peers) == 1, 10000);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 0);
     CHECK_INT_EQ(PyTState_Sync_Wake("my.point"), 0);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("my.point", 0), 1);

@@ -64,6 +64,15 @@ void test_register(struct test_case *one);
         if (gil_ != NULL && gil_[0] == '0')          \
             SKIP("the main interpreter has no GIL"); \
     } while (0)
+/* First in a case that forks while other threads start and end: whatever
+ * lock of its own ThreadSanitizer's runtime holds then for one of them, it
+ * holds in the child for ever. */
+#ifdef __SANITIZE_THREAD__
+#define FORKS_WHILE_THREADS_START() \
+    SKIP("ThreadSanitizer's allocator may stay locked in a fork child")
+#else
+#define FORKS_WHILE_THREADS_START() (void)0
+#endif
 /* Ends the case as failed, with a message (printf format). */
 #define FAIL(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 /* A line for the reader; shown when the case fails, or with -v. */
