@@ -121,3 +121,174 @@ TEST("after the commit other threads get no state of that interpreter") {
     CHECK_INT_EQ(n_commits, 4);
     CHECK_INT_EQ(atomic_load(&n_attached), 0);
 }
+
+/* ---- Interpreters that are being made at the end ------------------------ */
+
+static atomic_int n_made, n_refused;
+static const PyInterpreterConfig own_gil = {
+    1, 1, 1, 1, 1, 0, PyInterpreterConfig_OWN_GIL};
+
+static void *make_interp(void *unused) {
+    (void)unused;
+    PyThreadState *first = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&first, &own_gil);
+    atomic_fetch_add(PyStatus_Exception(status) ? &n_refused : &n_made, 1);
+    if (PyStatus_Exception(status)) {
+        CHECK_NULL(first);
+        CHECK_NULL(PyThreadState_GetUnchecked());
+    }
+    return NULL;
+}
+
+TEST(
+    "an interpreter that is being made at the end is ended, and its maker told "
+    "so, whatever has become of its memory") {
+    for (int next_life = 0; next_life < 2; next_life++) {
+        pthread_t thread;
+        PyThreadState *mine[4], *main_state = begin();
+        hold("interp.new"); /* linked, without a state yet */
+        pthread_create(&thread, NULL, make_interp, NULL);
+        wait_held("interp.new");
+        finish();
+        if (next_life) {
+            main_state = begin();
+            for (int i = 0; i < 4; i++)
+                mine[i] = new_interp(PyInterpreterConfig_OWN_GIL);
+            PyEval_SaveThread();
+        }
+        let_go("interp.new");
+        pthread_join(thread, NULL);
+        CHECK_INT_EQ(atomic_load(&n_made), 0);
+        CHECK_INT_EQ(atomic_load(&n_refused), next_life + 1);
+        if (!next_life)
+            continue;
+        for (int i = 0; i < 4; i++) {
+            CHECK_UINT_EQ(n_states(mine[i]->interp), 1);
+            PyEval_RestoreThread(mine[i]);
+            Py_EndInterpreter(mine[i]);
+        }
+        PyEval_RestoreThread(main_state);
+        finish();
+    }
+}
+
+static atomic_int go_on;
+
+static void *make_interp_attached(void *unused) {
+    enter(PyInterpreterState_Main());
+    atomic_store(&go_on, 1);
+    while (atomic_load(&go_on) != 2)
+        poll_once();
+    make_interp(unused);
+    FAIL("the maker attached again after the end");
+}
+
+TEST("no interpreter is made after the commit, and none takes the main one's "
+     "place") {
+    PyTState_Config config = {.gil = PyTState_GIL_NONE,
+                              .late_attach = PyTState_LATE_EXIT};
+    pthread_t thread;
+    begin_with(&config);
+    pthread_create(&thread, NULL, make_interp_attached, NULL);
+    WAIT_UNTIL(atomic_load(&go_on) == 1, LIMIT_MS);
+    hold("detach.done"); /* it has seen that there is a runtime */
+    atomic_store(&go_on, 2);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("detach.done", LIMIT), 0);
+    finish();
+    let_go("detach.done");
+    pthread_join(thread, NULL);
+    CHECK_NULL(PyInterpreterState_Head());
+    CHECK_NULL(PyInterpreterState_Main());
+    begin();
+    CHECK_INT_EQ(PyInterpreterState_GetID(PyInterpreterState_Get()), 0);
+    finish();
+}
+
+static atomic_int n_ended;
+
+static void *make_and_end(void *gil) {
+    PyInterpreterConfig config = {1, 1, 1, 1, 1, 0, *(const int *)gil};
+    PyThreadState *first = NULL;
+    while (!PyStatus_Exception(Py_NewInterpreterFromConfig(&first, &config))) {
+        Py_EndInterpreter(first);
+        atomic_fetch_add(&n_ended, 1);
+    }
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    return NULL;
+}
+
+TEST("threads make and end interpreters while the runtime ends, forty times",
+     .limit_s = 60) {
+    static const int gils[] = {1, 2, 3, 2};
+    for (int life = 0; life < 40; life++) {
+        pthread_t threads[4];
+        PyThreadState *main_state = begin();
+        PyTState_SetLateAttachPolicy(PyTState_LATE_EXIT);
+        atomic_store(&n_ended, 0);
+        PyEval_SaveThread();
+        for (int i = 0; i < 4; i++)
+            pthread_create(&threads[i], NULL, make_and_end, (void *)&gils[i]);
+        WAIT_UNTIL(atomic_load(&n_ended) > 20, LIMIT_MS);
+        PyEval_RestoreThread(main_state);
+        finish();
+        for (int i = 0; i < 4; i++) /* refused, or late */
+            pthread_join(threads[i], NULL);
+        CHECK_NULL(PyInterpreterState_Head());
+    }
+}
+
+/* ---- A life that begins while another one ends -------------------------- */
+
+static pthread_t beginner;
+static atomic_long beginner_native;
+
+static void *begin_and_finish(void *old_main) {
+    atomic_store(&beginner_native, test_native_id());
+    PyThreadState *mine = begin();
+    CHECK_INT_EQ(PyInterpreterState_GetID(mine->interp), 0);
+    CHECK_PTR_EQ(PyInterpreterState_Main(), mine->interp);
+    CHECK_UINT_EQ(n_states(NULL), 1);
+    CHECK_NULL(PyInterpreterState_Next(PyInterpreterState_Head()));
+    finish();
+    atomic_fetch_add((atomic_int *)old_main, 1);
+    return NULL;
+}
+
+static void begin_elsewhere(PyInterpreterState *interp, int phase,
+                            void *begun) {
+    (void)interp;
+    if (phase != PyTState_PHASE_FINALIZING || atomic_load(&beginner_native))
+        return;
+    pthread_create(&beginner, NULL, begin_and_finish, begun);
+    WAIT_UNTIL(atomic_load(&beginner_native), LIMIT_MS);
+    WAIT_UNTIL(test_thread_sleeps(beginner_native), LIMIT_MS);
+    CHECK_INT_EQ(Py_IsInitialized(), 0);
+    CHECK_INT_EQ(atomic_load((atomic_int *)begun), 0);
+}
+
+static void begin_here(void *refused) {
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    PyStatus status = PyTState_Initialize(&config);
+    CHECK_INT_EQ(PyStatus_IsError(status), 1);
+    CHECK_STR_CONTAINS(status.err_msg, "finalizing");
+    ++*(int *)refused;
+}
+
+TEST(
+    "an initialization waits for the end of another thread's finalization, and "
+    "is refused within one's own") {
+    atomic_int begun = 0;
+    int refused = 0;
+    begin();
+    PyTState_SetShutdownPhaseHook(begin_elsewhere, &begun);
+    CHECK_INT_EQ(
+        PyUnstable_AtExit(PyInterpreterState_Get(), begin_here, &refused), 0);
+    CHECK_INT_EQ(Py_FinalizeEx(), 0); /* the next life may be there by now */
+    CHECK_INT_EQ(refused, 1);
+    pthread_join(beginner, NULL);
+    CHECK_INT_EQ(atomic_load(&begun), 1);
+    PyTState_SetShutdownPhaseHook(NULL, NULL);
+    begin();
+    finish();
+}

@@ -1437,7 +1437,7 @@ _Py_NO_RETURN void Py_ExitStatusException(PyStatus status);
  *
  * @return The interpreter, owned by the runtime until PyInterpreterState_Delete(). Never NULL.
  *
- * Errors:  ends the process with status 1 without memory or before the runtime was initialized.
+ * Errors:  ends the process with status 1 without memory, before the runtime was initialized, or once its end is committed.
  * Blocks:  no.
  * Threads: any, attached or not. Not async-signal-safe.
  * Source:  CPython 3.13. It shares the main interpreter's GIL and has the legacy settings.
@@ -1973,7 +1973,7 @@ _Py_NO_RETURN void _Py_FatalErrorFunc(const char *func,
  * Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
  *
  * Errors:  as Py_InitializeEx().
- * Blocks:  while another thread initializes.
+ * Blocks:  while another thread initializes, or finalizes and has committed to it.
  * Threads: as Py_InitializeEx().
  * Source:  CPython 3.13.
  *
@@ -1987,9 +1987,9 @@ void Py_Initialize(void);
  *
  * @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
  *
- * Errors:  ends the process with status 1 without memory, or a key of thread-specific storage. Nothing happens when the
- *          runtime is initialized.
- * Blocks:  while another thread initializes.
+ * Errors:  ends the process with status 1 without memory, or a key of thread-specific storage, or from a function that
+ *          finalization runs after its commit. Nothing happens when the runtime is initialized.
+ * Blocks:  while another thread initializes, or finalizes and has committed to it.
  * Threads: any, detached. Not async-signal-safe. May be called again after Py_FinalizeEx().
  * Source:  CPython 3.13.
  *
@@ -2006,7 +2006,7 @@ void Py_InitializeEx(int install_sigs);
  * @return A status: OK, or an error that names the bad field; then nothing was made.
  *
  * Errors:  in the status. When the runtime is initialized already: OK, and `config` is ignored.
- * Blocks:  while another thread initializes.
+ * Blocks:  while another thread initializes, or finalizes and has committed to it.
  * Threads: any, detached. Not async-signal-safe.
  * Source:  pytstate.
  *
@@ -2155,7 +2155,7 @@ PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
 
 /**
  * Ends the interpreter of the attached state: waits for its non-daemon threads, runs what was registered, waits for
- * guards, then deletes all of it.
+ * guards, then deletes all of it. If another thread is ending it already (finalization does), waits until it is gone.
  *
  * @param tstate  The attached state. Must not be NULL. Consumed.
  *

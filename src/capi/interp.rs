@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 ///
 /// @return The interpreter, owned by the runtime until PyInterpreterState_Delete(). Never NULL.
 ///
-/// Errors:  ends the process with status 1 without memory or before the runtime was initialized.
+/// Errors:  ends the process with status 1 without memory, before the runtime was initialized, or once its end is committed.
 /// Blocks:  no.
 /// Threads: any, attached or not. Not async-signal-safe.
 /// Source:  CPython 3.13. It shares the main interpreter's GIL and has the legacy settings.
@@ -31,11 +31,12 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
     const WHENCE_UNKNOWN: i64 = 0;
     let text = match interp::new(&PyInterpreterConfig::LEGACY, GilKind::Shared, WHENCE_UNKNOWN) {
-        Ok(interp) => return interp.as_ptr(),
+        Ok((interp, _)) => return interp.as_ptr(),
         Err(NewInterpError::NoMemory) => "no memory for a new interpreter",
         Err(NewInterpError::NoId) => {
             "failed to get an interpreter ID: the runtime is not initialized"
         }
+        Err(NewInterpError::TooLate) => "the end of the runtime is committed",
     };
     super::pylifecycle::exit_with(c"PyInterpreterState_New", text)
 }

@@ -34,7 +34,7 @@ pub(super) fn exit_with(func: &CStr, text: &str) -> ! {
 /// Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
 ///
 /// Errors:  as Py_InitializeEx().
-/// Blocks:  while another thread initializes.
+/// Blocks:  while another thread initializes, or finalizes and has committed to it.
 /// Threads: as Py_InitializeEx().
 /// Source:  CPython 3.13.
 ///
@@ -49,9 +49,9 @@ pub unsafe extern "C" fn Py_Initialize() {
 ///
 /// @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
 ///
-/// Errors:  ends the process with status 1 without memory, or a key of thread-specific storage. Nothing happens when the
-///          runtime is initialized.
-/// Blocks:  while another thread initializes.
+/// Errors:  ends the process with status 1 without memory, or a key of thread-specific storage, or from a function that
+///          finalization runs after its commit. Nothing happens when the runtime is initialized.
+/// Blocks:  while another thread initializes, or finalizes and has committed to it.
 /// Threads: any, detached. Not async-signal-safe. May be called again after Py_FinalizeEx().
 /// Source:  CPython 3.13.
 ///
@@ -77,7 +77,7 @@ fn initialize_or_exit(func: &CStr, settings: &Settings) {
 /// @return A status: OK, or an error that names the bad field; then nothing was made.
 ///
 /// Errors:  in the status. When the runtime is initialized already: OK, and `config` is ignored.
-/// Blocks:  while another thread initializes.
+/// Blocks:  while another thread initializes, or finalizes and has committed to it.
 /// Threads: any, detached. Not async-signal-safe.
 /// Source:  pytstate.
 ///
@@ -292,7 +292,7 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
 }
 
 /// Ends the interpreter of the attached state: waits for its non-daemon threads, runs what was registered, waits for
-/// guards, then deletes all of it.
+/// guards, then deletes all of it. If another thread is ending it already (finalization does), waits until it is gone.
 ///
 /// @param tstate  The attached state. Must not be NULL. Consumed.
 ///
@@ -326,8 +326,6 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
             let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
             fatal(FUNC, format_args!("not the last thread: {text} is left"));
         }
-        Err(EndError::EndedElsewhere) => {
-            fatal(FUNC, format_args!("another thread is ending this interpreter"));
-        }
+        Err(EndError::EndedElsewhere) => subinterp::leave_to_other(state),
     }
 }

@@ -18,12 +18,16 @@ use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::stw::{self, Scope};
-use crate::sched::{attach, fatal, late, signals, thread_end};
+use crate::sched::{attach, fatal, signals, thread_end};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot;
-use core::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Relaxed, Ordering::Release};
+use crate::sync::waiting::Stay;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 /// The longest sleep before the list of interpreters is looked at again.
 const RESCAN_NS: i64 = 50_000_000;
@@ -58,9 +62,40 @@ pub(crate) fn finalize() -> Finalized {
         None => true,
     };
     FINALIZER.store(0, Release);
+    lot::unpark_all(over_key());
     trace::at(Point::FinalizeDone, Event::At(Mark::InterpreterGone), || 0);
     trace::flush();
     if flushed { Finalized::Done } else { Finalized::FlushFailed }
+}
+
+/// Whether another thread is ending the runtime, past the commit.
+pub(crate) fn is_under_way_elsewhere() -> bool {
+    let finalizer = FINALIZER.load(Acquire);
+    finalizer != 0 && finalizer != thread::ident() as usize && !RUNTIME.is_initialized()
+}
+
+/// Whether the calling thread itself is, and the old life is not over yet.
+pub(crate) fn is_under_way_here() -> bool {
+    FINALIZER.load(Relaxed) == thread::ident() as usize
+        && !RUNTIME.is_initialized()
+        && RUNTIME.main_interp().is_some()
+}
+
+/// Sleeps while [`is_under_way_elsewhere`].
+pub(crate) fn wait_until_over() {
+    while is_under_way_elsewhere() {
+        let _ = lot::park(
+            over_key(),
+            is_under_way_elsewhere,
+            Deadline::NEVER,
+            core::ptr::null_mut(),
+            &mut Stay,
+        );
+    }
+}
+
+fn over_key() -> *const () {
+    core::ptr::from_ref(&FINALIZER).cast()
 }
 
 /// In a fork child: whoever finalized did not survive, unless it forked.
@@ -158,8 +193,8 @@ fn commit(main: Interp, state: Ts) {
 /// Ends every other interpreter, each from a state of its own on this thread.
 /// One that another thread is ending already is waited for.
 fn end_subinterpreters(main: Interp, state: Ts) {
-    while let Some(sub) = other_interp(main) {
-        if sub.ending.load(Relaxed) != 0 {
+    while let Some((sub, claimed)) = claim_other_interp(main) {
+        if !claimed {
             let _ = lot::park(
                 interp::gone_key(sub),
                 || sub.is_alive(),
@@ -177,27 +212,20 @@ fn end_subinterpreters(main: Interp, state: Ts) {
         };
         let _ = attach::detach(state);
         attach::attach(fini);
-        if subinterp::end(fini, Leftovers::Abandon).is_err() {
-            // Another thread began to end it between the two looks.
-            let _ = tstate::clear(fini);
-            tstate::delete_current(fini);
-        }
+        // Leftover states are given up, so it cannot fail.
+        let ended = subinterp::end_claimed(fini, Leftovers::Abandon);
+        debug_assert!(ended.is_ok());
         attach::attach(state);
     }
 }
 
-fn other_interp(main: Interp) -> Option<Interp> {
+/// Another interpreter than `main`, and whether its end is the caller's from
+/// now on. Claimed before it gets a state to be ended with: who ends it must not
+/// meet that one as a leftover.
+fn claim_other_interp(main: Interp) -> Option<(Interp, bool)> {
     let head = RUNTIME.lock();
     let other = RUNTIME.interps(&head).find(|interp| *interp != main);
+    let claimed = other.map(|interp| (interp, subinterp::claim(interp)));
     drop(head);
-    other
-}
-
-/// A thread that wanted to finalize too: its state is about to be given up.
-pub(crate) fn wait_for_other_finalizer() -> ! {
-    if let Some(state) = current() {
-        let _ = attach::detach(state);
-        late::meet(Some(state));
-    }
-    late::meet(None)
+    claimed
 }

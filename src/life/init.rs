@@ -1,5 +1,6 @@
 //! Initialization of the runtime, any number of times.
 
+use crate::life::finalize;
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
@@ -22,7 +23,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 pub(crate) static INIT: PyMutex = PyMutex::new();
 
 /// `whence` of the main interpreter.
-const WHENCE_RUNTIME: i64 = 1;
+pub(crate) const WHENCE_RUNTIME: i64 = 1;
 
 /// What initialization was asked for, checked.
 #[derive(Clone, Copy)]
@@ -115,11 +116,26 @@ impl Settings {
 /// Initializes the runtime and attaches the main state to the caller, which
 /// becomes the main thread. Nothing happens when it is initialized already.
 pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
-    // A fork holds INIT while it stops the world: nobody waits for it attached.
-    INIT.lock(&mut Detach::new());
-    let result = if RUNTIME.is_initialized() { Ok(()) } else { first_time(settings) };
-    let _ = INIT.unlock();
-    result
+    if finalize::is_under_way_here() {
+        return Err(c"the runtime is finalizing");
+    }
+    loop {
+        // Without INIT, which the other thread may need to fork.
+        finalize::wait_until_over();
+        // A fork holds INIT while it stops the world: nobody waits for it attached.
+        INIT.lock(&mut Detach::new());
+        let result = if RUNTIME.is_initialized() {
+            Some(Ok(()))
+        } else if finalize::is_under_way_elsewhere() {
+            None
+        } else {
+            Some(first_time(settings))
+        };
+        let _ = INIT.unlock();
+        if let Some(result) = result {
+            return result;
+        }
+    }
 }
 
 fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
@@ -136,17 +152,14 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         },
         ..PyInterpreterConfig::LEGACY
     };
-    let main = interp::new(&config, kind, WHENCE_RUNTIME).map_err(|error| match error {
+    let (main, life) = interp::new(&config, kind, WHENCE_RUNTIME).map_err(|error| match error {
         NewInterpError::NoMemory => c"no memory for the main interpreter",
-        NewInterpError::NoId => c"failed to get an interpreter ID",
+        NewInterpError::NoId | NewInterpError::TooLate => c"failed to get an interpreter ID",
     })?;
-    let Ok(state) = tstate::new_bound(main, Origin::FIRST) else {
-        main.cleared.store(1, Relaxed);
-        let _ = interp::delete(main);
+    let Ok(state) = tstate::new_bound(main, Origin::first(life)) else {
+        interp::discard(main, life);
         return Err(c"no memory for the main thread state");
     };
-    main.first_state.store(state.as_raw(), Relaxed);
-    main.ready.store(1, Relaxed);
     RUNTIME.main_state.store(state.as_raw(), Release);
     attach::attach(state);
     if settings.install_signals {

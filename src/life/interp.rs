@@ -1,6 +1,7 @@
 //! Making, clearing and deleting interpreter states (S-IN).
 
 use crate::life::at_exit::{self, When};
+use crate::life::init::WHENCE_RUNTIME;
 use crate::life::phase;
 use crate::life::tstate;
 use crate::os::mem;
@@ -24,15 +25,20 @@ pub(crate) enum NewInterpError {
     NoMemory,
     /// The runtime was never initialized.
     NoId,
+    /// The runtime is gone, or committed to its end.
+    TooLate,
 }
 
 /// Makes an interpreter state with the next id; an id is used up even if the
-/// rest of a creation fails (S-IN-01).
+/// rest of a creation fails (S-IN-01). Returns the life of its block as well:
+/// the end of the runtime may end the interpreter at once, and its block may
+/// serve another.
+/// The runtime's first interpreter has `whence` WHENCE_RUNTIME.
 pub(crate) fn new(
     config: &PyInterpreterConfig,
     kind: GilKind,
     whence: i64,
-) -> Result<Interp, NewInterpError> {
+) -> Result<(Interp, u64), NewInterpError> {
     let head = RUNTIME.lock();
     let mut block = RUNTIME.take_interp_block(&head);
     drop(head);
@@ -52,8 +58,14 @@ pub(crate) fn new(
         RUNTIME.pool_interp_block(interp, &head);
         return Err(NewInterpError::NoId);
     }
+    // The commit is made under this lock, too, and only without others.
+    if whence != WHENCE_RUNTIME && RUNTIME.main_interp().is_none_or(|main| main.committed()) {
+        RUNTIME.pool_interp_block(interp, &head);
+        return Err(NewInterpError::TooLate);
+    }
     RUNTIME.next_interp_id.store(id + 1, Relaxed);
     interp.begin_life(id);
+    let life = interp.lives.load(Relaxed);
     interp.whence.store(whence, Relaxed);
     let main_gil =
         RUNTIME.main_interp().map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
@@ -66,8 +78,21 @@ pub(crate) fn new(
         RUNTIME.gilstate_check.store(0, Relaxed);
     }
     drop(head);
-    trace::at(Point::InterpNew, Event::At(Mark::InterpreterNew), || interp.id());
-    Ok(interp)
+    trace::at(Point::InterpNew, Event::At(Mark::InterpreterNew), || id);
+    Ok((interp, life))
+}
+
+/// Deletes what [`new`] made, but which got no state; unless somebody else is
+/// ending it, or has.
+pub(crate) fn discard(interp: Interp, life: u64) {
+    let head = RUNTIME.lock();
+    let same = interp.is_alive() && interp.lives.load(Relaxed) == life;
+    let mine = same && interp.ending.swap(1, Relaxed) == 0;
+    drop(head);
+    if mine {
+        interp.cleared.store(1, Relaxed);
+        let _ = delete(interp);
+    }
 }
 
 /// Uses up an id for a creation that was refused (S-IN-01).

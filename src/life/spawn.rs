@@ -88,6 +88,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
         daemon: i32::from(kind == Kind::Daemon),
         before_commit_only: true,
         handle: Some(handle),
+        first_of: None,
     };
     let state = tstate::new_unbound(interp, origin).map_err(|error| match error {
         NewError::NoMemory => StartError::NoMemory,

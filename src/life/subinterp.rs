@@ -8,7 +8,7 @@ use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::phase;
 use crate::life::report::Reporter;
-use crate::life::tstate::{self, Origin};
+use crate::life::tstate::{self, NewError, Origin};
 use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::{self, Deadline};
 use crate::os::thread;
@@ -30,15 +30,18 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot::{self, Parked};
-use crate::sync::waiting::{OnSignal, Waiting};
+use crate::sync::waiting::{OnSignal, Stay, Waiting};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
+
+/// Hosts are known to compare it.
+const NO_RUNTIME: &CStr = c"Py_Initialize must be called first";
 
 /// Creates an interpreter and its first state and attaches that; the caller's
 /// state is left detached. On failure it is attached again (S-NI-02).
 pub(crate) fn create(config: &PyInterpreterConfig, whence: i64) -> Result<Ts, &'static CStr> {
     if !RUNTIME.is_initialized() {
-        return Err(c"Py_Initialize must be called first");
+        return Err(NO_RUNTIME);
     }
     let kind = config.validate().inspect_err(|_| interp::use_up_id())?;
     let before = current();
@@ -64,22 +67,19 @@ fn create_detached(
     kind: crate::state::config::GilKind,
     whence: i64,
 ) -> Result<Ts, &'static CStr> {
-    let interp = interp::new(config, kind, whence).map_err(|error| match error {
+    let (interp, life) = interp::new(config, kind, whence).map_err(|error| match error {
         NewInterpError::NoMemory => c"no memory for a new interpreter",
         NewInterpError::NoId => c"failed to get an interpreter ID",
+        NewInterpError::TooLate => NO_RUNTIME,
     })?;
-    match tstate::new_bound(interp, Origin::FIRST) {
-        Ok(state) => {
-            interp.first_state.store(state.as_raw(), Relaxed);
-            interp.ready.store(1, Relaxed);
-            Ok(state)
+    tstate::new_bound(interp, Origin::first(life)).map_err(|error| match error {
+        NewError::NoMemory => {
+            interp::discard(interp, life);
+            c"no memory for the first thread state of a new interpreter"
         }
-        Err(_) => {
-            interp.cleared.store(1, Relaxed);
-            let _ = interp::delete(interp);
-            Err(c"no memory for the first thread state of a new interpreter")
-        }
-    }
+        // The end of the runtime was faster.
+        NewError::Refused => NO_RUNTIME,
+    })
 }
 
 /// What happens to states that are left when an interpreter ends.
@@ -103,12 +103,26 @@ pub(crate) enum EndError {
 /// Ends the interpreter of the attached `state`. On return nothing is attached
 /// and the interpreter is gone.
 pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
-    let interp = interp_of(state);
-    probe::point(Point::InterpEndBegin);
-    if interp.ending.swap(1, Relaxed) != 0 {
+    if !claim(interp_of(state)) {
         return Err(EndError::EndedElsewhere);
     }
-    interp.ender.store(thread::ident() as usize, Relaxed);
+    end_claimed(state, policy)
+}
+
+/// Makes the end of `interp` the calling thread's. False if another one is at it.
+#[must_use]
+pub(crate) fn claim(interp: Interp) -> bool {
+    let claimed = interp.ending.swap(1, Relaxed) == 0;
+    if claimed {
+        interp.ender.store(thread::ident() as usize, Relaxed);
+    }
+    claimed
+}
+
+/// As [`end`], by the thread whose [`claim`] it is.
+pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> {
+    let interp = interp_of(state);
+    probe::point(Point::InterpEndBegin);
     let mut rounds = Rounds::new(interp, state);
     loop {
         rounds.run_until_guards();
@@ -138,6 +152,27 @@ pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
     debug_assert!(deleted.is_ok());
     trace::at(Point::InterpEndDone, Event::At(Mark::InterpreterGone), || interp.id());
     Ok(())
+}
+
+/// Leaves the end of the attached `state`'s interpreter to the thread that is at
+/// it, which gives the state up, and waits for that. Nothing is attached then.
+pub(crate) fn leave_to_other(state: Ts) {
+    let interp = interp_of(state);
+    // While the state is attached the interpreter stays.
+    let life = interp.lives.load(Relaxed);
+    // The end must not wait for a thread that waits for it.
+    state.daemon().store(1, Relaxed);
+    let _ = attach::detach(state);
+    let here = || interp.is_alive() && interp.lives.load(Relaxed) == life;
+    while here() {
+        let _ = lot::park(
+            interp::gone_key(interp),
+            here,
+            Deadline::after(wait::RESCAN_NS),
+            core::ptr::null_mut(),
+            &mut Stay,
+        );
+    }
 }
 
 /// The rounds before the commit: wait for threads, run pending calls, run

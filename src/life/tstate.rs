@@ -38,21 +38,27 @@ pub(crate) struct Origin {
     pub(crate) before_commit_only: bool,
     /// The thread that the library starts for it.
     pub(crate) handle: Option<Handle>,
+    /// It is the first state of the interpreter that the block was in this life
+    /// (`_is::lives`), which may have ended since it was made.
+    pub(crate) first_of: Option<u64>,
 }
 
 impl Origin {
+    const fn new(whence: Whence, daemon: i32) -> Origin {
+        Origin { whence, daemon, before_commit_only: false, handle: None, first_of: None }
+    }
+
     /// PyThreadState_New.
-    pub(crate) const HOST: Origin =
-        Origin { whence: Whence::Unknown, daemon: 1, before_commit_only: false, handle: None };
+    pub(crate) const HOST: Origin = Origin::new(Whence::Unknown, 1);
     /// PyGILState_Ensure, PyThreadState_Ensure.
-    pub(crate) const C_API: Origin =
-        Origin { whence: Whence::CApi, daemon: 1, before_commit_only: false, handle: None };
-    /// The first state of an interpreter.
-    pub(crate) const FIRST: Origin =
-        Origin { whence: Whence::Init, daemon: 0, before_commit_only: false, handle: None };
+    pub(crate) const C_API: Origin = Origin::new(Whence::CApi, 1);
     /// A state to end an interpreter with.
-    pub(crate) const FINI: Origin =
-        Origin { whence: Whence::Fini, daemon: 0, before_commit_only: false, handle: None };
+    pub(crate) const FINI: Origin = Origin::new(Whence::Fini, 0);
+
+    /// The first state of an interpreter, in this life of its block.
+    pub(crate) const fn first(life: u64) -> Origin {
+        Origin { first_of: Some(life), ..Origin::new(Whence::Init, 0) }
+    }
 }
 
 /// Why there is no new state.
@@ -94,7 +100,8 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
         state.record_thread();
     }
     let head = RUNTIME.lock();
-    if !interp.is_alive() || is_too_late(interp, origin) {
+    let is_other = origin.first_of.is_some_and(|life| life != interp.lives.load(Relaxed));
+    if !interp.is_alive() || is_other || is_too_late(interp, origin) {
         drop(head);
         state.advance(status::DELETED);
         RUNTIME.drop_state_ref(state);
@@ -102,6 +109,9 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
     }
     admit(state, interp, &head);
     list::link(interp, state, &head);
+    if origin.first_of.is_some() {
+        interp.first_state.store(state.as_raw(), Relaxed);
+    }
     if let Some(handle) = origin.handle {
         state.handle.store(handle.as_ptr().cast(), Relaxed);
         handle.tstate.store(state.as_raw(), Release);

@@ -46,6 +46,9 @@ pub struct _is {
     /// 1 between `New` and the end of `Delete` (I1).
     pub(crate) alive: AtomicU32,
     pub(crate) id: AtomicI64,
+    /// How many interpreters the block has been: ids repeat in the runtime's
+    /// next life, this does not.
+    pub(crate) lives: AtomicU64,
     /// Older interpreter, or next in the pool.
     pub(crate) next: AtomicPtr<_is>,
     /// Newest thread state.
@@ -87,8 +90,6 @@ pub struct _is {
     pub(crate) id_refs: AtomicI64,
     pub(crate) requires_id_ref: AtomicI32,
     pub(crate) whence: AtomicI64,
-    /// Creation was completed by lifecycle code.
-    pub(crate) ready: AtomicI32,
     /// Cleared by PyInterpreterState_Clear.
     pub(crate) cleared: AtomicI32,
     pub(crate) qsbr: Qsbr,
@@ -140,6 +141,7 @@ impl _is {
         _is {
             alive: AtomicU32::new(0),
             id: AtomicI64::new(-1),
+            lives: AtomicU64::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
             threads: AtomicPtr::new(core::ptr::null_mut()),
             last_thread_id: AtomicU64::new(0),
@@ -167,7 +169,6 @@ impl _is {
             id_refs: AtomicI64::new(0),
             requires_id_ref: AtomicI32::new(0),
             whence: AtomicI64::new(-1),
-            ready: AtomicI32::new(0),
             cleared: AtomicI32::new(0),
             qsbr: Qsbr::new(),
             deferred: AtomicPtr::new(core::ptr::null_mut()),
@@ -180,6 +181,7 @@ impl _is {
     /// Its interval is the default again, as a new GIL's is (S-GIL-14).
     pub(crate) fn begin_life(&self, id: i64) {
         self.id.store(id, Relaxed);
+        self.lives.store(self.lives.load(Relaxed) + 1, Relaxed);
         self.threads.store(core::ptr::null_mut(), Relaxed);
         self.last_thread_id.store(0, Relaxed);
         self.first_state.store(core::ptr::null_mut(), Relaxed);
@@ -202,7 +204,6 @@ impl _is {
         self.id_refs.store(0, Relaxed);
         self.requires_id_ref.store(0, Relaxed);
         self.whence.store(0, Relaxed);
-        self.ready.store(0, Relaxed);
         self.cleared.store(0, Relaxed);
         self.qsbr.reset();
         self.deferred.store(core::ptr::null_mut(), Relaxed);
