@@ -166,6 +166,23 @@ TEST("a waiter asks after the switch interval, and goes first (S-GIL-03, 05)") {
     finish();
 }
 
+TEST("whoever asked gets the GIL, even if it is slow to go back to sleep") {
+    NEEDS_GIL();
+    struct peers peers = PEERS_INIT;
+    PyThreadState *main_state = begin();
+    hold("gil.asked");
+    peers_add(&peers, 1, attach_once, main_state->interp);
+    peers_start(&peers);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.asked", LIMIT), 0);
+    CHECK_INT_EQ(is_asked(main_state), 1);
+    PyEval_SaveThread();
+    let_go("gil.asked");
+    PyEval_RestoreThread(main_state);
+    CHECK_INT_EQ(atomic_load(&n_attached), 1);
+    join_peers(&peers);
+    finish();
+}
+
 TEST("nobody is asked before the interval has passed") {
     NEEDS_GIL();
     struct peers peers = PEERS_INIT;

@@ -44,6 +44,7 @@ points! {
     DetachDone = "detach.done", "A thread is detached and has given up the GIL.";
 
     GilWait = "gil.wait", "A thread found the GIL taken and is about to wait for it.";
+    GilAsked = "gil.asked", "A thread that waits for the GIL has asked its holder to let go.";
     GilTaken = "gil.taken", "A thread that waited for the GIL has taken it.";
     GilDrop = "gil.drop", "A thread is about to give up the GIL.";
 

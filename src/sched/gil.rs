@@ -7,9 +7,10 @@
 //! - The oldest waiter gets the GIL handed over, while it is still locked, when
 //!   it and everybody since the last hand-over had [`FAIR_NS`], or after a drop
 //!   request: that is both fairness and the forced switch of S-GIL-05.
-//! - A waiter whose sleep ends asks the holder to drop if that one has had the
-//!   GIL for an interval (S-GIL-03). It looks at the holder under the head lock, where the
-//!   deleter of that state would have removed it from `holder` first.
+//! - A waiter whose sleep ended asks the holder to drop, once it is back in the
+//!   queue, if that one has had the GIL for an interval (S-GIL-03). It looks at
+//!   the holder under the head lock, where the deleter of that state would have
+//!   removed it from `holder` first.
 //!
 //! Mirrors CPython 3.13 `take_gil`, `drop_gil` (ceval_gil.c).
 
@@ -24,7 +25,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::state::word;
 use crate::sync::lot::{self, Parked, Place};
-use crate::sync::waiting::Stay;
+use crate::sync::waiting::Waiting;
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use core::sync::atomic::Ordering::Relaxed;
@@ -49,6 +50,24 @@ struct Waiter {
     handed: Cell<bool>,
 }
 
+/// Asks the holder when the waiter is in the queue again: the hand-over that
+/// answers finds it there, however soon it comes.
+struct Asking {
+    gil: &'static Gil,
+    /// A sleep ended since the last time.
+    due: bool,
+}
+
+impl Waiting for Asking {
+    fn before_sleep(&mut self) {
+        let gil = self.gil;
+        if core::mem::take(&mut self.due) && gil.is_locked() && held_too_long(gil) {
+            request_drop(gil);
+            probe::point(Point::GilAsked);
+        }
+    }
+}
+
 fn key(gil: &Gil) -> *const () {
     core::ptr::from_ref(&gil.word).cast()
 }
@@ -70,6 +89,7 @@ pub(crate) fn take_slow(gil: &'static Gil, state: Ts) -> Taken {
 
 fn wait(gil: &'static Gil, state: Ts) -> Taken {
     let waiter = Waiter { since: clock::now_ns(), handed: Cell::new(false) };
+    let mut asking = Asking { gil, due: false };
     let mut woken = false;
     loop {
         if must_exit(state) {
@@ -92,7 +112,7 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
             || gil.word.load(Relaxed) & (LOCKED | PARKED) == LOCKED | PARKED,
             watchdog::sleep(patience_ns(gil)),
             core::ptr::from_ref(&waiter).cast_mut().cast(),
-            &mut Stay,
+            &mut asking,
         );
         woken = false;
         if parked == Parked::TimedOut {
@@ -101,7 +121,7 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
         match parked {
             Parked::Unparked if waiter.handed.get() => return Taken::Held,
             Parked::Unparked => woken = true,
-            Parked::TimedOut if gil.is_locked() && held_too_long(gil) => request_drop(gil),
+            Parked::TimedOut => asking.due = true,
             _ => {}
         }
     }
