@@ -179,6 +179,34 @@ TEST("an attached state is refused, whoever asks") {
     finish();
 }
 
+static PyMutex a_mutex;
+
+static void wait_for_mutex(void *interp) {
+    busy = enter(interp);
+    latch_arrive(&in_place);
+    PyMutex_Lock(&a_mutex);
+    PyMutex_Unlock(&a_mutex);
+    leave();
+}
+
+TEST(
+    "a state whose thread sleeps in a call that attaches it again is refused") {
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT;
+    PyTState_Sync_Perturb(0, 0, 0); /* it sleeps there and nowhere else */
+    PyMutex_Lock(&a_mutex);
+    peers_add(&peers, 1, wait_for_mutex, mine->interp);
+    PyEval_SaveThread();
+    peers_start(&peers);
+    CHECK(latch_wait(&in_place, LIMIT_MS));
+    WAIT_UNTIL(test_thread_sleeps((long)busy->native_thread_id), LIMIT_MS);
+    PyEval_RestoreThread(mine);
+    check_refused(busy, "about to attach");
+    PyMutex_Unlock(&a_mutex);
+    join_peers(&peers);
+    finish();
+}
+
 static void come_later(void *interp) {
     busy = PyThreadState_New(interp);
     latch_arrive(&in_place);
@@ -189,6 +217,7 @@ static void come_later(void *interp) {
 TEST("a state whose thread waits for the GIL, or for a pause, is refused") {
     NEEDS_GIL();
     PyThreadState *mine = begin();
+    PyTState_Sync_Perturb(0, 0, 0); /* the thread sleeps there, not before */
     struct peers peers = PEERS_INIT, again = PEERS_INIT;
     peers_add(&peers, 1, come_later, mine->interp);
     peers_start(&peers);

@@ -41,9 +41,10 @@ pub unsafe extern "C" fn PyTState_KeepThreadState(on: c_int) -> c_int {
 /// the main thread gets it back, its polls do not notice signals and calls that are meant for the main thread.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
-/// @return 0; also if it is the caller's already. -1 with RuntimeError (if the caller is attached): it is attached, or a thread
-///         is about to attach it or in a blocking region with it; it was cleared, deleted or left over at finalization; it is not bound yet; or it is that of a
-///         thread that this library started.
+/// @return 0; also if it is the caller's already. -1 with RuntimeError (if the caller is attached): it is attached, or a
+///         thread is about to attach it, in a blocking region with it, or in a call of this library that detached it for
+///         a while; it was cleared, deleted or left over at finalization; it is not bound yet; or it is that of a thread
+///         that this library started.
 ///
 /// Errors:  fatal if NULL. -1 as above; nothing has changed then.
 /// Blocks:  never.

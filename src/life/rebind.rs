@@ -11,15 +11,16 @@ use crate::sched::{current, region, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{Ts, status};
 use crate::state::word::{self, TryAttach};
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::fence;
 
 /// Why a state was not handed on.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RebindError {
     Attached,
-    /// A thread waits for the GIL, or for the end of a pause, with it, or is in a
-    /// blocking region.
+    /// A thread waits for the GIL, or for the end of a pause, with it, is in a
+    /// blocking region, or in a call that detached it for a while.
     Awaited,
     /// Cleared, deleted, or left over at finalization.
     NotUsable,
@@ -41,7 +42,10 @@ pub(crate) fn rebind(state: Ts) -> Result<(), RebindError> {
         TryAttach::InUse => return Err(RebindError::Attached),
         TryAttach::ShuttingDown => return Err(RebindError::NotUsable),
     };
-    let awaited = state.gil_requested().load(Relaxed) != 0
+    // What the old thread wrote before it let go of the word.
+    fence(Acquire);
+    let awaited = state.away.load(Relaxed) != 0
+        || state.gil_requested().load(Relaxed) != 0
         || stw::is_awaited(state)
         || region::is_inside(state);
     let own = state.thread_id() == thread::ident();

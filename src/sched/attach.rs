@@ -245,6 +245,20 @@ fn let_others_have_it(state: Ts) -> bool {
     asked & breaker::GIL_DROP_REQUEST != 0
 }
 
+/// Detaches `state` in the middle of a call that ends with [`step_in`]:
+/// meanwhile nobody may take the state over.
+pub(crate) fn step_out(state: Ts) {
+    state.away.store(1, Relaxed);
+    // A GIL that was not locked is reported by the next attach's owner.
+    let _ = detach(state);
+}
+
+/// Attaches `state` again after [`step_out`].
+pub(crate) fn step_in(state: Ts) {
+    attach(state);
+    state.away.store(0, Relaxed);
+}
+
 /// Lets go of the GIL and of the current pointer without touching the word:
 /// the state is being deleted, or its thread suspends itself.
 pub(crate) fn let_go(state: Ts) -> bool {

@@ -33,14 +33,13 @@ impl Waiting for Detach {
         }
         self.state = current();
         if let Some(state) = self.state {
-            // A GIL that was not locked is reported by the next attach's owner.
-            let _ = attach::detach(state);
+            attach::step_out(state);
         }
     }
 
     fn after_sleep(&mut self) {
         if let Some(state) = self.state.take() {
-            attach::attach(state);
+            attach::step_in(state);
         }
     }
 }

@@ -70,8 +70,8 @@ pub(crate) fn handle_pending(state: Ts) -> Result<(), Raised> {
     }
     if bits & GIL_DROP_REQUEST != 0 {
         // The bit stays set until another state has the GIL: see `gil`.
-        let _ = attach::detach(state);
-        attach::attach(state);
+        attach::step_out(state);
+        attach::step_in(state);
         crate::sched::gil::forget_request(state);
     }
     if bits & ASYNC_EXCEPTION != 0 {

@@ -103,7 +103,7 @@ pub(crate) fn stop(scope: Scope) {
 
 fn detach(own: Option<Ts>) -> Aside {
     let Some(state) = own else { return Aside::No };
-    let _ = attach::detach(state);
+    attach::step_out(state);
     Aside::Detached(state)
 }
 
@@ -128,6 +128,7 @@ fn come_back(scope: Scope, aside: Aside) {
                 start(scope);
                 late::meet(Some(state));
             }
+            state.away.store(0, Relaxed);
         }
     }
 }
@@ -238,6 +239,8 @@ pub(crate) fn suspend_if_asked(state: Ts) {
     if !asked {
         return;
     }
+    // Before its word changes: nobody may take the state over meanwhile.
+    state.turn.store(STOOD, Relaxed);
     stand(state);
     wait_resumed(state, STOOD);
     attach::attach(state);

@@ -161,6 +161,8 @@ pub(crate) struct ThreadState {
     /// What reclamation needs, NULL under a GIL, and this state's slot there.
     pub(crate) qsbr: AtomicPtr<Qsbr>,
     pub(crate) qsbr_slot: AtomicU64,
+    /// 1: detached by a call of this library that will attach it again.
+    pub(crate) away: AtomicU32,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
     /// How its thread came to wait for the end of a pause (`sched::stw`).
