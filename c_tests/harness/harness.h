@@ -254,7 +254,8 @@ int64_t test_now_ns(void);
 void test_nap(void);
 
 /* The kernel's number of the calling thread; whether the process has such a
- * thread; whether it sleeps in the kernel now; how many threads there are,
+ * thread; whether it sleeps in the kernel now, not for a fixed time as under
+ * PYTSTATE_PERTURB; how many threads there are,
  * without those of a sanitizer's runtime. */
 long test_native_id(void);
 int test_thread_exists(long native_id);

@@ -135,6 +135,19 @@ int test_thread_exists(long native_id) {
     return access(path, F_OK) == 0;
 }
 
+/* Whether a thread is in a sleep of fixed length, as PYTSTATE_PERTURB makes. */
+static int naps(long native_id) {
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%ld/wchan", native_id);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return 0;
+    size_t n = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[n] = 0;
+    return strstr(text, "nanosleep") != NULL;
+}
+
 int test_thread_sleeps(long native_id) {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/self/task/%ld/stat", native_id);
@@ -146,7 +159,8 @@ int test_thread_sleeps(long native_id) {
     text[n] = 0;
     /* pid (name, which may hold anything) state ... */
     char *after = strrchr(text, ')');
-    return after != NULL && after[1] == ' ' && after[2] == 'S';
+    return after != NULL && after[1] == ' ' && after[2] == 'S' &&
+           !naps(native_id);
 }
 
 /* Whether a thread is of ThreadSanitizer's own: those block every signal. */
