@@ -204,6 +204,53 @@ TEST("no interpreter is made after the commit, and none takes the main one's "
     finish();
 }
 
+static PyEvent leave_old, leave_new;
+
+static void wait_in(void *event) {
+    CHECK_INT_EQ(PyEvent_WaitTimed(event, LIMIT, 1), 1);
+}
+
+static void wait_for_interp(void *interp) {
+    CHECK_INT_EQ(PyTState_WaitForThreads(interp, LIMIT / 2, NULL, 0, NULL), 0);
+}
+
+TEST("a wait for the threads of an interpreter that ends is over, whatever "
+     "interpreter has its memory then") {
+    struct peers peers = PEERS_INIT;
+    PyThreadState *main_state = begin();
+    PyThreadState *old = new_interp(PyInterpreterConfig_OWN_GIL);
+    PyInterpreterState *interp = old->interp;
+    PyThreadHandle *handle = start(wait_in, &leave_old);
+    PyThreadState_Swap(main_state);
+    peers_add(&peers, 1, wait_for_interp, interp);
+    hold("join.begin"); /* it looked once, and waits for the thread */
+    PyEval_SaveThread();
+    peers_start(&peers);
+    wait_held("join.begin");
+    hold("wait_threads.scan");
+    let_go("join.begin");
+    _PyEvent_Notify(&leave_old);
+    wait_held("wait_threads.scan"); /* the thread has gone: it looks again */
+    PyEval_RestoreThread(old);
+    Py_EndInterpreter(old);
+    PyEval_RestoreThread(main_state);
+    PyThreadState *fresh = new_interp(PyInterpreterConfig_OWN_GIL);
+    if (fresh->interp != interp)
+        SKIP("the memory was not used again");
+    PyThreadHandle *stays = start(wait_in, &leave_new);
+    PyEval_SaveThread();
+    let_go("wait_threads.scan");
+    peers_join(&peers, LIMIT_MS); /* not for the new thread */
+    CHECK_INT_EQ(PyThreadHandle_IsDone(stays), 0);
+    _PyEvent_Notify(&leave_new);
+    PyEval_RestoreThread(fresh);
+    Py_EndInterpreter(fresh);
+    PyEval_RestoreThread(main_state);
+    PyThreadHandle_Decref(handle);
+    PyThreadHandle_Decref(stays);
+    finish();
+}
+
 static atomic_int n_ended;
 
 static void *make_and_end(void *gil) {

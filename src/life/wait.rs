@@ -104,8 +104,9 @@ fn find(interp: Interp, head: &Guard<'_>) -> Leftover {
     Leftover::None
 }
 
-/// Waits until every awaited thread of `interp` is gone. An attached caller
-/// detaches while it sleeps. Threads that start meanwhile are waited for too.
+/// Waits until every awaited thread of `interp` is gone, or `interp` itself. An
+/// attached caller detaches while it sleeps. Threads that start meanwhile are
+/// waited for too.
 pub(crate) fn wait_for_threads(
     interp: Interp,
     deadline: Deadline,
@@ -114,6 +115,8 @@ pub(crate) fn wait_for_threads(
 ) -> Waited {
     let id = || interp.id();
     trace::at(Point::WaitThreadsBegin, Event::Begin(Span::WaitingForThreads), id);
+    // The interpreter may end meanwhile, and its block be another's.
+    let life = interp.lives.load(Relaxed);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
         if blocked == Blocked::Unblock {
@@ -121,6 +124,9 @@ pub(crate) fn wait_for_threads(
         }
         let slice = slice(deadline, reporter);
         let head = RUNTIME.lock();
+        if interp.lives.load(Relaxed) != life {
+            break Waited::AllGone;
+        }
         let leftover = find(interp, &head);
         let seen = interp.departures.load(Acquire);
         if matches!(leftover, Leftover::State) {
