@@ -80,15 +80,20 @@ $(eval $(call variant,debug,c_tests,$(OURS) -O0 -g,\
     $(call shared,debug),| $(call so,debug)))
 $(eval $(call variant,release,c_tests,$(OURS) -O2 -g -DNDEBUG,\
     $(call shared,release),| $(call so,release)))
+# What the runtimes of sanitizers lack: for both, and for ThreadSanitizer.
+FORKS := $(BUILD)/tsan/forks.o
+GAPS := $(BUILD)/tsan/runtime_gap.o
 $(eval $(call variant,tsan,c_tests,$(OURS) -O1 -g -fsanitize=thread,\
-    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a -ldl -lm \
+    $(GAPS) $(FORKS) $(TARGET)/tsan/libpytstate.a -ldl -lm \
     -Wl$$(comma)--wrap=pthread_create,\
-    $(BUILD)/tsan/runtime_gap.o $(TARGET)/tsan/libpytstate.a))
-$(BUILD)/tsan/runtime_gap.o: c_tests/tsan/runtime_gap.c
+    $(GAPS) $(FORKS) $(TARGET)/tsan/libpytstate.a))
+$(eval $(call variant,asan,c_tests,$(OURS) -O1 -g -fsanitize=address,\
+    $(FORKS) $(TARGET)/asan/libpytstate.a -ldl -lm \
+    -Wl$$(comma)--wrap=pthread_create,\
+    $(FORKS) $(TARGET)/asan/libpytstate.a))
+$(GAPS) $(FORKS): $(BUILD)/tsan/%.o: c_tests/tsan/%.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -g -fno-builtin -c $< -o $@
-$(eval $(call variant,asan,c_tests,$(OURS) -O1 -g -fsanitize=address,\
-    $(TARGET)/asan/libpytstate.a -ldl -lm,$(TARGET)/asan/libpytstate.a))
 $(eval $(call variant,diff-ours,c_tests/differential,\
     $(OURS) -Iinclude/compat -O2 -g,\
     $(call shared,release),| $(call so,release)))

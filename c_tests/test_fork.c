@@ -378,7 +378,7 @@ static void churn_threads(void *arg) {
 
 TEST("forty forks while four threads make states and threads without pause",
      .limit_s = 40) {
-    FORKS_WHILE_THREADS_START();
+    FORKS_WHILE_THREADS_END();
     struct peers peers = PEERS_INIT;
     begin();
     peers_add(&peers, 2, churn, NULL);

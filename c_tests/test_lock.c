@@ -382,6 +382,7 @@ TEST("acquire with retries ends when a pending call raises") {
     PyThread_type_lock lock = PyThread_allocate_lock();
     PyThread_acquire_lock(lock, WAIT_LOCK);
     wait_while_interrupted(1, lock);
+    PyThread_free_lock(lock);
 }
 
 TEST("acquire with retries keeps its deadline over pending calls") {
@@ -394,6 +395,7 @@ TEST("acquire with retries keeps its deadline over pending calls") {
                  PY_LOCK_ACQUIRED);
     CHECK_INT_EQ(PyThread_acquire_lock_timed_with_retries(lock, 0),
                  PY_LOCK_FAILURE);
+    PyThread_free_lock(lock);
 }
 
 /* ---- Counted events ---------------------------------------------------- */

@@ -96,12 +96,12 @@ static void fork_in_a_storm(int forks, pid_t (*fork_one)(void)) {
 
 TEST("2,000 forks while six threads lock, attach, make and delete states",
      .limit_s = 900) {
-    FORKS_WHILE_THREADS_START();
+    FORKS_WHILE_THREADS_END();
     fork_in_a_storm(scale(2000, 100), fork_announced);
 }
 
 TEST("as many that nobody announces", .limit_s = 900) {
-    FORKS_WHILE_THREADS_START();
+    FORKS_WHILE_THREADS_END();
     CHECK_INT_EQ(PyTState_InstallForkHandlers(), 0);
     fork_in_a_storm(scale(2000, 100), fork);
 }
