@@ -35,6 +35,10 @@ pub(crate) struct TlsBlock {
 
 const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 8]>());
 
+#[cfg(any(
+    test,
+    not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))
+))]
 unsafe extern "C" {
     fn pytstate_tls_address() -> *mut TlsBlock;
 }

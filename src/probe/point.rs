@@ -134,13 +134,9 @@ impl Point {
     pub(crate) const COUNT: usize = TABLE.len();
 
     /// The point's name as C knows it.
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static CStr {
         TABLE[self as usize].0
-    }
-
-    /// The point's sentence of documentation.
-    pub(crate) fn sentence(self) -> &'static str {
-        TABLE[self as usize].1
     }
 
     /// The index of the point called `name`.

@@ -32,6 +32,7 @@ impl<const N: usize> LineBuf<N> {
     }
 
     /// Forgets what was written.
+    #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         self.len = 0;
         self.cut = false;

@@ -61,11 +61,6 @@ pub(crate) fn drop_reference(object: *mut PyObject) {
     }
 }
 
-/// Whether the error indicator of the attached state is set.
-pub(crate) fn occurred() -> bool {
-    current().is_some_and(|state| !state.exception().is_null())
-}
-
 /// Prints the error indicator as an unraisable error and empties it (S-IM-03).
 pub(crate) fn report_and_clear(context: &str) {
     print(format_args!("Exception ignored {context}: "));

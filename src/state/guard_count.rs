@@ -94,11 +94,6 @@ impl GuardCount {
         }
     }
 
-    /// Whether finalization closed the count.
-    pub(crate) fn forbidden(&self) -> bool {
-        self.value.load(Ordering::Acquire) == FORBIDDEN
-    }
-
     /// Back to zero: a new interpreter, or a fork child whose guards' owners
     /// did not survive.
     pub(crate) fn reset(&self) {

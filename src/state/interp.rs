@@ -10,7 +10,7 @@
 //!
 //! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
 
-use crate::state::config::{Compat, GilKind, PyInterpreterConfig};
+use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil};
 use crate::state::guard_count::GuardCount;
 use crate::state::object::PyObject;
@@ -252,10 +252,5 @@ impl _is {
             GilKind::Without => core::ptr::null_mut(),
         };
         self.gil.store(gil, Relaxed);
-    }
-
-    /// Which rules decide where versions differ.
-    pub(crate) fn compat(&self) -> Compat {
-        crate::state::runtime::RUNTIME.compat()
     }
 }

@@ -1,6 +1,6 @@
 //! Host objects: opaque pointers, counted by the host's hooks if it has any.
 
-use core::ffi::{c_char, c_int};
+use core::ffi::c_char;
 
 /// An object of the host. This library never looks inside.
 #[repr(C)]
@@ -45,8 +45,3 @@ impl PyTState_ObjectHooks {
 
 /// A C callback that takes one pointer.
 pub type PyTState_Callback = Option<unsafe extern "C" fn(*mut core::ffi::c_void)>;
-
-/// Result of C predicates.
-pub(crate) const fn truth(value: bool) -> c_int {
-    value as c_int
-}

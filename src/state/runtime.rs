@@ -17,7 +17,7 @@ use crate::state::stop::{Gate, StopScope};
 use crate::state::thread_state::{ThreadState, Ts, status};
 use crate::sync::rank::{Guard, Rank, RankedLock};
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_ulong, c_void};
+use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
     AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed,
 };
@@ -132,10 +132,6 @@ impl Runtime {
     /// Whether the caller is the main OS thread.
     pub(crate) fn on_main_thread(&self) -> bool {
         self.main_thread.load(Relaxed) == crate::os::thread::ident() as usize
-    }
-
-    pub(crate) fn finalizing_thread(&self) -> c_ulong {
-        self.finalizing_thread.load(Relaxed) as c_ulong
     }
 
     pub(crate) fn compat(&self) -> Compat {

@@ -120,6 +120,7 @@ pub(crate) enum Whence {
     Fini = 2,
     Threading = 3,
     CApi = 4,
+    #[allow(dead_code, reason = "CPython's numbers, all of them")]
     Exec = 5,
     ThreadingDaemon = 6,
 }

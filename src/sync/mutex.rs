@@ -20,7 +20,9 @@
 use super::atomic::{AtomicU8, Cell, Ordering, const_unless_loom};
 use super::backoff::Backoff;
 use super::lot::{self, Parked};
-use super::waiting::{OnSignal, Stay, Waiting};
+#[cfg(test)]
+use super::waiting::Stay;
+use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::{Deadline, now_ns};
 use core::ptr;
 
@@ -260,6 +262,7 @@ impl PyMutex {
 }
 
 /// Runs `body` under `mutex` without detaching. For tests and short sections of this library.
+#[cfg(test)]
 pub(crate) fn with<R>(mutex: &PyMutex, body: impl FnOnce() -> R) -> R {
     mutex.lock(&mut Stay);
     let result = body();

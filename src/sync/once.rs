@@ -50,6 +50,7 @@ pub(crate) enum Once {
 impl _PyOnceFlag {
     const_unless_loom! {
         /// A flag that is not done.
+        #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { v: AtomicU8::new(INITIAL) }
         }
@@ -128,14 +129,6 @@ impl _PyOnceFlag {
         if self.v.swap(end, Ordering::AcqRel) & HAS_PARKED != 0 {
             lot::unpark_all(key);
         }
-    }
-
-    /// Makes it done without running anything: what a fork child does with work that only its parent could finish.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process, and the lot was reset already.
-    pub(crate) unsafe fn set_done_in_child(&self) {
-        self.v.store(DONE, Ordering::Release);
     }
 }
 

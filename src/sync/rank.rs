@@ -25,7 +25,11 @@ pub(crate) enum Rank {
 impl Rank {
     /// All ranks, in order.
     pub(crate) const ALL: [Self; 3] = [Self::Head, Self::Probe, Self::Bucket];
+}
 
+/// Ranks as bits of a mask, for the checks.
+#[cfg(all(debug_assertions, not(loom)))]
+impl Rank {
     const fn bit(self) -> u32 {
         1 << self as u8
     }
@@ -128,6 +132,7 @@ impl RankedLock {
     }
 
     /// Takes the lock if it is free. Any rank may be tried: trying cannot deadlock.
+    #[cfg(test)]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
         if !self.raw.try_lock() {
             return None;
@@ -136,12 +141,8 @@ impl RankedLock {
         Some(Guard { lock: self, not_send: PhantomData })
     }
 
-    /// This lock's place in the order.
-    pub(crate) fn rank(&self) -> Rank {
-        self.rank
-    }
-
     /// A snapshot, for assertions.
+    #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
         self.raw.is_locked()
     }

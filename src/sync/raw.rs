@@ -73,6 +73,7 @@ impl RawLock {
     }
 
     /// A snapshot, for assertions.
+    #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) != FREE
     }

@@ -46,6 +46,7 @@ pub(crate) struct NotLocked;
 impl _PyRawMutex {
     const_unless_loom! {
         /// A free mutex.
+        #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { v: AtomicUsize::new(0) }
         }
@@ -140,16 +141,9 @@ impl _PyRawMutex {
     }
 
     /// A snapshot, for assertions.
+    #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
         self.v.load(Ordering::Relaxed) & LOCKED != 0
-    }
-
-    /// Makes it free in a fork child: its holder and its waiters are not in this process.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process.
-    pub(crate) unsafe fn reset_in_child(&self) {
-        self.v.store(0, Ordering::Relaxed);
     }
 }
 

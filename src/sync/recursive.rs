@@ -33,6 +33,7 @@ pub(crate) struct NotOwner;
 
 impl _PyRecursiveMutex {
     /// A free mutex.
+    #[cfg(test)]
     pub(crate) const fn new() -> Self {
         Self { mutex: PyMutex::new(), thread: AtomicU64::new(0), level: Cell::new(0) }
     }
@@ -77,20 +78,6 @@ impl _PyRecursiveMutex {
         }
         self.thread.store(0, Ordering::Relaxed);
         self.mutex.unlock().map_err(|_| NotOwner)
-    }
-
-    /// Makes it free in a fork child, unless `me`, the survivor, owns it.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process, and the lot was reset already.
-    pub(crate) unsafe fn reset_in_child(&self, me: u64) {
-        if self.is_owned_by(me) {
-            return;
-        }
-        // SAFETY: this function's contract is the mutex's contract.
-        unsafe { self.mutex.reset_in_child() };
-        self.thread.store(0, Ordering::Relaxed);
-        self.level.set(0);
     }
 }
 

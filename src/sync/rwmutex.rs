@@ -45,6 +45,7 @@ pub(crate) struct NotHeld;
 impl _PyRWMutex {
     const_unless_loom! {
         /// A free mutex.
+        #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { bits: AtomicUsize::new(0) }
         }
@@ -154,16 +155,9 @@ impl _PyRWMutex {
     }
 
     /// The word, for tests and diagnostics.
+    #[cfg(test)]
     pub(crate) fn bits(&self) -> usize {
         self.bits.load(Ordering::Relaxed)
-    }
-
-    /// Makes it free in a fork child, whoever held it in the parent.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process, and the lot was reset already.
-    pub(crate) unsafe fn reset_in_child(&self) {
-        self.bits.store(0, Ordering::Relaxed);
     }
 }
 

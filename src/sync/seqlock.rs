@@ -32,6 +32,7 @@ fn is_odd(sequence: u32) -> bool {
 impl _PySeqLock {
     const_unless_loom! {
         /// A lock that nobody writes under.
+        #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { sequence: AtomicU32::new(0) }
         }

@@ -48,6 +48,7 @@ pub(crate) struct NotLocked;
 impl ThreadLock {
     const_unless_loom! {
         /// A free lock.
+        #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { word: AtomicU32::new(FREE), surplus: AtomicU32::new(0) }
         }
@@ -121,6 +122,7 @@ impl ThreadLock {
     }
 
     /// A snapshot, for assertions.
+    #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) != FREE
     }

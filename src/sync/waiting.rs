@@ -39,9 +39,11 @@ pub(crate) struct Stay;
 impl Waiting for Stay {}
 
 /// Waits like `W`, but gives up when a signal arrives.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GiveUpOnSignal<W>(pub(crate) W);
 
+#[cfg(test)]
 impl<W: Waiting> Waiting for GiveUpOnSignal<W> {
     fn before_sleep(&mut self) {
         self.0.before_sleep();

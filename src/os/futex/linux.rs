@@ -24,6 +24,7 @@ impl KernelTime {
     }
 }
 
+#[cfg(test)]
 pub(super) const REPORTS_SIGNALS: bool = true;
 
 pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait {

@@ -14,6 +14,10 @@ use super::clock::Deadline;
 
 #[cfg(any(test, not(target_os = "linux"), pytstate_portable))]
 #[cfg(not(loom))]
+#[cfg_attr(
+    all(target_os = "linux", not(pytstate_portable)),
+    allow(dead_code, reason = "here it is only tested, beside the one in use")
+)]
 mod portable;
 
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -32,6 +36,7 @@ use linux as machine;
 use portable as machine;
 
 /// Whether [`wait`] can say [`Wait::Interrupted`]; the portable machine sleeps on through signals.
+#[cfg(test)]
 pub(crate) const REPORTS_SIGNALS: bool = machine::REPORTS_SIGNALS;
 
 /// How a [`wait`] ended.

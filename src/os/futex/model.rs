@@ -24,6 +24,7 @@ loom::lazy_static! {
     static ref KERNEL: Kernel = Kernel { sleepers: Mutex::new((0, Vec::new())), changed: Condvar::new() };
 }
 
+#[cfg(test)]
 pub(super) const REPORTS_SIGNALS: bool = false;
 
 pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait {

@@ -97,6 +97,7 @@ fn wall_time_after(nap_ns: i64) -> libc::timespec {
     now
 }
 
+#[cfg(test)]
 pub(super) const REPORTS_SIGNALS: bool = false;
 
 pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait {
