@@ -15,7 +15,7 @@
 //! Mirrors CPython 3.13 Python/lock.c.
 
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
-use super::lot::{self, Parked};
+use super::lot::{self, Parked, Place};
 use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::Deadline;
 use core::ptr;
@@ -76,7 +76,8 @@ impl PyEvent {
                 return true;
             }
             let validate = || self.v.load(Ordering::Relaxed) == HAS_PARKED;
-            match lot::park(self.key(), validate, deadline, ptr::null_mut(), waiting) {
+            let token = ptr::null_mut();
+            match lot::park_at(Place::Crowd, self.key(), validate, deadline, token, waiting) {
                 Parked::Unparked | Parked::Again => {
                     if self.is_set() {
                         return true;

@@ -6,7 +6,10 @@
 //!    and no waker still has it: it left the list itself, or it saw `woken`.
 //! L3 Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (futex F2).
 //! L4 A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
-//! L5 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
+//! L5 A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
+//!    them. Who releases such waiters stores `woken` in each and then counts `crowd` up; a waiter reads `crowd` before
+//!    `woken`, so it sees the store or sleeps on a count that is over. Others of the bucket wake for nothing, and sleep again.
+//! L6 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
 //!
 //! Ordering: the store of `woken` (Release) pairs with the load of it (Acquire) in `sleep`: what the unpark callback wrote
 //! through the token is seen by the woken thread. Validation and callbacks on one key are ordered by the bucket lock.
@@ -43,15 +46,18 @@ struct Waiter {
     next: Cell<*const Waiter>,
     prev: Cell<*const Waiter>,
     queued: Cell<bool>,
+    /// It sleeps on its bucket's word (L5).
+    in_crowd: bool,
     /// 0, then 1 once woken.
     woken: AtomicU32,
 }
 
 impl Waiter {
-    fn new(key: *const (), token: *mut ()) -> Self {
+    fn new(key: *const (), token: *mut (), place: Place) -> Self {
         Self {
             key,
             token,
+            in_crowd: place == Place::Crowd,
             next: Cell::new(ptr::null()),
             prev: Cell::new(ptr::null()),
             queued: Cell::new(false),
@@ -60,13 +66,19 @@ impl Waiter {
     }
 }
 
-/// Lets the thread of a dequeued waiter go. The waiter must not be used after it (L3).
-fn release(waiter: *const Waiter) {
+/// Lets the thread of a dequeued waiter go, but for one in the crowd: true, then the caller wakes the crowd of its bucket. The
+/// waiter must not be used after it (L3).
+#[must_use]
+fn release(waiter: *const Waiter) -> bool {
     // SAFETY: L2: the waiter lives until it sees the store below.
-    let woken = unsafe { &raw const (*waiter).woken };
+    let Waiter { woken, in_crowd, .. } = unsafe { &*waiter };
+    let (woken, in_crowd) = (ptr::from_ref(woken), *in_crowd);
     // SAFETY: as above.
     unsafe { &*woken }.store(1, Ordering::Release);
-    futex::wake(woken, 1);
+    if !in_crowd {
+        futex::wake(woken, 1);
+    }
+    in_crowd
 }
 
 /// On a line of its own: neighbours' traffic does not slow it down.
@@ -75,6 +87,8 @@ struct Bucket {
     lock: RankedLock,
     head: Cell<*const Waiter>,
     tail: Cell<*const Waiter>,
+    /// Counts the wakes of those who sleep on it (L5).
+    crowd: AtomicU32,
 }
 
 // SAFETY: L1: `head` and `tail` are touched under `lock` only.
@@ -89,8 +103,15 @@ impl Bucket {
                 lock: RankedLock::new(Rank::Bucket),
                 head: Cell::new(ptr::null()),
                 tail: Cell::new(ptr::null()),
+                crowd: AtomicU32::new(0),
             }
         }
+    }
+
+    /// Wakes the crowd, after [`release`].
+    fn wake_crowd(&self) {
+        self.crowd.fetch_add(1, Ordering::Release);
+        futex::wake(&raw const self.crowd, u32::MAX >> 1);
     }
 
     /// Adds the youngest waiter. The caller holds the lock.
@@ -181,6 +202,8 @@ pub(crate) fn park(
 pub(crate) enum Place {
     /// Behind everybody: the order of arrival (S-PL-03).
     Last,
+    /// Behind everybody, where nearly all wakes wake all that wait on the key: they cost one system call together.
+    Crowd,
     /// Before everybody: a waiter that was woken, lost the race, and keeps its turn.
     First,
 }
@@ -196,14 +219,14 @@ pub(crate) fn park_at(
 ) -> Parked {
     rank::assert_none_held();
     let bucket = bucket(key);
-    let waiter = Waiter::new(key, token);
+    let waiter = Waiter::new(key, token, place);
     {
         let _guard = bucket.lock.lock();
         if !validate() {
             return Parked::Again;
         }
         match place {
-            Place::Last => bucket.push(&waiter),
+            Place::Last | Place::Crowd => bucket.push(&waiter),
             Place::First => bucket.push_front(&waiter),
         }
     }
@@ -220,8 +243,16 @@ fn sleep(
     mut deadline: Deadline,
     mut ends_on_signal: bool,
 ) -> Parked {
-    while waiter.woken.load(Ordering::Acquire) == 0 {
-        let ended = match futex::wait(&waiter.woken, 0, deadline) {
+    loop {
+        let (word, seen) = if waiter.in_crowd {
+            (&bucket.crowd, bucket.crowd.load(Ordering::Acquire))
+        } else {
+            (&waiter.woken, 0)
+        };
+        if waiter.woken.load(Ordering::Acquire) != 0 {
+            return Parked::Unparked;
+        }
+        let ended = match futex::wait(word, seen, deadline) {
             Wait::TimedOut => Parked::TimedOut,
             Wait::Interrupted if ends_on_signal => Parked::Interrupted,
             Wait::Woken | Wait::Changed | Wait::Interrupted => continue,
@@ -236,7 +267,6 @@ fn sleep(
         deadline = Deadline::NEVER;
         ends_on_signal = false;
     }
-    Parked::Unparked
 }
 
 /// Wakes who has waited longest on `key`.
@@ -256,7 +286,9 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
         choose(Some(waiter.token), has_more);
         ptr::from_ref(waiter)
     };
-    release(chosen);
+    if release(chosen) {
+        bucket.wake_crowd();
+    }
 }
 
 /// Wakes everybody who waits on `key`, the oldest first.
@@ -280,10 +312,14 @@ pub(crate) fn unpark_all(key: *const ()) {
             last = waiter;
         }
     }
+    let mut crowd = false;
     // SAFETY: L2: chosen and not yet released, so alive; `next` is read before the release.
     while let Some(waiter) = unsafe { first.as_ref() } {
         first = waiter.next.get();
-        release(waiter);
+        crowd |= release(waiter);
+    }
+    if crowd {
+        bucket.wake_crowd();
     }
 }
 

@@ -139,6 +139,32 @@ fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
     });
 }
 
+/// The same where the waiters sleep on one word, which a wake on another key of the bucket counts up as well.
+#[test]
+fn loom_lot_the_crowd_is_woken_together() {
+    explore(3, FROZEN, || {
+        let places = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let waiters = [(0, some_time()), (1, Deadline::NEVER)].map(|(own, deadline)| {
+            let places = places.clone();
+            thread::spawn(move || {
+                let place = &places[own];
+                let validate = || place.load(Ordering::Relaxed) == 0;
+                let nothing = ptr::null_mut();
+                let crowd = lot::Place::Crowd;
+                lot::park_at(crowd, key_of(place), validate, deadline, nothing, &mut Stay)
+            })
+        });
+        let mut chosen = false;
+        places[0].store(1, Ordering::Relaxed);
+        lot::unpark_one(key_of(&places[0]), |token, _| chosen = token.is_some());
+        places[1].store(1, Ordering::Relaxed);
+        lot::unpark_all(key_of(&places[1]));
+        let [first, second] = waiters.map(|waiter| waiter.join().unwrap());
+        assert_eq!(first == Parked::Unparked, chosen);
+        assert!(matches!(second, Parked::Unparked | Parked::Again));
+    });
+}
+
 // ---- PyMutex ------------------------------------------------------------------------------------
 
 fn mutex_users(threads: usize) {

@@ -134,6 +134,41 @@ fn unpark_all_wakes_everybody_of_its_key_only() {
 }
 
 #[test]
+fn a_wake_in_the_crowd_is_for_whom_it_was_meant() {
+    let places = [0_u8; BUCKETS + 1];
+    let (one, other) = (Key::of(&places[0]), Key::of(&places[BUCKETS]));
+    let park_in = |place, key: &Key| {
+        park_at(place, key.get(), || true, Deadline::NEVER, ptr::null_mut(), &mut Stay)
+    };
+    let woken = AtomicUsize::new(0);
+    let (one, other, woken) = (&one, &other, &woken);
+    thread::scope(|scope| {
+        for place in [Place::Crowd, Place::Crowd, Place::Last, Place::Crowd] {
+            let before = count(one.get());
+            scope.spawn(move || {
+                assert_eq!(park_in(place, one), Parked::Unparked);
+                woken.fetch_add(1, StdOrdering::SeqCst);
+            });
+            until_parked(one.get(), before + 1);
+        }
+        scope.spawn(|| assert_eq!(park_in(Place::Crowd, other), Parked::Unparked));
+        until_parked(other.get(), 1);
+        // The first of the crowd alone; the others wake for nothing.
+        unpark_one(one.get(), |token, more| assert!(token.is_some() && more));
+        while woken.load(StdOrdering::SeqCst) != 1 {
+            thread::yield_now();
+        }
+        assert_eq!((count(one.get()), count(other.get())), (3, 1));
+        unpark_all(one.get());
+        while woken.load(StdOrdering::SeqCst) != 4 {
+            thread::yield_now();
+        }
+        assert_eq!(count(other.get()), 1);
+        unpark_all(other.get());
+    });
+}
+
+#[test]
 fn a_timed_park_is_never_early_and_leaves_no_trace() {
     let place = 0_u64;
     let key = Key::of(&place);
