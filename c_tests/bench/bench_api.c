@@ -163,7 +163,7 @@ static void *ping(void *argument) {
 }
 
 static void ping_pong(void) {
-    enum { ROUNDS = 300 };
+    enum { ROUNDS = 5000 };
     PyInterpreterState *interp = PyInterpreterState_Get();
     PyThreadState *mine = PyEval_SaveThread();
     double best = 1e18;

@@ -24,6 +24,7 @@ use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release, 
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::state::word;
+use crate::sync::atomic::spin_hint;
 use crate::sync::lot::{self, Parked, Place};
 use crate::sync::waiting::Waiting;
 use core::cell::Cell;
@@ -33,6 +34,11 @@ use core::sync::atomic::Ordering::Relaxed;
 /// How long threads that take and release the GIL again and again may keep it
 /// among themselves while somebody else waits.
 const FAIR_NS: i64 = 500_000;
+
+/// Length of the pause before joining an empty queue, in [`spin_hint`]s: a small
+/// part of what a sleep and a wake-up cost. Longer ones make threads that hand
+/// the GIL to and fro slower.
+const PAUSE: u32 = 8;
 
 /// Outcome of [`take_slow`].
 #[must_use]
@@ -91,6 +97,7 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
     let waiter = Waiter { since: clock::now_ns(), handed: Cell::new(false) };
     let mut asking = Asking { gil, due: false };
     let mut woken = false;
+    let mut paused = false;
     loop {
         if must_exit(state) {
             if woken && gil.resign() {
@@ -100,6 +107,12 @@ fn wait(gil: &'static Gil, state: Ts) -> Taken {
         }
         if gil.try_barge(woken) {
             return Taken::Held;
+        }
+        // Once, while nobody is in the queue: the holder may be about to let go.
+        if !paused && !woken && gil.word.load(Relaxed) & PARKED == 0 {
+            paused = true;
+            (0..PAUSE).for_each(|_| spin_hint());
+            continue;
         }
         if !gil.mark_parked(woken) {
             continue;
