@@ -2454,7 +2454,7 @@ int PyThread_start_joinable_thread(void (*func)(void*),
  * Waits until a thread that PyThread_start_joinable_thread() started has ended.
  *
  * @param handle  The thread. Consumed if it succeeds.
- * @return 0, or -1: the OS refused, as it does for the calling thread itself.
+ * @return 0, or -1: it is the calling thread, or the OS refused.
  *
  * Errors:  -1 as above; no error indicator is set.
  * Blocks:  until the thread has ended, without detaching. Signals do not end the wait.

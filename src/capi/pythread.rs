@@ -104,7 +104,7 @@ pub unsafe extern "C" fn PyThread_start_joinable_thread(
 /// Waits until a thread that PyThread_start_joinable_thread() started has ended.
 ///
 /// @param handle  The thread. Consumed if it succeeds.
-/// @return 0, or -1: the OS refused, as it does for the calling thread itself.
+/// @return 0, or -1: it is the calling thread, or the OS refused.
 ///
 /// Errors:  -1 as above; no error indicator is set.
 /// Blocks:  until the thread has ended, without detaching. Signals do not end the wait.

@@ -235,8 +235,12 @@ pub(crate) fn stack_size_accepted(size: usize) -> bool {
 
 /// Waits until `thread` is gone from the process, or until the deadline.
 ///
-/// `native_id` (0: unknown) is used to wait for the end of the kernel task.
+/// `native_id` (0: unknown) is used to wait for the end of the kernel task. The
+/// calling thread itself is refused here: not every C library notices.
 pub(crate) fn join(thread: OsThread, native_id: core::ffi::c_ulong, deadline: Deadline) -> Join {
+    if thread as core::ffi::c_ulong == ident() {
+        return Join::Failed;
+    }
     let status = pthread_join_until(thread, deadline);
     match status {
         0 => {
@@ -448,6 +452,11 @@ pub(crate) fn exit_process(code: c_int) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_joins_itself() {
+        assert!(matches!(join(ident() as OsThread, 0, Deadline::NEVER), Join::Failed));
+    }
 
     #[test]
     fn the_identity_is_the_one_of_the_c_library() {
