@@ -516,6 +516,8 @@ TEST("a fork child is made whole without memory") {
 /* ---- Threads, stacks -------------------------------------------------- */
 
 static void check_starts_fail(struct failing *what) {
+    /* Threads of the time before, which nobody could join to their very end. */
+    WAIT_UNTIL(test_thread_count() == 1, LIMIT_MS);
     struct picture before = take_picture();
     fail_after(what, 0, 0);
     CHECK_INT_EQ(
