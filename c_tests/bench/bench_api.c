@@ -317,6 +317,73 @@ static void gil_free(PyThreadState *mine) {
     PyThreadState_Swap(mine);
 }
 
+/* ---- pauses: from the request until everybody stands ---- */
+
+struct poller {
+    pthread_t thread;
+    PyInterpreterState *interp;
+    atomic_int *stop;
+    atomic_long *polls;
+};
+
+static void *poll_every_10_us(void *argument) {
+    struct poller *me = argument;
+    PyThreadState *state = PyThreadState_New(me->interp);
+    PyEval_RestoreThread(state);
+    while (!atomic_load(me->stop)) {
+        int64_t end = now() + 10000;
+        while (now() < end) {
+        }
+        atomic_fetch_add(me->polls, 1);
+        PyTState_Poll(state);
+    }
+    PyThreadState_Clear(state);
+    PyThreadState_DeleteCurrent();
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void pauses(const char *name, PyThreadState *mine, int count) {
+    enum { PAUSES = 200 };
+    int64_t took[PAUSES];
+    struct poller pollers[8];
+    atomic_int stop = 0;
+    atomic_long polls = 0;
+    PyThreadState *first = new_gil_free();
+    PyInterpreterState *interp = PyThreadState_GetInterpreter(first);
+    PyThreadState_Swap(mine);
+    for (int i = 0; i < count; i++) {
+        pollers[i] = (struct poller){0, interp, &stop, &polls};
+        pthread_create(&pollers[i].thread, NULL, poll_every_10_us, &pollers[i]);
+    }
+    for (int i = 0; i < PAUSES; i++) {
+        long before = atomic_load(&polls);
+        while (atomic_load(&polls) < before + 20 * count) {
+            sched_yield();
+        }
+        int64_t begin = now();
+        _PyEval_StopTheWorld(interp);
+        took[i] = now() - begin;
+        _PyEval_StartTheWorld(interp);
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < count; i++) {
+        pthread_join(pollers[i].thread, NULL);
+    }
+    qsort(took, PAUSES, sizeof(took[0]), by_value);
+    printf("%s %.2f\n", name, (double)took[PAUSES / 2]);
+    fflush(stdout);
+    PyThreadState_Swap(first);
+    Py_EndInterpreter(first);
+    PyThreadState_Swap(mine);
+}
+
+/* ---- waits ---- */
+
 static void until_set(void *event) { PyEvent_Wait(event); }
 
 static void wait_for(const char *name, int count) {
@@ -377,6 +444,8 @@ int main(int argc, char **argv) {
         thread_life();
 #ifdef PYTSTATE_UNDER_TEST
         gil_free(mine);
+        pauses("pause_of_2_median", mine, 2);
+        pauses("pause_of_8_median", mine, 8);
         wait_for("wait_for_threads_each_of_200", 200);
         wait_for("wait_for_threads_each_of_2000", 2000);
 #endif
