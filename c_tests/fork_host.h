@@ -4,16 +4,6 @@
 
 #include "host.h"
 
-static inline pid_t fork_here(void) {
-    PyOS_BeforeFork();
-    pid_t pid = fork();
-    if (pid == 0)
-        PyOS_AfterFork_Child();
-    else
-        PyOS_AfterFork_Parent();
-    return pid;
-}
-
 /* Runs what follows in a fork child, which must come to its end. */
 #define IN_CHILD \
     for (pid_t pid_ = fork_here(), ran_ = 0; child_runs(pid_, ran_); ran_ = 1)

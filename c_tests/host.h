@@ -64,6 +64,17 @@ static inline void check_raised(PyObject *type, const char *text) {
     CHECK_NULL(PyErr_Occurred());
 }
 
+/* A fork that the host announces, attached to the main interpreter. */
+static inline pid_t fork_here(void) {
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+    return pid;
+}
+
 /* ---- States ----------------------------------------------------------- */
 
 /* A foreign thread's first steps: a state of `interp`, attached. */

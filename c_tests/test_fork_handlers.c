@@ -216,16 +216,6 @@ TEST("a started thread forks: its handle is its own in the child") {
 
 /* ---- What survives ---------------------------------------------------- */
 
-static pid_t announced_fork(void) {
-    PyOS_BeforeFork();
-    pid_t pid = fork();
-    if (pid == 0)
-        PyOS_AfterFork_Child();
-    else
-        PyOS_AfterFork_Parent();
-    return pid;
-}
-
 TEST("a host that announces its forks as well is seen once") {
     PyThreadState *main_state = begin_with_handlers();
     PyThreadState *second = PyThreadState_New(main_state->interp);
@@ -237,7 +227,7 @@ TEST("a host that announces its forks as well is seen once") {
         live_on();
     }
     /* ... by the host's, the attached one. */
-    pid_t pid = announced_fork();
+    pid_t pid = fork_here();
     if (pid == 0) {
         CHECK_UINT_EQ(n_states(NULL), 1);
         live_on();
@@ -294,7 +284,7 @@ TEST("interpreters of other threads vanish, without a call of the host's") {
     }
     /* Announced, their functions at the end run; those of a shutdown that
      * waits do not. */
-    pid_t pid = announced_fork();
+    pid_t pid = fork_here();
     if (pid == 0) {
         CHECK_PTR_EQ(PyInterpreterState_Head(), main_state->interp);
         CHECK_INT_EQ(atomic_load(&n_ran), 1);
@@ -351,7 +341,7 @@ TEST("guards of the thread that forked stay open, others are dropped") {
 static void announce_and_fork(void *arg) {
     (void)arg;
     PyGILState_STATE token = PyGILState_Ensure();
-    pid_t pid = announced_fork();
+    pid_t pid = fork_here();
     if (pid == 0)
         test_child_done(0);
     PyGILState_Release(token);
@@ -403,7 +393,7 @@ static void fork_twice(void *arg) {
         live_on();
     }
     PyGILState_STATE token = PyGILState_Ensure();
-    pid_t pid = announced_fork();
+    pid_t pid = fork_here();
     if (pid == 0) {
         CHECK_INT_EQ(PyTState_ShutdownPhase(PyInterpreterState_Main()),
                      PyTState_PHASE_RUNNING);

@@ -138,8 +138,7 @@ static void work_in_main(void *stop) {
     leave();
 }
 
-/* Each detach may cost the two their turn: an interval for each of the others.
- */
+/* Each detach may cost the two their turn, and an interval for each other. */
 TEST("the interpreter that shares its GIL shares it with the main one",
      .limit_s = 60) {
     static atomic_int stop;

@@ -63,16 +63,6 @@ static void live_and_end(void) {
     finish();
 }
 
-static pid_t fork_announced(void) {
-    PyOS_BeforeFork();
-    pid_t pid = fork();
-    if (pid == 0)
-        PyOS_AfterFork_Child();
-    else
-        PyOS_AfterFork_Parent();
-    return pid;
-}
-
 static void fork_in_a_storm(int forks, pid_t (*fork_one)(void)) {
     struct peers peers = PEERS_INIT;
     PyThreadState *mine = begin();
@@ -97,7 +87,7 @@ static void fork_in_a_storm(int forks, pid_t (*fork_one)(void)) {
 TEST("2,000 forks while six threads lock, attach, make and delete states",
      .limit_s = 900) {
     FORKS_WHILE_THREADS_END();
-    fork_in_a_storm(scale(2000, 100), fork_announced);
+    fork_in_a_storm(scale(2000, 100), fork_here);
 }
 
 TEST("as many that nobody announces", .limit_s = 900) {

@@ -4,8 +4,8 @@
 //! pointer, become gilstate, resume the top critical section. Detach (S-TS-12)
 //! is the reverse; the current pointer is NULL before the GIL is free.
 //!
-//! Atomic read-modify-writes when nothing contends: attach 2 (GIL, word; 1
-//! without a GIL), detach 1 (GIL; 0 without).
+//! Atomic read-modify-writes when nothing contends: attach 2 (GIL, word; without
+//! a GIL word, reclamation slot), detach 1 (GIL; without one none).
 //!
 //! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
 
