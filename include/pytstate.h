@@ -50,9 +50,6 @@ typedef struct _ts PyThreadState;
 /** CPython's name for `_frame`. */
 typedef struct _frame PyFrameObject;
 
-/** What PyThreadState_Ensure hands out (opaque in C). */
-typedef struct PyThreadStateToken PyThreadStateToken;
-
 /** CPython-style name of `_PyThreadHandle`. */
 typedef struct _PyThreadHandle PyThreadHandle;
 
@@ -279,6 +276,12 @@ typedef struct PyCriticalSection2 {
 
 /** A time or a length of time in nanoseconds. */
 typedef int64_t PyTime_t;
+
+/**
+ * What PyThreadState_Ensure() returns and PyThreadState_Release() takes; the
+ * pointer is never dereferenced.
+ */
+typedef void PyThreadStateToken;
 
 /**
  * Result of calls that can fail before there is an error indicator. Passed by value.
@@ -1114,7 +1117,7 @@ PyGILState_STATE PyGILState_Ensure(void);
  * # Safety
  * `oldstate` came from the matching PyGILState_Ensure().
  */
-void PyGILState_Release(int oldstate);
+void PyGILState_Release(PyGILState_STATE oldstate);
 
 /**
  * The thread state that the PyGILState calls of this thread use.

@@ -18,6 +18,10 @@ pub enum PyGILState_STATE {
     PyGILState_UNLOCKED,
 }
 
+/// [`PyGILState_STATE`] as C passes it: another value would be undefined
+/// behaviour in an enum.
+pub type PyGILState_STATE_arg = c_int;
+
 /// Attaches the calling thread, with its own thread state if it has one, else with a new one in the main interpreter.
 ///
 /// @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
@@ -58,7 +62,7 @@ pub unsafe extern "C" fn PyGILState_Ensure() -> PyGILState_STATE {
 /// # Safety
 /// `oldstate` came from the matching PyGILState_Ensure().
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn PyGILState_Release(oldstate: c_int) {
+pub unsafe extern "C" fn PyGILState_Release(oldstate: PyGILState_STATE_arg) {
     const FUNC: &CStr = c"PyGILState_Release";
     let token = match oldstate {
         0 => Ensured::Locked,

@@ -19,11 +19,9 @@ use crate::state::thread_state::{Ts, status};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// What PyThreadState_Ensure hands out (opaque in C).
-#[repr(C)]
-pub struct PyThreadStateToken {
-    _opaque: [u8; 0],
-}
+/// What PyThreadState_Ensure() returns and PyThreadState_Release() takes; the
+/// pointer is never dereferenced.
+pub type PyThreadStateToken = core::ffi::c_void;
 
 /// Stands for "nothing was attached before" in a token (S-G8-22).
 static SENTINEL: u64 = 0;
