@@ -292,10 +292,11 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SONAME := libpytstate.so.0
+COMPAT_FOLDERS := compat compat/cpython compat/internal
 
 install: lib-release ## library, headers, pkg-config: PREFIX, DESTDIR
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig \
-	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat
+	    $(COMPAT_FOLDERS:%=$(DESTDIR)$(INCLUDEDIR)/pytstate/%)
 	install -m 755 $(TARGET)/release/libpytstate.so \
 	    $(DESTDIR)$(LIBDIR)/libpytstate.so.$(VERSION)
 	ln -sf libpytstate.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -303,8 +304,10 @@ install: lib-release ## library, headers, pkg-config: PREFIX, DESTDIR
 	install -m 644 $(TARGET)/release/libpytstate.a $(DESTDIR)$(LIBDIR)/
 	install -m 644 include/pytstate.h $(DESTDIR)$(INCLUDEDIR)/
 	install -m 644 include/pytstate/*.h $(DESTDIR)$(INCLUDEDIR)/pytstate/
-	install -m 644 include/compat/Python.h \
-	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat/
+	for folder in $(COMPAT_FOLDERS); do \
+	    install -m 644 include/$$folder/*.h \
+	        $(DESTDIR)$(INCLUDEDIR)/pytstate/$$folder/ || exit 1; \
+	done
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 	    pytstate.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/pytstate.pc

@@ -398,8 +398,12 @@ fn versions() -> String {
          /** Before a function that never comes back. */\n\
          #if defined(__cplusplus)\n\
          #define _Py_NO_RETURN [[noreturn]]\n\
-         #else\n\
+         #elif __STDC_VERSION__ >= 201112L\n\
          #define _Py_NO_RETURN _Noreturn\n\
+         #elif defined(__GNUC__)\n\
+         #define _Py_NO_RETURN __attribute__((noreturn))\n\
+         #else\n\
+         #define _Py_NO_RETURN\n\
          #endif\n\n"
     )
 }

@@ -21,8 +21,12 @@
 /** Before a function that never comes back. */
 #if defined(__cplusplus)
 #define _Py_NO_RETURN [[noreturn]]
-#else
+#elif __STDC_VERSION__ >= 201112L
 #define _Py_NO_RETURN _Noreturn
+#elif defined(__GNUC__)
+#define _Py_NO_RETURN __attribute__((noreturn))
+#else
+#define _Py_NO_RETURN
 #endif
 
 #ifdef __cplusplus

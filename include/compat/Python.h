@@ -24,6 +24,7 @@
 #include <unistd.h>
 #endif
 
+#include "pyconfig.h"
 #include "pytstate.h"
 #if defined(Py_BUILD_CORE)
 #include "pytstate/internal.h"
@@ -38,6 +39,37 @@
 #define Py_MIN(x, y) (((x) > (y)) ? (y) : (x))
 #define Py_MAX(x, y) (((x) > (y)) ? (x) : (y))
 #define Py_ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/** A size with a sign. */
+typedef ptrdiff_t Py_ssize_t;
+#define PY_SSIZE_T_MAX PTRDIFF_MAX
+#define PY_SSIZE_T_MIN PTRDIFF_MIN
+#define SIZEOF_VOID_P (UINTPTR_MAX > 0xffffffffUL ? 8 : 4)
+#define PY_FORMAT_SIZE_T "z"
+
+/** Threads can be started. */
+#define Py_CAN_START_THREADS 1
+
+/** The longest and the shortest PyTime_t. */
+#define PyTime_MIN INT64_MIN
+#define PyTime_MAX INT64_MAX
+
+/** The program never comes here: fatal if it does. */
+#define Py_UNREACHABLE() \
+    _Py_FatalErrorFunc(__func__, "Unreachable C code path reached")
+/** Marks a declaration that new code should not use. */
+#if defined(__GNUC__)
+#define Py_DEPRECATED(version) __attribute__((__deprecated__))
+#define Py_ALWAYS_INLINE __attribute__((always_inline))
+#define Py_NO_INLINE __attribute__((noinline))
+#else
+#define Py_DEPRECATED(version)
+#define Py_ALWAYS_INLINE
+#define Py_NO_INLINE
+#endif
+#define Py_NO_RETURN _Py_NO_RETURN
+#define Py_LOCAL(type) static type
+#define Py_LOCAL_INLINE(type) static inline type
 
 /** Marks a parameter that the function does not use. */
 #if defined(__GNUC__)

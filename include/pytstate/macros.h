@@ -103,7 +103,7 @@
 /* ---- PyMutex: the fast paths, inline (lock.h) ---- */
 
 /* One atomic operation on the byte of a mutex, for C11 and C++11: what the
- * standard library of the language offers. Without it (__STDC_NO_ATOMICS__)
+ * standard library of the language offers. Without it (C99, __STDC_NO_ATOMICS__)
  * every call goes to the library. A byte and the atomic type of a byte have the
  * same size and alignment wherever the library runs. */
 #ifdef __cplusplus
@@ -138,7 +138,7 @@ static inline size_t _Py_word_load_(size_t *word) {
     return reinterpret_cast<std::atomic<size_t> *>(word)->load(
         std::memory_order_relaxed);
 }
-#elif !defined(__STDC_NO_ATOMICS__)
+#elif __STDC_VERSION__ >= 201112L && !defined(__STDC_NO_ATOMICS__)
 #include <stdatomic.h>
 _Static_assert(sizeof(_Atomic(uint8_t)) == sizeof(uint8_t),
                "an atomic byte is a byte");

@@ -1,5 +1,7 @@
-/* Stands in for CPython's internal header of the same name. */
+/* Stands in for CPython's internal header of the same name: all internal names
+ * that this library has. */
 #ifndef Py_INTERNAL_LOCK_H
 #define Py_INTERNAL_LOCK_H
-#include "../../pytstate/internal.h"
+#include "../Python.h"
+#include "pytstate/internal.h"
 #endif /* Py_INTERNAL_LOCK_H */
