@@ -33,13 +33,14 @@ TEST("the text is copied") {
     finish();
 }
 
-TEST("the eleven exceptions differ, and a subtype matches its base") {
-    PyObject *all[] = {PyExc_RuntimeError,     PyExc_ValueError,
-                       PyExc_MemoryError,      PyExc_SystemError,
-                       PyExc_OverflowError,    PyExc_TimeoutError,
-                       PyExc_RecursionError,   PyExc_PythonFinalizationError,
-                       PyExc_InterpreterError, PyExc_InterpreterNotFoundError,
-                       PyExc_KeyboardInterrupt};
+TEST("the thirteen exceptions differ, and a subtype matches its base") {
+    PyObject *all[] = {PyExc_RuntimeError,      PyExc_ValueError,
+                       PyExc_MemoryError,       PyExc_SystemError,
+                       PyExc_OverflowError,     PyExc_TimeoutError,
+                       PyExc_RecursionError,    PyExc_PythonFinalizationError,
+                       PyExc_InterpreterError,  PyExc_InterpreterNotFoundError,
+                       PyExc_KeyboardInterrupt, PyExc_OSError,
+                       PyExc_TypeError};
     const size_t n = sizeof all / sizeof *all;
     begin();
     CHECK_INT_EQ(PyErr_ExceptionMatches(PyExc_RuntimeError), 0);
@@ -47,12 +48,14 @@ TEST("the eleven exceptions differ, and a subtype matches its base") {
         PyErr_SetNone(all[set]);
         CHECK_PTR_EQ(PyThreadState_Get()->current_exception, all[set]);
         for (size_t asked = 0; asked < n; asked++) {
-            int is = set == asked ||
-                     (all[asked] == PyExc_RuntimeError &&
-                      (all[set] == PyExc_PythonFinalizationError ||
-                       all[set] == PyExc_RecursionError)) ||
-                     (all[asked] == PyExc_InterpreterError &&
-                      all[set] == PyExc_InterpreterNotFoundError);
+            int is =
+                set == asked ||
+                (all[asked] == PyExc_RuntimeError &&
+                 (all[set] == PyExc_PythonFinalizationError ||
+                  all[set] == PyExc_RecursionError)) ||
+                (all[asked] == PyExc_InterpreterError &&
+                 all[set] == PyExc_InterpreterNotFoundError) ||
+                (all[asked] == PyExc_OSError && all[set] == PyExc_TimeoutError);
             CHECK_INT_EQ(PyErr_ExceptionMatches(all[asked]), is);
         }
         CHECK_INT_EQ(PyErr_ExceptionMatches(NULL), 0);
@@ -165,6 +168,24 @@ TEST("a host's exception is counted, the library's own are not") {
     finish();
     CHECK_INT_EQ(counts[0], 3);
     CHECK_INT_EQ(counts[1], 3);
+}
+
+TEST("counting goes through the host's hooks, for its own objects only") {
+    static const PyTState_ObjectHooks hooks = {.incref = count_up,
+                                               .decref = count_down};
+    PyTState_Config config = {.size = sizeof config, .objects = &hooks};
+    begin_with(&config);
+    Py_IncRef(host_object);
+    Py_IncRef(NULL);
+    Py_IncRef(PyExc_ValueError);
+    CHECK_INT_EQ(counts[0], 1);
+    Py_DecRef(host_object);
+    Py_DecRef(NULL);
+    Py_DecRef(PyExc_ValueError);
+    CHECK_INT_EQ(counts[1], 1);
+    finish();
+    EXPECT_FATAL("Py_IncRef", "") { Py_IncRef(host_object); }
+    EXPECT_FATAL("Py_DecRef", "") { Py_DecRef(host_object); }
 }
 
 TEST("a host that raises itself gets every error, and keeps it") {

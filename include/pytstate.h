@@ -478,7 +478,7 @@ extern PyObject *PyExc_SystemError;
 /** OverflowError. */
 extern PyObject *PyExc_OverflowError;
 
-/** TimeoutError. */
+/** TimeoutError, an OSError. */
 extern PyObject *PyExc_TimeoutError;
 
 /** KeyboardInterrupt: SIGINT arrived. */
@@ -497,6 +497,12 @@ extern PyObject *PyExc_InterpreterError;
 
 /** InterpreterNotFoundError, an InterpreterError. */
 extern PyObject *PyExc_InterpreterNotFoundError;
+
+/** OSError. */
+extern PyObject *PyExc_OSError;
+
+/** TypeError. */
+extern PyObject *PyExc_TypeError;
 
 /* ---- atexit ---- */
 
@@ -1690,6 +1696,38 @@ void PyMutex_Unlock(PyMutex *m);
  */
 int PyMutex_IsLocked(PyMutex *m);
 
+/* ---- object ---- */
+
+/**
+ * Takes a reference to an object of the host, through PyTState_ObjectHooks.incref.
+ *
+ * @param o  The object, or NULL, which does nothing. The PyExc_* globals are not counted.
+ *
+ * Errors:  fatal if nothing is attached. Without the hook there is nothing to count.
+ * Blocks:  as the hook does.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `o` is NULL, a PyExc_* global or a live object of the host.
+ */
+void Py_IncRef(PyObject *o);
+
+/**
+ * Drops a reference to an object of the host, through PyTState_ObjectHooks.decref.
+ *
+ * @param o  The object, or NULL, which does nothing. The PyExc_* globals are not counted. Consumed.
+ *
+ * Errors:  fatal if nothing is attached. Without the hook there is nothing to count.
+ * Blocks:  as the hook does, which may run a destructor of the host.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `o` is NULL, a PyExc_* global or a live object of the host, with a reference that the caller gives up.
+ */
+void Py_DecRef(PyObject *o);
+
 /* ---- pending ---- */
 
 /**
@@ -2178,6 +2216,70 @@ PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
  * Nobody uses the interpreter or its states again.
  */
 void Py_EndInterpreter(PyThreadState *tstate);
+
+/* ---- pymem ---- */
+
+/**
+ * Allocates memory.
+ *
+ * @param size  Bytes. 0 gives a block of its own, too.
+ * @return The block, not initialized; NULL without memory. Freed by PyMem_RawFree().
+ *
+ * Errors:  NULL, without an error indicator.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, where the C allocator works.
+ * Source:  CPython 3.13.
+ */
+void *PyMem_RawMalloc(size_t size);
+
+/**
+ * Allocates zeroed memory for an array.
+ *
+ * @param nelem   Number of elements. 0 gives a block of its own, too.
+ * @param elsize  Bytes of one element.
+ * @return The block; NULL without memory, or if the product does not fit a size. Freed by PyMem_RawFree().
+ *
+ * Errors:  NULL, without an error indicator.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, where the C allocator works.
+ * Source:  CPython 3.13.
+ */
+void *PyMem_RawCalloc(size_t nelem,
+                      size_t elsize);
+
+/**
+ * Changes the size of a block.
+ *
+ * @param ptr       A block of these functions, or NULL, which makes a new one. Consumed on success.
+ * @param new_size  Bytes. 0 gives a block of its own, too.
+ * @return The block, perhaps moved, with the old contents up to the smaller size; NULL without memory, and `ptr` is then
+ *         as it was.
+ *
+ * Errors:  NULL, without an error indicator.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, where the C allocator works.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `ptr` is NULL or a block of these functions that was not freed.
+ */
+void *PyMem_RawRealloc(void *ptr,
+                       size_t new_size);
+
+/**
+ * Frees a block.
+ *
+ * @param ptr  A block of these functions, or NULL, which does nothing. Consumed.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, where the C allocator works.
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `ptr` is NULL or a block of these functions that was not freed.
+ */
+void PyMem_RawFree(void *ptr);
 
 /* ---- pystate ---- */
 
@@ -2872,6 +2974,117 @@ void PyThread_delete_key_value(int key);
  * Source:  CPython 3.13 (deprecated since 3.7).
  */
 void PyThread_ReInitTLS(void);
+
+/* ---- pytime ---- */
+
+/**
+ * Reads the monotonic clock, which never goes back and whose zero means nothing.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if nothing is attached or `result` is NULL.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_Monotonic(PyTime_t *result);
+
+/**
+ * Reads the clock with the highest resolution, which is the monotonic clock here.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if nothing is attached or `result` is NULL.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_PerfCounter(PyTime_t *result);
+
+/**
+ * Reads the system's clock: nanoseconds since the beginning of 1970 in UTC. The clock may be set back.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if nothing is attached or `result` is NULL.
+ * Blocks:  never.
+ * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  CPython 3.13.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_Time(PyTime_t *result);
+
+/**
+ * Reads the monotonic clock as PyTime_Monotonic() does, without an attached thread state.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if `result` is NULL.
+ * Blocks:  never.
+ * Threads: any, at any time. Async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_MonotonicRaw(PyTime_t *result);
+
+/**
+ * Reads the clock with the highest resolution as PyTime_PerfCounter() does, without an attached thread state.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if `result` is NULL.
+ * Blocks:  never.
+ * Threads: any, at any time. Async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_PerfCounterRaw(PyTime_t *result);
+
+/**
+ * Reads the system's clock as PyTime_Time() does, without an attached thread state.
+ *
+ * @param result  Where the time in nanoseconds goes. Must not be NULL.
+ * @return 0. The clocks of the supported systems do not fail.
+ *
+ * Errors:  fatal if `result` is NULL.
+ * Blocks:  never.
+ * Threads: any, at any time. Async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.14.
+ *
+ * # Safety
+ * `result` is NULL or writable.
+ */
+int PyTime_TimeRaw(PyTime_t *result);
+
+/**
+ * Converts a time to seconds.
+ *
+ * @param t  Nanoseconds.
+ * @return The same in seconds, rounded to the nearest double.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, at any time. Async-signal-safe. In a fork child, at any time.
+ * Source:  CPython 3.13.
+ */
+double PyTime_AsSecondsDouble(PyTime_t t);
 
 /* ---- pytstate ---- */
 

@@ -67,6 +67,28 @@ TEST("printing shows type and text, and forgets the error") {
     }
 }
 
+TEST("a formatted error has the text that printf makes") {
+    begin();
+    EXPECT_EXIT(0, "OSError: open 'a.txt': 2 of 7\n") {
+        CHECK_NULL(PyErr_Format(PyExc_OSError, "open '%s': %d of %zd", "a.txt",
+                                2, (Py_ssize_t)7));
+        CHECK_PTR_EQ(PyErr_Occurred(), PyExc_OSError);
+        PyErr_Print();
+    }
+    EXPECT_EXIT(0, "TypeError: no\n") {
+        PyErr_SetString(PyExc_TypeError, "no");
+        PyErr_Print();
+    }
+}
+
+TEST("an OSError is what a TimeoutError is, too") {
+    begin();
+    PyErr_SetNone(PyExc_TimeoutError);
+    CHECK_INT_NE(PyErr_ExceptionMatches(PyExc_OSError), 0);
+    PyErr_Clear();
+    finish();
+}
+
 static void other_thread(void *interp) {
     PyThreadState *mine = PyThreadState_New(interp);
     PyEval_RestoreThread(mine);

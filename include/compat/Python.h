@@ -78,4 +78,55 @@ typedef ptrdiff_t Py_ssize_t;
 #define Py_UNUSED(name) _unused_##name
 #endif
 
+/* Counting references: through the host's hooks (PyTState_ObjectHooks), on an
+ * attached thread. */
+#define Py_INCREF(op) Py_IncRef((PyObject *)(op))
+#define Py_DECREF(op) Py_DecRef((PyObject *)(op))
+#define Py_XINCREF(op) Py_IncRef((PyObject *)(op))
+#define Py_XDECREF(op) Py_DecRef((PyObject *)(op))
+/** Empties a variable before it drops the reference: a destructor that looks at
+ * the variable finds NULL. */
+#define Py_CLEAR(op)                          \
+    do {                                      \
+        PyObject *_py_old = (PyObject *)(op); \
+        if (_py_old != NULL) {                \
+            (op) = NULL;                      \
+            Py_DecRef(_py_old);               \
+        }                                     \
+    } while (0)
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/** One more reference to an object, which is returned. */
+static inline PyObject *Py_NewRef(PyObject *o) {
+    Py_IncRef(o);
+    return o;
+}
+/** Py_NewRef() for an object that may be NULL. */
+static inline PyObject *Py_XNewRef(PyObject *o) { return Py_NewRef(o); }
+
+/** PyErr_SetString() with a text made as printf() makes it; the formats that
+ * print objects are not known. Returns NULL. A text longer than 511 bytes is
+ * cut. */
+static inline PyObject *PyErr_FormatV(PyObject *exception, const char *format,
+                                      va_list arguments) {
+    char text[512];
+    vsnprintf(text, sizeof text, format, arguments);
+    PyErr_SetString(exception, text);
+    return NULL;
+}
+/** PyErr_FormatV() with the arguments themselves. */
+static inline PyObject *PyErr_Format(PyObject *exception, const char *format,
+                                     ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    PyErr_FormatV(exception, format, arguments);
+    va_end(arguments);
+    return NULL;
+}
+#ifdef __cplusplus
+}
+#endif
+
 #endif /* Py_PYTHON_H */

@@ -1,4 +1,5 @@
-/* Stands in for CPython's <frameobject.h>: nothing beyond <Python.h>, since there are no frames. */
+/* Stands in for CPython's <frameobject.h>: nothing beyond <Python.h>, since
+ * there are no frames. */
 #ifndef Py_COMPAT_FRAMEOBJECT_H
 #define Py_COMPAT_FRAMEOBJECT_H
 #include "Python.h"

@@ -1,4 +1,5 @@
-/* Stands in for CPython's <pythread.h>: threads, locks and thread-specific storage. */
+/* Stands in for CPython's <pythread.h>: threads, locks and thread-specific
+ * storage. */
 #ifndef Py_COMPAT_PYTHREAD_H
 #define Py_COMPAT_PYTHREAD_H
 #include "Python.h"

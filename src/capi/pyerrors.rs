@@ -25,7 +25,7 @@ pub static mut PyExc_SystemError: *mut PyObject = Kind::System.object();
 /// OverflowError.
 #[unsafe(no_mangle)]
 pub static mut PyExc_OverflowError: *mut PyObject = Kind::Overflow.object();
-/// TimeoutError.
+/// TimeoutError, an OSError.
 #[unsafe(no_mangle)]
 pub static mut PyExc_TimeoutError: *mut PyObject = Kind::Timeout.object();
 /// KeyboardInterrupt: SIGINT arrived.
@@ -43,6 +43,12 @@ pub static mut PyExc_InterpreterError: *mut PyObject = Kind::Interpreter.object(
 /// InterpreterNotFoundError, an InterpreterError.
 #[unsafe(no_mangle)]
 pub static mut PyExc_InterpreterNotFoundError: *mut PyObject = Kind::InterpreterNotFound.object();
+/// OSError.
+#[unsafe(no_mangle)]
+pub static mut PyExc_OSError: *mut PyObject = Kind::Os.object();
+/// TypeError.
+#[unsafe(no_mangle)]
+pub static mut PyExc_TypeError: *mut PyObject = Kind::Type.object();
 
 /// Says whether the error indicator is set.
 ///

@@ -13,6 +13,17 @@ pub(crate) fn now_ns() -> i64 {
     nanoseconds(now)
 }
 
+/// Now on the system's clock (CLOCK_REALTIME), which may be set: nanoseconds since the beginning of 1970.
+/// Async-signal-safe.
+#[cfg(not(loom))]
+pub(crate) fn wall_ns() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable; CLOCK_REALTIME exists wherever we run, so the call cannot fail.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    debug_assert_eq!(failed, 0);
+    nanoseconds(now)
+}
+
 /// What reads clocks: the kernel's own entry, once [`prepare`] found it.
 #[cfg(all(not(loom), target_os = "linux"))]
 static KERNEL_ENTRY: core::sync::atomic::AtomicPtr<core::ffi::c_void> =

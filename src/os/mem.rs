@@ -11,10 +11,25 @@ pub(crate) fn calloc(size: usize) -> *mut u8 {
     unsafe { libc::calloc(1, size.max(1)) }.cast()
 }
 
+/// Bytes from the C allocator, not initialized, or NULL when there are none. A size of 0 gives a block that can be freed.
+pub(crate) fn malloc(size: usize) -> *mut u8 {
+    // SAFETY: malloc takes any size; a result of NULL is the caller's to handle.
+    unsafe { libc::malloc(size.max(1)) }.cast()
+}
+
+/// Changes the size of a block; NULL makes a new one. NULL, with the block as it was, when there is no memory.
+///
+/// # Safety
+/// `block` is NULL or came from this module and was not freed.
+pub(crate) unsafe fn realloc(block: *mut u8, size: usize) -> *mut u8 {
+    // SAFETY: this function's contract is realloc's contract.
+    unsafe { libc::realloc(block.cast(), size.max(1)) }.cast()
+}
+
 /// Gives a block back. NULL is allowed and does nothing.
 ///
 /// # Safety
-/// `block` is NULL or came from [`calloc`] or [`alloc_zeroed`] and was not freed.
+/// `block` is NULL or came from this module and was not freed.
 pub(crate) unsafe fn free(block: *mut u8) {
     // SAFETY: this function's contract is free's contract.
     unsafe { libc::free(block.cast()) }
@@ -41,6 +56,21 @@ mod tests {
         assert!(words.iter().all(|&word| word == 0));
         // SAFETY: allocated above and not freed.
         unsafe { free(block.as_ptr().cast()) };
+    }
+
+    #[test]
+    fn a_block_that_grows_keeps_its_bytes() {
+        let block = calloc(8);
+        assert!(!block.is_null());
+        // SAFETY: eight bytes from the line above.
+        unsafe { block.write(7) };
+        // SAFETY: allocated above and not freed.
+        let grown = unsafe { realloc(block, 1 << 20) };
+        assert!(!grown.is_null());
+        // SAFETY: the block has a first byte.
+        assert_eq!(unsafe { grown.read() }, 7);
+        // SAFETY: the block that realloc returned.
+        unsafe { free(grown) };
     }
 
     #[test]

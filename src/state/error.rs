@@ -24,13 +24,15 @@ pub(crate) enum Kind {
     Recursion,
     Interpreter,
     InterpreterNotFound,
+    Os,
+    Type,
 }
 
 /// The opaque exception objects: distinct addresses, never read.
-static OBJECTS: [u64; 11] = [0; 11];
+static OBJECTS: [u64; Kind::ALL.len()] = [0; Kind::ALL.len()];
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 11] = [
+    pub(crate) const ALL: [Kind; 13] = [
         Kind::Runtime,
         Kind::Value,
         Kind::Memory,
@@ -42,6 +44,8 @@ impl Kind {
         Kind::Recursion,
         Kind::Interpreter,
         Kind::InterpreterNotFound,
+        Kind::Os,
+        Kind::Type,
     ];
 
     /// The opaque global that stands for the kind.
@@ -69,6 +73,8 @@ impl Kind {
             Kind::Recursion => "RecursionError",
             Kind::Interpreter => "InterpreterError",
             Kind::InterpreterNotFound => "InterpreterNotFoundError",
+            Kind::Os => "OSError",
+            Kind::Type => "TypeError",
         }
     }
 
@@ -79,6 +85,7 @@ impl Kind {
                 (self, other),
                 (Kind::PythonFinalization | Kind::Recursion, Kind::Runtime)
                     | (Kind::InterpreterNotFound, Kind::Interpreter)
+                    | (Kind::Timeout, Kind::Os)
             )
     }
 }
