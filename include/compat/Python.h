@@ -26,6 +26,7 @@
 
 #include "pyconfig.h"
 #include "pytstate.h"
+#include "pytstate/atomics.h"
 #if defined(Py_BUILD_CORE)
 #include "pytstate/internal.h"
 #endif

@@ -94,6 +94,19 @@ static inline int _Py_ThreadCanHandleSignals(PyInterpreterState *interp) {
 
 /* ---- The attached state (pycore_pystate.h) ---- */
 
+/** The attached state of the calling thread, or NULL. */
+static inline PyThreadState *_PyThreadState_GET(void) {
+    return PyThreadState_GetUnchecked();
+}
+/** The interpreter of the attached state; fatal if nothing is attached. */
+static inline PyInterpreterState *_PyInterpreterState_GET(void) {
+    return PyInterpreterState_Get();
+}
+/** Whether the interpreter is the main one. */
+static inline int _Py_IsMainInterpreter(PyInterpreterState *interp) {
+    return interp == PyInterpreterState_Main();
+}
+
 /** Fatal, naming `func`, if `tstate` is NULL. */
 static inline void _Py_EnsureFuncTstateNotNULL(const char *func,
                                                PyThreadState *tstate) {

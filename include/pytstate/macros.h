@@ -103,9 +103,9 @@
 /* ---- PyMutex: the fast paths, inline (lock.h) ---- */
 
 /* One atomic operation on the byte of a mutex, for C11 and C++11: what the
- * standard library of the language offers. Without it (C99, __STDC_NO_ATOMICS__)
- * every call goes to the library. A byte and the atomic type of a byte have the
- * same size and alignment wherever the library runs. */
+ * standard library of the language offers. Without it (C99,
+ * __STDC_NO_ATOMICS__) every call goes to the library. A byte and the atomic
+ * type of a byte have the same size and alignment wherever the library runs. */
 #ifdef __cplusplus
 /* Also where somebody includes this inside extern "C". */
 extern "C++" {
