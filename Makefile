@@ -235,6 +235,20 @@ diff-cpython: $(DIFFERENTIAL:%=$(BUILD)/$(DIFF_PY)/%)
 	@c_tests/run -t $(TALLY) $(DIFFERENTIAL:%=$(BUILD)/$(DIFF_PY)/%)
 endif
 
+PEERS_ROOT ?= $(BUILD)/peers/root
+PEERS_INSTALLED = $(shell pyenv versions --bare 2> /dev/null | \
+                    grep -E '^3\.1[1-3]\.[0-9]+$$' | sort -V)
+.PHONY: peers
+peers: ## the differential suite against every CPython that can be had, 3.11 to 3.15
+	@for version in $(PEERS_INSTALLED); do \
+	    PYENV_VERSION=$$version $(MAKE) --no-print-directory diff-cpython || exit 1; \
+	done
+	@mkdir -p $(BUILD)/peers
+	@c_tests/peers/prepare $(PEERS_ROOT) || exit 0; \
+	for version in 3.14 3.15; do \
+	    c_tests/peers/run -t $(TALLY) $(PEERS_ROOT) $$version || exit 1; \
+	done
+
 # ---- Benchmarks: the same source against us and against a libpython -------
 
 BENCH := $(patsubst c_tests/bench/%.c,%,$(wildcard c_tests/bench/*.c))
