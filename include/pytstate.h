@@ -3516,6 +3516,110 @@ int PyUnstable_ThreadState_SetStackProtection(PyThreadState *tstate,
  */
 void PyUnstable_ThreadState_ResetStackProtection(PyThreadState *tstate);
 
+/* ---- runtimes ---- */
+
+/**
+ * Stops every thread state of an interpreter, or of all interpreters, except the caller's.
+ *
+ * When the call returns, no other thread of the scope is attached, and none can attach until PyTState_StartTheWorld().
+ * This holds in every mode, with a GIL and without.
+ *
+ * @param interp_or_NULL  The interpreter; NULL for all. Borrowed. Not deleted before the restart.
+ * @return 0; -1 with RuntimeError (if a state is attached) when this thread has stopped a world already: pauses do not nest.
+ *
+ * Errors:  -1 as above.
+ * Blocks:  until every attached thread of the scope has polled (PyTState_Poll()), detached or ended. An attached caller may
+ *          be detached meanwhile and is attached on return; see PyTState_SetLateAttachPolicy() if its interpreter ends while
+ *          it waits.
+ * Threads: any: attached, detached or without a state. Until the restart the caller attaches no other state, and waits for
+ *          nothing that an attached thread may hold. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  pytstate; _PyEval_StopTheWorld() is the same under CPython's internal name.
+ *
+ * # Safety
+ * `interp_or_NULL` is NULL or an interpreter that is not deleted.
+ */
+int PyTState_StopTheWorld(PyInterpreterState *interp_or_NULL);
+
+/**
+ * Ends the pause that PyTState_StopTheWorld() began.
+ *
+ * @param interp_or_NULL  What the matching call was given. Borrowed.
+ *
+ * Errors:  misuse, and nothing happens, if there is no such pause.
+ * Blocks:  no.
+ * Threads: the one that stopped the world, or one that acts for it. Not async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp_or_NULL` is NULL or an interpreter that is not deleted.
+ */
+void PyTState_StartTheWorld(PyInterpreterState *interp_or_NULL);
+
+/**
+ * Sets how long a waiting thread lets another one keep the GIL before it asks for it.
+ *
+ * @param interp  The interpreter whose GIL is meant. Must not be NULL. Borrowed. Interpreters that share a GIL share its
+ *                interval.
+ * @param ns      The interval in nanoseconds, at least 1; rounded up to whole microseconds, at most about 71 minutes.
+ * @return 0; -1 with ValueError (if a state is attached) when `ns` is not positive.
+ *
+ * Errors:  fatal if NULL; -1 as above. Without a GIL nothing happens.
+ * Blocks:  no.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter that is not deleted.
+ */
+int PyTState_SetSwitchInterval(PyInterpreterState *interp,
+                               PyTime_t ns);
+
+/**
+ * Returns the switch interval of an interpreter's GIL.
+ *
+ * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @return Nanoseconds; 5,000,000 unless it was set, also for an interpreter without a GIL.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  no.
+ * Threads: any, attached or not. Async-signal-safe.
+ * Source:  pytstate.
+ *
+ * # Safety
+ * `interp` is NULL or an interpreter that is not deleted.
+ */
+PyTime_t PyTState_GetSwitchInterval(PyInterpreterState *interp);
+
+/**
+ * Sets an event and wakes every thread that waits for it in PyEvent_Wait() or PyEvent_WaitTimed().
+ *
+ * Setting an event that is set already has no effect. Once it is set the call does not touch the event any more, so that a
+ * thread that waited for it may free it.
+ *
+ * @param event  The event; all-zero is one that is not set. Must not be NULL. Borrowed.
+ *
+ * Errors:  fatal if NULL.
+ * Blocks:  never.
+ * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+ * Source:  pytstate; _PyEvent_Notify() is the same under CPython's internal name.
+ *
+ * # Safety
+ * `event` is NULL or points to an event.
+ */
+void PyTState_EventSet(PyEvent *event);
+
+/**
+ * Returns the version of the library that runs, which may be newer than the header that a program was compiled with.
+ *
+ * @return A text such as "0.1.0", as the macro PYTSTATE_VERSION of that version. Static; never NULL.
+ *
+ * Errors:  none.
+ * Blocks:  never.
+ * Threads: any, at any time. Async-signal-safe.
+ * Source:  pytstate.
+ */
+const char *PyTState_Version(void);
+
 /* ---- signals ---- */
 
 /**

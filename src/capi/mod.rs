@@ -30,6 +30,7 @@ pub mod pytime;
 pub mod pytstate;
 pub mod qsbr;
 pub mod recursion;
+pub mod runtimes;
 pub mod signals;
 pub mod stop_the_world;
 pub mod sync_points;

@@ -21,6 +21,7 @@ use crate::sched::breaker;
 use crate::sched::current::interp_of;
 use crate::sched::watchdog;
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, LOCKED, PARKED, Release, WOKEN};
+use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::state::word;
@@ -283,4 +284,22 @@ pub(crate) fn set_interval_us(state: Ts, us: u32) {
 /// The switch interval of the GIL of `state`.
 pub(crate) fn interval_us(state: Ts) -> u32 {
     of(state).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
+}
+
+/// The GIL that the states of `interp` take, if they run under one.
+fn of_interp(interp: Interp) -> Option<&'static Gil> {
+    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
+    unsafe { interp.gil.load(Relaxed).as_ref() }
+}
+
+/// Sets the switch interval of the GIL of `interp`.
+pub(crate) fn set_interval_of(interp: Interp, us: u32) {
+    if let Some(gil) = of_interp(interp) {
+        gil.interval_us.store(us.max(1), Relaxed);
+    }
+}
+
+/// The switch interval of the GIL of `interp`.
+pub(crate) fn interval_of(interp: Interp) -> u32 {
+    of_interp(interp).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
 }

@@ -1,0 +1,157 @@
+//! For runtimes that are not Python: what CPython keeps internal, or does not have, as public calls (extension API 11).
+
+use core::ffi::{CStr, c_char, c_int};
+
+use super::arg;
+use super::pytime::PyTime_t;
+use crate::probe::{self, Point};
+use crate::sched::fatal::misuse;
+use crate::sched::stw::{self, Scope};
+use crate::sched::{gil, raise};
+use crate::state::error::Kind;
+use crate::state::interp::{Interp, PyInterpreterState};
+use crate::sync::event::PyEvent;
+
+/// The scope of a pause: the interpreter, or all of them for NULL.
+///
+/// # Safety
+/// `interp` is NULL or came from the library.
+unsafe fn scope(interp: *mut PyInterpreterState) -> Scope {
+    // SAFETY: this function's contract.
+    unsafe { Interp::from_ptr(interp) }.map_or(Scope::All, Scope::One)
+}
+
+/// Stops every thread state of an interpreter, or of all interpreters, except the caller's.
+///
+/// When the call returns, no other thread of the scope is attached, and none can attach until PyTState_StartTheWorld().
+/// This holds in every mode, with a GIL and without.
+///
+/// @param interp_or_NULL  The interpreter; NULL for all. Borrowed. Not deleted before the restart.
+/// @return 0; -1 with RuntimeError (if a state is attached) when this thread has stopped a world already: pauses do not nest.
+///
+/// Errors:  -1 as above.
+/// Blocks:  until every attached thread of the scope has polled (PyTState_Poll()), detached or ended. An attached caller may
+///          be detached meanwhile and is attached on return; see PyTState_SetLateAttachPolicy() if its interpreter ends while
+///          it waits.
+/// Threads: any: attached, detached or without a state. Until the restart the caller attaches no other state, and waits for
+///          nothing that an attached thread may hold. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate; _PyEval_StopTheWorld() is the same under CPython's internal name.
+///
+/// # Safety
+/// `interp_or_NULL` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_StopTheWorld(interp_or_NULL: *mut PyInterpreterState) -> c_int {
+    if stw::is_requester() {
+        raise::raise(Kind::Runtime, c"this thread has stopped the world already");
+        return -1;
+    }
+    // SAFETY: this function's contract.
+    stw::stop(unsafe { scope(interp_or_NULL) });
+    0
+}
+
+/// Ends the pause that PyTState_StopTheWorld() began.
+///
+/// @param interp_or_NULL  What the matching call was given. Borrowed.
+///
+/// Errors:  misuse, and nothing happens, if there is no such pause.
+/// Blocks:  no.
+/// Threads: the one that stopped the world, or one that acts for it. Not async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp_or_NULL` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_StartTheWorld(interp_or_NULL: *mut PyInterpreterState) {
+    // SAFETY: this function's contract.
+    let scope = unsafe { scope(interp_or_NULL) };
+    if stw::is_requested(scope) {
+        stw::start(scope);
+    } else {
+        misuse(c"PyTState_StartTheWorld", format_args!("the world was not stopped"));
+    }
+}
+
+/// Sets how long a waiting thread lets another one keep the GIL before it asks for it.
+///
+/// @param interp  The interpreter whose GIL is meant. Must not be NULL. Borrowed. Interpreters that share a GIL share its
+///                interval.
+/// @param ns      The interval in nanoseconds, at least 1; rounded up to whole microseconds, at most about 71 minutes.
+/// @return 0; -1 with ValueError (if a state is attached) when `ns` is not positive.
+///
+/// Errors:  fatal if NULL; -1 as above. Without a GIL nothing happens.
+/// Blocks:  no.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_SetSwitchInterval(
+    interp: *mut PyInterpreterState,
+    ns: PyTime_t,
+) -> c_int {
+    const FUNC: &CStr = c"PyTState_SetSwitchInterval";
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, FUNC) };
+    if ns <= 0 {
+        raise::raise(Kind::Value, c"the switch interval must be positive");
+        return -1;
+    }
+    let us = ns / 1000 + i64::from(ns % 1000 != 0);
+    gil::set_interval_of(interp, u32::try_from(us).unwrap_or(u32::MAX));
+    0
+}
+
+/// Returns the switch interval of an interpreter's GIL.
+///
+/// @param interp  The interpreter. Must not be NULL. Borrowed.
+/// @return Nanoseconds; 5,000,000 unless it was set, also for an interpreter without a GIL.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_GetSwitchInterval(interp: *mut PyInterpreterState) -> PyTime_t {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"PyTState_GetSwitchInterval") };
+    i64::from(gil::interval_of(interp)) * 1000
+}
+
+/// Sets an event and wakes every thread that waits for it in PyEvent_Wait() or PyEvent_WaitTimed().
+///
+/// Setting an event that is set already has no effect. Once it is set the call does not touch the event any more, so that a
+/// thread that waited for it may free it.
+///
+/// @param event  The event; all-zero is one that is not set. Must not be NULL. Borrowed.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  never.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate; _PyEvent_Notify() is the same under CPython's internal name.
+///
+/// # Safety
+/// `event` is NULL or points to an event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_EventSet(event: *mut PyEvent) {
+    // SAFETY: this function's contract.
+    unsafe { arg::required(event, c"PyTState_EventSet", "event") }.set();
+    probe::point(Point::EventSet);
+}
+
+/// Returns the version of the library that runs, which may be newer than the header that a program was compiled with.
+///
+/// @return A text such as "0.1.0", as the macro PYTSTATE_VERSION of that version. Static; never NULL.
+///
+/// Errors:  none.
+/// Blocks:  never.
+/// Threads: any, at any time. Async-signal-safe.
+/// Source:  pytstate.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyTState_Version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
