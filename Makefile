@@ -31,7 +31,8 @@ header: ## copy the headers that the sources make into include/
 	    || { cat $(BUILD)/header.log; exit 1; }
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile packaging/install.mk | \
+	    expand -t 20
 
 clean: ## remove what the C builds made (cargo clean does the rest)
 	rm -rf $(BUILD)
@@ -299,31 +300,6 @@ bench-locks-cpython: $(BUILD)/bench/locks-ours $(BUILD)/bench/locks-cpython
 	@c_tests/bench/locks/compare $^ "$(LOCKS_RUST)" $(BENCH_ROUNDS)
 endif
 
-# ---- Installing -----------------------------------------------------------
-
-PREFIX ?= /usr/local
-LIBDIR ?= $(PREFIX)/lib
-INCLUDEDIR ?= $(PREFIX)/include
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-SONAME := libpytstate.so.0
-COMPAT_FOLDERS := compat compat/cpython compat/internal
-
-install: lib-release ## library, headers, pkg-config: PREFIX, DESTDIR
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig \
-	    $(COMPAT_FOLDERS:%=$(DESTDIR)$(INCLUDEDIR)/pytstate/%)
-	install -m 755 $(TARGET)/release/libpytstate.so \
-	    $(DESTDIR)$(LIBDIR)/libpytstate.so.$(VERSION)
-	ln -sf libpytstate.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpytstate.so
-	install -m 644 $(TARGET)/release/libpytstate.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 include/pytstate.h $(DESTDIR)$(INCLUDEDIR)/
-	install -m 644 include/pytstate/*.h $(DESTDIR)$(INCLUDEDIR)/pytstate/
-	for folder in $(COMPAT_FOLDERS); do \
-	    install -m 644 include/$$folder/*.h \
-	        $(DESTDIR)$(INCLUDEDIR)/pytstate/$$folder/ || exit 1; \
-	done
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
-	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
-	    pytstate.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/pytstate.pc
+include packaging/install.mk
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/harness/*.d)
