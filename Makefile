@@ -44,10 +44,8 @@ $(shell mkdir -p $(BUILD))
 .PHONY: lib-debug lib-release
 lib-debug:
 	@$(CARGO) build --quiet --lib
-	@ln -sf libpytstate.so $(TARGET)/debug/libpytstate.so.0
 lib-release:
 	@$(CARGO) build --quiet --lib --release
-	@ln -sf libpytstate.so $(TARGET)/release/libpytstate.so.0
 
 # ---- C programs, once per variant ---------------------------------------
 

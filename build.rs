@@ -22,12 +22,27 @@ fn main() {
     build_shims();
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    name_for_loader(&out);
     match headers::write(&out) {
         Ok(()) => {}
         // A file that does not parse: rustc says it better than we can.
         Err(why) => println!("cargo::warning=no headers: {why}"),
     }
 }
+
+/// Lets the loader find the library in cargo's folder under its SONAME, so that
+/// programs that are linked to it there also run. A folder that allows no link
+/// only lacks that convenience.
+#[cfg(unix)]
+fn name_for_loader(out: &Path) {
+    // target/PROFILE/build/pytstate-HASH/out
+    if let Some(profile) = out.ancestors().nth(3) {
+        let _ = std::os::unix::fs::symlink("libpytstate.so", profile.join("libpytstate.so.0"));
+    }
+}
+
+#[cfg(not(unix))]
+fn name_for_loader(_out: &Path) {}
 
 /// Every C file of `src/os` (what Rust cannot express) goes into the library.
 fn build_shims() {
