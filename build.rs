@@ -5,11 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[path = "build_contents.rs"]
+mod contents;
+#[path = "build_doc.rs"]
+mod doc;
 #[path = "build_headers.rs"]
 mod headers;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build_contents.rs");
+    println!("cargo::rerun-if-changed=build_doc.rs");
     println!("cargo::rerun-if-changed=build_headers.rs");
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=Cargo.toml");

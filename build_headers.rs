@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use super::files_below;
+use super::contents::{self, Section};
+use super::{doc, files_below};
 
 /// The version of the CPython API that the headers mirror.
 const CPYTHON: (u32, u32, u32) = (3, 15, 0);
@@ -54,7 +55,7 @@ pub(crate) fn write(out: &Path) -> Result<(), String> {
     let scan = Scan::new(&sources)?;
 
     let public = body(&scan, Which::Public, &BTreeSet::new())?;
-    let taken = defined_types(&public);
+    let taken = defined_types(&public.text);
     let internal = body(&scan, Which::Internal, &taken)?;
 
     save(&out.join("pytstate.h"), &dress(&public, Which::Public))?;
@@ -135,7 +136,7 @@ fn word(text: &str) -> &str {
 
 /// cbindgen's text for one header: its functions, and the types and
 /// constants that they need and that are not in `taken`.
-fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<String, String> {
+fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<Body, String> {
     let mut config = cbindgen::Config::from_file("cbindgen.toml")?;
     let others = scan.exports.keys().chain(&scan.constants);
     let skipped = others.filter(|name| belongs(name) != which).cloned();
@@ -159,7 +160,13 @@ fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<String, S
     let mut text = Vec::new();
     bindings.write(&mut text);
     let text = String::from_utf8(text).map_err(|e| e.to_string())?;
-    Ok(arrange(&text, scan, &endless))
+    arrange(&text, scan, &endless)
+}
+
+/// One header: its table of contents, and everything else.
+struct Body {
+    contents: String,
+    text: String,
 }
 
 /// Sets right what cbindgen cannot express, block by block (blocks are
@@ -170,11 +177,12 @@ fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<String, S
 /// - `AtomicPtr<X> p` is `X *p`, and a negative constant has parentheses;
 /// - an array has a number for its length, a short comment has one line;
 /// - a function that does not return says so;
-/// - a heading before the first function of each source file.
-fn arrange(text: &str, scan: &Scan, endless: &[String]) -> String {
+/// - types and constants come before the functions, which stand in the order
+///   of `contents`.
+fn arrange(text: &str, scan: &Scan, endless: &[String]) -> Result<Body, String> {
     let mut forward = String::new();
     let mut out = String::new();
-    let mut section = "";
+    let mut sections: Vec<Section> = Vec::new();
     for block in text.trim().split("\n\n") {
         let code = match code_of(block) {
             code if opaque(&code).is_some() => {
@@ -193,18 +201,28 @@ fn arrange(text: &str, scan: &Scan, endless: &[String]) -> String {
         }
         let name = function_of(&code).or_else(|| variable_of(&code));
         let mut block = plain(block, name.is_some(), scan);
-        if let Some(stem) = name.and_then(|n| scan.exports.get(n)).filter(|s| *s != section) {
-            out.push_str(&format!("/* ---- {stem} ---- */\n\n"));
-            section = stem;
-        }
         if let Some(name) = name.filter(|n| endless.iter().any(|e| e == n)) {
             let call = format!("void {name}(");
             block = block.replace(&call, &format!("_Py_NO_RETURN {call}"));
         }
-        out.push_str(&block);
-        out.push_str("\n\n");
+        let place = match name.and_then(|n| scan.exports.get(n)) {
+            None => &mut out,
+            Some(stem) => section(&mut sections, stem),
+        };
+        place.push_str(&block);
+        place.push_str("\n\n");
     }
-    forward + &out
+    let (contents, functions) = contents::ordered(&sections)?;
+    Ok(Body { contents, text: forward + &out + &functions })
+}
+
+/// The text of the section of that source file.
+fn section<'a>(sections: &'a mut Vec<Section>, stem: &str) -> &'a mut String {
+    let at = sections.iter().position(|one| one.stem == stem).unwrap_or(sections.len());
+    if at == sections.len() {
+        sections.push(Section { stem: stem.to_owned(), text: String::new() });
+    }
+    &mut sections[at].text
 }
 
 /// `typedef struct _is _is;`: the tag alone is wanted.
@@ -227,39 +245,44 @@ fn opaque(code: &str) -> Option<&str> {
     (body.trim() == "uint8_t _opaque[0];").then_some(name)
 }
 
+/// A block of cbindgen's text, in plain C: comments by `doc`, code line by line.
 fn plain(block: &str, prototype: bool, scan: &Scan) -> String {
     let mut out: Vec<String> = Vec::new();
+    let mut comment: Option<(String, Vec<&str>)> = None;
     for line in block.trim_end().lines() {
         let text = line.trim_start();
-        if text == "*/" {
-            close_comment(&mut out, line);
-        } else if text.starts_with('*') || text.starts_with("/**") {
-            // Links are for rustdoc.
-            out.push(line.replace("[`", "`").replace("`]", "`"));
-        } else {
-            out.push(plain_code(line, prototype, scan));
+        match &mut comment {
+            None if text == "/**" => {
+                let indent = &line[..line.len() - text.len()];
+                comment = Some((indent.to_owned(), Vec::new()));
+            }
+            None => out.push(plain_code(line, prototype, scan)),
+            Some((indent, lines)) if text == "*/" => {
+                out.push(doc::comment(lines, indent));
+                comment = None;
+            }
+            Some((_, lines)) => lines.push(text.strip_prefix('*').unwrap_or(text)),
         }
     }
     out.join("\n")
 }
 
-/// Ends a comment; one of a single line takes a single line.
-fn close_comment(out: &mut Vec<String>, end: &str) {
-    let n = out.len();
-    if n >= 2 && out[n - 2].trim() == "/**" {
-        let indent = &end[..end.len() - "*/".len()];
-        let text = out[n - 1].trim_start().trim_start_matches("* ");
-        let short = format!("{}/** {text} */", &indent[..indent.len() - 1]);
-        if short.chars().count() <= 80 {
-            out.truncate(n - 2);
-            out.push(short);
-            return;
+fn plain_code(line: &str, prototype: bool, scan: &Scan) -> String {
+    let line = plain_line(line, prototype, scan);
+    if prototype && line.chars().count() > 80 {
+        if line.starts_with(' ') {
+            return format!("        {}", line.trim_start());
         }
+        // After the type that is returned, or else after the parenthesis.
+        return match line.split_once(" *") {
+            Some((head, rest)) if !head.contains('(') => format!("{head} *\n{rest}"),
+            _ => line.replacen('(', "(\n    ", 1),
+        };
     }
-    out.push(end.to_owned());
+    line
 }
 
-fn plain_code(line: &str, prototype: bool, scan: &Scan) -> String {
+fn plain_line(line: &str, prototype: bool, scan: &Scan) -> String {
     let mut line = line.to_owned();
     for (tag, name) in
         [("_ts", "PyThreadState"), ("_is", "PyInterpreterState"), ("_object", "PyObject")]
@@ -344,7 +367,7 @@ fn defined_types(text: &str) -> BTreeSet<String> {
 }
 
 /// Adds guard, includes, the C++ linkage and the version.
-fn dress(body: &str, which: Which) -> String {
+fn dress(body: &Body, which: Which) -> String {
     let (guard, includes, end) = match which {
         Which::Public => (
             "PYTSTATE_H",
@@ -366,12 +389,16 @@ fn dress(body: &str, which: Which) -> String {
         Which::Internal => String::new(),
     };
     // cbindgen writes `extern "C"` around functions; one pair is enough.
+    let contents = &body.contents;
     let body = body
+        .text
         .replace("#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n\n", "")
         .replace("#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n\n", "");
     format!(
         "/* {purpose}\n * Generated from src/ by `make header`; not edited by hand. */\n\
-         /* clang-format off */\n#ifndef {guard}\n#define {guard}\n\n{includes}\n{versions}\
+         /* clang-format off */\n\
+         /* Contents (types and constants come first):\n *\n{contents} *\n \
+         * The glossary in the documentation has the words that are used here. */\n#ifndef {guard}\n#define {guard}\n\n{includes}\n{versions}\
          #ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{body}\
          #ifdef __cplusplus\n}}\n#endif\n\n{end}\n#endif /* {guard} */\n"
     )

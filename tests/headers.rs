@@ -39,6 +39,18 @@ fn committed_headers_are_what_the_sources_say() {
     }
 }
 
+#[test]
+fn headers_are_as_wide_as_a_terminal_and_say_nothing_of_rust() {
+    for header in headers() {
+        let text = common::read(format!("include/{header}"));
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{header} has lines of more than 80 columns: {wide:#?}");
+        for word in ["# Safety", "[`", "`]", "Rust"] {
+            assert!(!text.contains(word), "{header} has \"{word}\"");
+        }
+    }
+}
+
 /// Compiles a file that includes `header` twice.
 fn compile_twice(compiler: &str, standard: &str, header: &str) -> Result<(), String> {
     let stem = format!("{compiler}-{standard}-{}", header.replace('/', "-"));

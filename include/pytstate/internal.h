@@ -1,6 +1,18 @@
 /* pytstate: the names that CPython itself keeps internal.
  * Generated from src/ by `make header`; not edited by hand. */
 /* clang-format off */
+/* Contents (types and constants come first):
+ *
+ *    1. Interpreters
+ *    2. Thread states
+ *    3. Attach and detach
+ *    4. Polls, pending calls, signals
+ *    5. Guards and views: keeping an interpreter alive
+ *    6. Locks and events
+ *    7. Sleeping on an address
+ *    8. Pauses, and other things that runtimes need
+ *
+ * The glossary in the documentation has the words that are used here. */
 #ifndef PYTSTATE_INTERNAL_H
 #define PYTSTATE_INTERNAL_H
 
@@ -11,7 +23,8 @@ extern "C" {
 #endif
 
 /**
- * CPython's process-wide state. There is one runtime in a process; pointers to it are taken and ignored.
+ * CPython's process-wide state. There is one runtime in a process; pointers to
+ * it are taken and ignored.
  */
 typedef struct _PyRuntimeState _PyRuntimeState;
 
@@ -31,7 +44,8 @@ typedef struct _PyRuntimeState _PyRuntimeState;
 #define _PY_FAIL_IF_INTERRUPTED 4
 
 /**
- * Only attached threads lock and unlock it: while the runtime finalizes nobody is left to unlock it.
+ * Only attached threads lock and unlock it: while the runtime finalizes nobody
+ * is left to unlock it.
  */
 #define _PY_LOCK_PYTHONLOCK 8
 
@@ -77,35 +91,40 @@ typedef int _Py_add_pending_call_result;
 typedef int (*_Py_pending_call_func)(void*);
 
 /**
- * CPython's _PyOnceFlag: same size, same values. All-zero is not done. Must not move while in use.
+ * CPython's _PyOnceFlag: same size, same values. All-zero is not done. Must not
+ * move while in use.
  */
 typedef struct _PyOnceFlag {
     uint8_t v;
 } _PyOnceFlag;
 
 /**
- * CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant (S-RW-03). Must not move while in use.
+ * CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant
+ * (S-RW-03). Must not move while in use.
  */
 typedef struct _PyRWMutex {
     uintptr_t bits;
 } _PyRWMutex;
 
 /**
- * CPython's _PySeqLock: same size. All-zero is free. Must not move while in use.
+ * CPython's _PySeqLock: same size. All-zero is free. Must not move while in
+ * use.
  */
 typedef struct _PySeqLock {
     uint32_t sequence;
 } _PySeqLock;
 
 /**
- * CPython's _PyRawMutex: same size, same bit. All-zero is free. Must not move while in use.
+ * CPython's _PyRawMutex: same size, same bit. All-zero is free. Must not move
+ * while in use.
  */
 typedef struct _PyRawMutex {
     uintptr_t v;
 } _PyRawMutex;
 
 /**
- * CPython's _PyRecursiveMutex: same size, same fields. All-zero is free. Must not move while in use.
+ * CPython's _PyRecursiveMutex: same size, same fields. All-zero is free. Must
+ * not move while in use.
  */
 typedef struct _PyRecursiveMutex {
     PyMutex mutex;
@@ -113,20 +132,118 @@ typedef struct _PyRecursiveMutex {
     size_t level;
 } _PyRecursiveMutex;
 
-/* ---- ceval ---- */
+/* ======== 1. Interpreters ======== */
+
+/**
+ * Finds an interpreter by its id.
+ *
+ * @param id The id.
+ * @return The interpreter, or NULL with InterpreterNotFoundError. Borrowed.
+ *
+ * @par Errors
+ * NULL as above.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any; the error indicator needs an attached caller. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ */
+PyInterpreterState *_PyInterpreterState_LookUpID(int64_t id);
+
+/**
+ * Whether an interpreter has a feature.
+ *
+ * @param interp The interpreter. Must not be NULL. Borrowed.
+ * @param feature One or more Py_RTFLAGS_* bits.
+ * @return 1 if it has all of them, else 0.
+ *
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `interp` is not deleted.
+ */
+int _PyInterpreterState_HasFeature(PyInterpreterState *interp,
+                                   unsigned long feature);
+
+/* ======== 2. Thread states ======== */
+
+/**
+ * Attaches `tstate`; the calling thread has none attached.
+ *
+ * @param tstate The state. Must not be NULL. Borrowed.
+ *
+ * @par Errors
+ * Fatal if NULL, if a state is attached already, if `tstate` was cleared or
+ * deleted; misuse if it belongs to another OS thread.
+ * @par Blocks
+ * Until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
+ * @par Threads
+ * Any. Not async-signal-safe. Keeps errno.
+ * @par Source
+ * CPython 3.13 (pycore_pystate.h).
+ *
+ * @pre `tstate` is not deleted.
+ */
+void _PyThreadState_Attach(PyThreadState *tstate);
+
+/**
+ * Detaches `tstate`, the attached state of the calling thread.
+ *
+ * @param tstate The attached state. Must not be NULL. Borrowed.
+ *
+ * @par Errors
+ * Fatal if NULL, if it is not the attached state, or if its GIL is not locked.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Attached. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13 (pycore_pystate.h).
+ *
+ * @pre `tstate` is not deleted.
+ */
+void _PyThreadState_Detach(PyThreadState *tstate);
+
+/**
+ * Whether an attached or detached state belongs to the main interpreter's main
+ * thread.
+ *
+ * @return 1 if the calling OS thread is the main thread, else 0.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any. Async-signal-safe.
+ * @par Source
+ * CPython 3.14 (exported there; inline before).
+ */
+int _Py_IsMainThread(void);
+
+/* ======== 3. Attach and detach ======== */
 
 /**
  * Sets how long a waiter lets a thread keep the GIL before it asks for it.
  *
- * @param microseconds  The interval; 0 acts as 1. Shared by interpreters that share the GIL.
+ * @param microseconds The interval; 0 acts as 1. Shared by interpreters that
+ *     share the GIL.
  *
- * Errors:  fatal if nothing is attached. Without a GIL nothing happens.
- * Blocks:  no.
- * Threads: attached. Async-signal-safe if attached.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
+ * @par Errors
+ * Fatal if nothing is attached. Without a GIL nothing happens.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Attached. Async-signal-safe if attached.
+ * @par Source
+ * CPython 3.13.
  */
 void _PyEval_SetSwitchInterval(unsigned long microseconds);
 
@@ -135,186 +252,232 @@ void _PyEval_SetSwitchInterval(unsigned long microseconds);
  *
  * @return Microseconds; 5000 by default, also without a GIL.
  *
- * Errors:  fatal if nothing is attached.
- * Blocks:  no.
- * Threads: attached. Async-signal-safe if attached.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
+ * @par Errors
+ * Fatal if nothing is attached.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Attached. Async-signal-safe if attached.
+ * @par Source
+ * CPython 3.13.
  */
 unsigned long _PyEval_GetSwitchInterval(void);
 
-/* ---- event ---- */
+/* ======== 4. Polls, pending calls, signals ======== */
 
 /**
- * Tells whether the event is set.
+ * Has an interpreter, or the main thread, call func(arg) at one of its next
+ * polls.
  *
- * @param evt  The event; all-zero is not set. Borrowed. Not NULL (checked in debug builds only).
- * @return 1 if it is set, and then for ever; 0 if not.
+ * @param interp The interpreter: whichever of its attached threads polls first
+ *     runs the call. Must not be NULL. Borrowed.
+ * @param func What to call, as Py_AddPendingCall()'s. Must not be NULL.
+ * @param arg Passed on. Borrowed, or consumed with _Py_PENDING_RAWFREE.
+ * @param flags _Py_PENDING_MAINTHREADONLY: the main thread runs it, and
+ *     `interp` is the main interpreter; _Py_PENDING_RAWFREE: `arg` came from
+ *     malloc() and is freed after the call.
+ * @return _Py_ADD_PENDING_SUCCESS, or _Py_ADD_PENDING_FULL: 300 calls are
+ *     queued already (32 for the main thread), or there is no memory for the
+ *     queue; then `arg` is still the caller's.
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Async-signal-safe.
- * Source:  CPython 3.13.
+ * @par Errors
+ * Fatal if `interp` or `func` is NULL; misuse if another interpreter is
+ * combined with _Py_PENDING_MAINTHREADONLY; _Py_ADD_PENDING_FULL as above, no
+ * error indicator is set.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * As Py_AddPendingCall().
+ * @par Source
+ * CPython 3.13.
  *
- * # Safety
- * `evt` points to an event.
+ * @pre `interp` is NULL or an interpreter of this library; `func` may be called
+ *      with `arg` until it ends.
  */
-int _PyEvent_IsSet(PyEvent *evt);
+_Py_add_pending_call_result _PyEval_AddPendingCall(PyInterpreterState *interp,
+                                                   _Py_pending_call_func func,
+                                                   void *arg,
+                                                   int flags);
 
 /**
- * Sets the event and wakes every thread that waits for it. Again does nothing.
+ * Runs what was added for the state's interpreter (at most 100 calls); in the
+ * main thread of the main interpreter also what Py_MakePendingCalls() runs.
  *
- * Once it is set the call does not touch the event any more: who waited for it may free it.
+ * Does nothing while another thread of the interpreter, or a call on this one,
+ * is at it.
  *
- * @param evt  The event. Borrowed. Not NULL (checked in debug builds only).
+ * @param tstate The attached state. Must not be NULL. Borrowed.
+ * @return 0, or -1: a call failed with the error indicator set; what is left
+ *     stays queued.
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `evt` points to an event.
+ * @par Errors
+ * Fatal if nothing is attached; misuse if `tstate` is not the attached state;
+ * -1 as above.
+ * @par Blocks
+ * As long as the calls do.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
  */
-void _PyEvent_Notify(PyEvent *evt);
+int _PyEval_MakePendingCalls(PyThreadState *tstate);
 
 /**
- * Makes an event that is not set, on the heap.
+ * Runs what was added for the state's interpreter until nothing is left;
+ * failures are reported and ignored.
  *
- * @return The event with one reference, the caller's; NULL if there is no memory.
+ * @param tstate The attached state. Must not be NULL. Borrowed.
  *
- * Errors:  NULL as above; no error indicator is set.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe.
- * Source:  the nogil forks of CPython 3.12 (gh-114271).
+ * @par Errors
+ * Fatal if nothing is attached; misuse if `tstate` is not the attached state.
+ * @par Blocks
+ * As long as the calls do: for ever if one always adds another.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
  */
-_PyEventRc *_PyEventRc_New(void);
+void _Py_FinishPendingCalls(PyThreadState *tstate);
 
 /**
- * Takes one more reference to an event.
+ * PyErr_CheckSignals() for a caller that knows its state.
  *
- * @param erc  The event, to which the caller has a reference. Borrowed. NULL is fatal.
+ * @param tstate The attached state. Must not be NULL. Borrowed.
+ * @return As PyErr_CheckSignals().
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Async-signal-safe.
- * Source:  the nogil forks of CPython 3.12 (gh-114271).
- *
- * # Safety
- * `erc` points to an event to which the caller has a reference.
+ * @par Errors
+ * Fatal if nothing is attached; misuse if `tstate` is not the attached state;
+ * -1 as above.
+ * @par Blocks
+ * As long as the handlers do.
+ * @par Threads
+ * Attached. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13.
  */
-void _PyEventRc_Incref(_PyEventRc *erc);
+int _PyErr_CheckSignalsTstate(PyThreadState *tstate);
 
 /**
- * Gives one reference to an event back; the last one frees it.
+ * PyOS_InterruptOccurred() for a caller that knows its state.
  *
- * @param erc  The event. The caller's reference goes. NULL is fatal.
+ * @param tstate The attached state. Must not be NULL. Borrowed.
+ * @return As PyOS_InterruptOccurred().
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe.
- * Source:  the nogil forks of CPython 3.12 (gh-114271).
- *
- * # Safety
- * `erc` points to an event to which the caller has a reference, which it does not use any more.
+ * @par Errors
+ * Fatal if nothing is attached; misuse if `tstate` is not the attached state.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Attached. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13.
  */
-void _PyEventRc_Decref(_PyEventRc *erc);
+int _PyOS_InterruptOccurred(PyThreadState *tstate);
 
-/* ---- guard ---- */
+/**
+ * Says whether the caller is the main thread in the main interpreter, where
+ * signals are handled.
+ *
+ * @return 1 or 0.
+ *
+ * @par Errors
+ * Fatal if nothing is attached.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Attached. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ */
+int _PyOS_IsMainThread(void);
+
+/**
+ * Asks the main thread to look for signals at its next poll.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ */
+void _PyEval_SignalReceived(void);
+
+/* ======== 5. Guards and views: keeping an interpreter alive ======== */
 
 /**
  * The interpreter of an open guard.
  *
- * @param guard  The guard. Must not be NULL. Borrowed.
+ * @param guard The guard. Must not be NULL. Borrowed.
  * @return The interpreter; NULL if it ended in spite of the guard. Borrowed.
  *
- * Errors:  fatal if NULL.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe.
- * Source:  CPython 3.15.
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe.
+ * @par Source
+ * CPython 3.15.
  *
- * # Safety
- * `guard` is NULL or an open guard.
+ * @pre `guard` is NULL or an open guard.
  */
-PyInterpreterState *_PyInterpreterGuard_GetInterpreter(PyInterpreterGuard *guard);
+PyInterpreterState *
+_PyInterpreterGuard_GetInterpreter(PyInterpreterGuard *guard);
 
 /**
  * The number of guards that are open on an interpreter.
  *
- * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @param interp The interpreter. Must not be NULL. Borrowed.
  * @return The number; a snapshot.
  *
- * Errors:  fatal if NULL.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe.
- * Source:  CPython 3.15.
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe.
+ * @par Source
+ * CPython 3.15.
  *
- * # Safety
- * `interp` is NULL or an interpreter of this library.
+ * @pre `interp` is NULL or an interpreter of this library.
  */
 ptrdiff_t _PyInterpreterState_GuardCountdown(PyInterpreterState *interp);
 
-/* ---- interp ---- */
-
-/**
- * Finds an interpreter by its id.
- *
- * @param id  The id.
- * @return The interpreter, or NULL with InterpreterNotFoundError. Borrowed.
- *
- * Errors:  NULL as above.
- * Blocks:  no.
- * Threads: any; the error indicator needs an attached caller. Not async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None.
- */
-PyInterpreterState *_PyInterpreterState_LookUpID(int64_t id);
-
-/**
- * Whether an interpreter has a feature.
- *
- * @param interp   The interpreter. Must not be NULL. Borrowed.
- * @param feature  One or more Py_RTFLAGS_* bits.
- * @return 1 if it has all of them, else 0.
- *
- * Errors:  fatal if NULL.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `interp` is not deleted.
- */
-int _PyInterpreterState_HasFeature(PyInterpreterState *interp,
-                                   unsigned long feature);
-
-/* ---- lock ---- */
+/* ======== 6. Locks and events ======== */
 
 /**
  * Locks the mutex, with a time limit and a choice of how to wait.
  *
- * @param m           The mutex. Borrowed. Not NULL (checked in debug builds only).
- * @param timeout_ns  Nanoseconds; negative waits without limit, 0 only tries.
- * @param flags       `_PY_LOCK_DETACH`: detach an attached caller while it sleeps.
- *                    `_PY_LOCK_HANDLE_SIGNALS`: when a signal arrives, run pending calls, and go on waiting
- *                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives.
- *                    `_PY_LOCK_PYTHONLOCK`: under the rules of 3.15 (PyTState_Config.compat), do not wait while
- *                    the runtime finalizes. Other bits are ignored.
- * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early, or, with PythonFinalizationError
- *         set, when nobody is left to unlock it; PY_LOCK_INTR when a signal ended the wait, with the error
- *         indicator set if it was a pending call that raised.
+ * @param m The mutex. Borrowed. Not NULL (checked in debug builds only).
+ * @param timeout_ns Nanoseconds; negative waits without limit, 0 only tries.
+ * @param flags `_PY_LOCK_DETACH`: detach an attached caller while it sleeps.
+ *     `_PY_LOCK_HANDLE_SIGNALS`: when a signal arrives, run pending calls, and
+ *     go on waiting unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when
+ *     a signal arrives. `_PY_LOCK_PYTHONLOCK`: under the rules of 3.15
+ *     (PyTState_Config.compat), do not wait while the runtime finalizes. Other
+ *     bits are ignored.
+ * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early,
+ *     or, with PythonFinalizationError set, when nobody is left to unlock it;
+ *     PY_LOCK_INTR when a signal ended the wait, with the error indicator set
+ *     if it was a pending call that raised.
  *
- * Errors:  as above.
- * Blocks:  up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` and `_PY_LOCK_PYTHONLOCK` 3.15.
+ * @par Errors
+ * As above.
+ * @par Blocks
+ * Up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it
+ * is attached again.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13; `_PY_FAIL_IF_INTERRUPTED` and `_PY_LOCK_PYTHONLOCK` 3.15.
  *
- * # Safety
- * `m` points to a mutex that outlives the call.
+ * @pre `m` points to a mutex that outlives the call.
  */
 PyLockStatus _PyMutex_LockTimed(PyMutex *m,
                                 PyTime_t timeout_ns,
@@ -323,45 +486,586 @@ PyLockStatus _PyMutex_LockTimed(PyMutex *m,
 /**
  * Unlocks the mutex if it is locked.
  *
- * @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
+ * @param m The mutex. Borrowed. Not NULL (checked in debug builds only).
  * @return 0, or -1 if it was not locked; it stays unlocked then.
  *
- * Errors:  -1 as above; no error indicator is set.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
+ * @par Errors
+ * -1 as above; no error indicator is set.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
  *
- * # Safety
- * `m` points to a mutex.
+ * @pre `m` points to a mutex.
  */
 int _PyMutex_TryUnlock(PyMutex *m);
 
-/* ---- parking_lot ---- */
+/**
+ * In a fork child: puts a free lock in the place of one that a thread of the
+ * parent may hold.
+ *
+ * @param lock Where the lock stands; the new one is written there. The old
+ *     one's memory is not freed: somebody may still hold its address. NULL is
+ *     fatal.
+ * @return 0, or -1 if there is no memory; nothing changed then.
+ *
+ * @par Errors
+ * -1 as above; no error indicator is set.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * The only one of a fork child.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `lock` points to a writable lock variable.
+ */
+int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
+
+/**
+ * Tells whether the event is set.
+ *
+ * @param evt The event; all-zero is not set. Borrowed. Not NULL (checked in
+ *     debug builds only).
+ * @return 1 if it is set, and then for ever; 0 if not.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `evt` points to an event.
+ */
+int _PyEvent_IsSet(PyEvent *evt);
+
+/**
+ * Sets the event and wakes every thread that waits for it. Again does nothing.
+ *
+ * Once it is set the call does not touch the event any more: who waited for it
+ * may free it.
+ *
+ * @param evt The event. Borrowed. Not NULL (checked in debug builds only).
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `evt` points to an event.
+ */
+void _PyEvent_Notify(PyEvent *evt);
+
+/**
+ * Makes an event that is not set, on the heap.
+ *
+ * @return The event with one reference, the caller's; NULL if there is no
+ *     memory.
+ *
+ * @par Errors
+ * NULL as above; no error indicator is set.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe.
+ * @par Source
+ * The nogil forks of CPython 3.12 (gh-114271).
+ */
+_PyEventRc *_PyEventRc_New(void);
+
+/**
+ * Takes one more reference to an event.
+ *
+ * @param erc The event, to which the caller has a reference. Borrowed. NULL is
+ *     fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Async-signal-safe.
+ * @par Source
+ * The nogil forks of CPython 3.12 (gh-114271).
+ *
+ * @pre `erc` points to an event to which the caller has a reference.
+ */
+void _PyEventRc_Incref(_PyEventRc *erc);
+
+/**
+ * Gives one reference to an event back; the last one frees it.
+ *
+ * @param erc The event. The caller's reference goes. NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe.
+ * @par Source
+ * The nogil forks of CPython 3.12 (gh-114271).
+ *
+ * @pre `erc` points to an event to which the caller has a reference, which it
+ *      does not use any more.
+ */
+void _PyEventRc_Decref(_PyEventRc *erc);
+
+/**
+ * Calls `fn` unless an earlier call has succeeded: what _PyOnceFlag_CallOnce()
+ * does when the flag is not set.
+ *
+ * @param flag The flag; all-zero is not set. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ * @param fn Returns 0 when it is done, -1 when it failed: whoever comes next,
+ *     or waits already, calls its own then. Any other result is fatal. Runs
+ *     with no lock of the library held; calling on the same flag from within
+ *     never returns. NULL is fatal.
+ * @param arg Passed to `fn`. Any value.
+ * @return 0 when it is done, by this call or an earlier one; -1 when this
+ *     call's `fn` failed.
+ *
+ * @par Errors
+ * -1 as above; no error indicator is set but what `fn` sets.
+ * @par Blocks
+ * While another thread runs its `fn`. An attached caller is detached while it
+ * sleeps, and attached again before the return, which may never come once the
+ * interpreter finalizes. Signals do not end the wait.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `flag` points to a flag that outlives the call, and `fn` may be called
+ *      with `arg`.
+ */
+int _PyOnceFlag_CallOnceSlow(_PyOnceFlag *flag,
+                             int (*fn)(void *arg),
+                             void *arg);
+
+/**
+ * Locks the mutex together with other readers.
+ *
+ * Not reentrant: a reader that locks again while a writer waits never returns.
+ *
+ * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * While a writer has the mutex, or anybody waits for it. An attached caller is
+ * detached while it sleeps, and attached again before the return, which may
+ * never come once the interpreter finalizes. Signals do not end the wait.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_RLock(_PyRWMutex *rwmutex);
+
+/**
+ * Gives a reader's lock back; the last one wakes everybody who waits.
+ *
+ * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "unlocking a mutex that no reader has" if that is so, in every
+ * build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
+
+/**
+ * Locks the mutex alone.
+ *
+ * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * While anybody has the mutex. An attached caller is detached while it sleeps,
+ * and attached again before the return, which may never come once the
+ * interpreter finalizes. Signals do not end the wait.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_Lock(_PyRWMutex *rwmutex);
+
+/**
+ * Gives the writer's lock back and wakes everybody who waits.
+ *
+ * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "unlocking a mutex that no writer has" if that is so, in every
+ * build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `rwmutex` points to a mutex that outlives the call.
+ */
+void _PyRWMutex_Unlock(_PyRWMutex *rwmutex);
+
+/**
+ * Begins to write: readers that are under way will read again.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * While a writer is active, yielding the processor. Never parks, never
+ * detaches.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * _PySeqLock_AfterFork().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_LockWrite(_PySeqLock *seqlock);
+
+/**
+ * Ends the write.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "no writer is active" if that is so, in every build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * _PySeqLock_AfterFork().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_UnlockWrite(_PySeqLock *seqlock);
+
+/**
+ * Ends a write that wrote nothing: readers that began before it need not read
+ * again.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "no writer is active" if that is so, in every build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * _PySeqLock_AfterFork().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+void _PySeqLock_AbandonWrite(_PySeqLock *seqlock);
+
+/**
+ * Begins to read, once no writer is active.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ * @return What _PySeqLock_EndRead() is to be given; even.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * While a writer is active, yielding the processor. Never parks, never
+ * detaches.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * _PySeqLock_AfterFork().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+uint32_t _PySeqLock_BeginRead(_PySeqLock *seqlock);
+
+/**
+ * Tells whether what was read is whole.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ * @param previous What _PySeqLock_BeginRead() returned.
+ * @return 1 if nothing was written since; 0 if what was read must be thrown
+ *     away and read again.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never; yields the processor once before it returns 0.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * _PySeqLock_AfterFork().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+int _PySeqLock_EndRead(_PySeqLock *seqlock,
+                       uint32_t previous);
+
+/**
+ * In a fork child: frees the lock if a thread of the parent was writing.
+ *
+ * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
+ *     use. NULL is fatal.
+ * @return 1 if somebody was writing: the data must be thrown away; 0 if not.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * The only one of a fork child.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `seqlock` points to a lock that outlives the call.
+ */
+int _PySeqLock_AfterFork(_PySeqLock *seqlock);
+
+/**
+ * Locks the mutex: what _PyRawMutex_Lock() does when it is not free.
+ *
+ * Not recursive. Nothing is handed over: a woken thread competes with whoever
+ * comes.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Until the mutex is free. Never detaches: an attached caller keeps its GIL.
+ * Signals do not end the wait.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, who held it in
+ * the parent still holds it.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+void _PyRawMutex_LockSlow(_PyRawMutex *m);
+
+/**
+ * Unlocks the mutex and wakes who came last: what _PyRawMutex_Unlock() does
+ * when somebody waits.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "unlocking mutex that is not locked" if it is not locked, in
+ * every build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+void _PyRawMutex_UnlockSlow(_PyRawMutex *m);
+
+/**
+ * Tells whether the calling thread has the recursive mutex.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ * @return 1 if it has, 0 if not.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+int _PyRecursiveMutex_IsLockedByCurrentThread(_PyRecursiveMutex *m);
+
+/**
+ * Locks the recursive mutex, once more if the calling thread has it already.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ *
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Until no other thread has it. An attached caller is detached while it sleeps,
+ * and attached again before the return, which may never come once the
+ * interpreter finalizes. Signals do not end the wait.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+void _PyRecursiveMutex_Lock(_PyRecursiveMutex *m);
+
+/**
+ * Locks the recursive mutex, with a time limit and a choice of how to wait.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ * @param timeout Nanoseconds; negative waits without limit, 0 only tries.
+ * @param flags As _PyMutex_LockTimed() takes them.
+ * @return PY_LOCK_ACQUIRED, always if the calling thread has it already;
+ *     PY_LOCK_FAILURE when the time passed, never early; PY_LOCK_INTR when a
+ *     signal ended the wait.
+ *
+ * @par Errors
+ * As above; the error indicator is set if a pending call raised.
+ * @par Blocks
+ * Up to `timeout`; an attached caller with `_PY_LOCK_DETACH` also until it is
+ * attached again.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.14.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+PyLockStatus _PyRecursiveMutex_LockTimed(_PyRecursiveMutex *m,
+                                         PyTime_t timeout,
+                                         _PyLockFlags flags);
+
+/**
+ * Takes one of the calling thread's locks of the recursive mutex back; the last
+ * one frees it.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ *
+ * @par Errors
+ * Aborts with "unlocking a recursive mutex that is not owned by the current
+ * thread" if that is so, in every build.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+void _PyRecursiveMutex_Unlock(_PyRecursiveMutex *m);
+
+/**
+ * Takes one of the calling thread's locks of the recursive mutex back, if it
+ * has one.
+ *
+ * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
+ *     NULL is fatal.
+ * @return 0, or -1 if the calling thread does not have the mutex; nothing
+ *     changed then.
+ *
+ * @par Errors
+ * -1 as above; no error indicator is set.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.14.
+ *
+ * @pre `m` points to a mutex that outlives the call.
+ */
+int _PyRecursiveMutex_TryUnlock(_PyRecursiveMutex *m);
+
+/* ======== 7. Sleeping on an address ======== */
 
 /**
  * Sleeps on `address` while what it points to equals what `expected` points to.
  *
- * The comparison and the enqueueing are one step for every unpark of the same address. Waiters of one address
- * are woken in the order in which they came.
+ * The comparison and the enqueueing are one step for every unpark of the same
+ * address. Waiters of one address are woken in the order in which they came.
  *
- * @param address       What to sleep on, aligned to `address_size`. Borrowed. NULL is fatal.
- * @param expected      A value of that size. Borrowed. NULL is fatal.
- * @param address_size  1, 2, 4 or 8; anything else is fatal.
- * @param timeout_ns    Nanoseconds; the wait never times out early. Negative waits without limit.
- * @param park_arg      Passed to the function of the unpark that wakes the caller. Any value.
- * @param detach        Not 0: an attached caller is detached while it sleeps. 0: it keeps its GIL.
- * @return Py_PARK_OK: woken; Py_PARK_AGAIN: the values differ, no sleep; Py_PARK_TIMEOUT: the time passed;
- *         Py_PARK_INTR: a signal arrived. A caller that an unpark had chosen already gets Py_PARK_OK.
+ * @param address What to sleep on, aligned to `address_size`. Borrowed. NULL is
+ *     fatal.
+ * @param expected A value of that size. Borrowed. NULL is fatal.
+ * @param address_size 1, 2, 4 or 8; anything else is fatal.
+ * @param timeout_ns Nanoseconds; the wait never times out early. Negative waits
+ *     without limit.
+ * @param park_arg Passed to the function of the unpark that wakes the caller.
+ *     Any value.
+ * @param detach Not 0: an attached caller is detached while it sleeps. 0: it
+ *     keeps its GIL.
+ * @return Py_PARK_OK: woken; Py_PARK_AGAIN: the values differ, no sleep;
+ *     Py_PARK_TIMEOUT: the time passed; Py_PARK_INTR: a signal arrived. A
+ *     caller that an unpark had chosen already gets Py_PARK_OK.
  *
- * Errors:  as above.
- * Blocks:  up to `timeout_ns`; a detached caller also until it is attached again.
- * Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child, after
- *          PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
- * Source:  CPython 3.13.
+ * @par Errors
+ * As above.
+ * @par Blocks
+ * Up to `timeout_ns`; a detached caller also until it is attached again.
+ * @par Threads
+ * Any, attached or not, also before initialization. Not async-signal-safe. In a
+ * fork child, after PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
+ * @par Source
+ * CPython 3.13.
  *
- * # Safety
- * `address` and `expected` are readable and as large and aligned as said; `address` outlives the call and is
- * written with atomic operations only.
+ * @pre `address` and `expected` are readable and as large and aligned as said;
+ *      `address` outlives the call and is written with atomic operations only.
  */
 int _PyParkingLot_Park(const void *address,
                        const void *expected,
@@ -373,20 +1077,24 @@ int _PyParkingLot_Park(const void *address,
 /**
  * Wakes the thread that has slept longest on `address`.
  *
- * @param address  What threads sleep on. Only the address is used.
- * @param fn       Called exactly once, before the thread runs: with `arg`, with the thread's `park_arg` or NULL
- *                 if nobody sleeps there, and with whether somebody else sleeps there too. It runs under the
- *                 lot's internal lock: it must not block, park, unpark or call anything that does. NULL is fatal.
- * @param arg      Passed to `fn`. Any value.
+ * @param address What threads sleep on. Only the address is used.
+ * @param fn Called exactly once, before the thread runs: with `arg`, with the
+ *     thread's `park_arg` or NULL if nobody sleeps there, and with whether
+ *     somebody else sleeps there too. It runs under the lot's internal lock: it
+ *     must not block, park, unpark or call anything that does. NULL is fatal.
+ * @param arg Passed to `fn`. Any value.
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child() or
- *          _PyParkingLot_AfterFork().
- * Source:  CPython 3.13 (there, "somebody else" may be somebody at another address).
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
+ * @par Source
+ * CPython 3.13 (there, "somebody else" may be somebody at another address).
  *
- * # Safety
- * `fn` may be called with these arguments.
+ * @pre `fn` may be called with these arguments.
  */
 void _PyParkingLot_Unpark(const void *address,
                           void (*fn)(void *arg,
@@ -397,589 +1105,124 @@ void _PyParkingLot_Unpark(const void *address,
 /**
  * Wakes every thread that sleeps on `address`, in the order in which they came.
  *
- * @param address  What threads sleep on. Only the address is used.
+ * @param address What threads sleep on. Only the address is used.
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child() or
- *          _PyParkingLot_AfterFork().
- * Source:  CPython 3.13.
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
+ * @par Source
+ * CPython 3.13.
  */
 void _PyParkingLot_UnparkAll(const void *address);
 
 /**
- * In a fork child: forgets every thread that slept in the parent. PyOS_AfterFork_Child() does it.
+ * In a fork child: forgets every thread that slept in the parent.
+ * PyOS_AfterFork_Child() does it.
  *
- * Comes before any lock is touched in the child. Locks stay as the parent's threads left them.
+ * Comes before any lock is touched in the child. Locks stay as the parent's
+ * threads left them.
  *
- * Errors:  none.
- * Blocks:  never.
- * Threads: the only one of a fork child; attached or not.
- * Source:  CPython 3.13.
+ * @par Errors
+ * None.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * The only one of a fork child; attached or not.
+ * @par Source
+ * CPython 3.13.
  *
- * # Safety
- * The caller is the only thread of the process.
+ * @pre The caller is the only thread of the process.
  */
 void _PyParkingLot_AfterFork(void);
 
-/* ---- pending ---- */
-
-/**
- * Has an interpreter, or the main thread, call func(arg) at one of its next polls.
- *
- * @param interp  The interpreter: whichever of its attached threads polls first runs the call. Must not be NULL.
- *                Borrowed.
- * @param func    What to call, as Py_AddPendingCall()'s. Must not be NULL.
- * @param arg     Passed on. Borrowed, or consumed with _Py_PENDING_RAWFREE.
- * @param flags   _Py_PENDING_MAINTHREADONLY: the main thread runs it, and `interp` is the main interpreter;
- *                _Py_PENDING_RAWFREE: `arg` came from malloc() and is freed after the call.
- * @return _Py_ADD_PENDING_SUCCESS, or _Py_ADD_PENDING_FULL: 300 calls are queued already (32 for the main thread), or
- *         there is no memory for the queue; then `arg` is still the caller's.
- *
- * Errors:  fatal if `interp` or `func` is NULL; misuse if another interpreter is combined with
- *          _Py_PENDING_MAINTHREADONLY; _Py_ADD_PENDING_FULL as above, no error indicator is set.
- * Blocks:  never.
- * Threads: as Py_AddPendingCall().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `interp` is NULL or an interpreter of this library; `func` may be called with `arg` until it ends.
- */
-_Py_add_pending_call_result _PyEval_AddPendingCall(PyInterpreterState *interp,
-                                                   _Py_pending_call_func func,
-                                                   void *arg,
-                                                   int flags);
-
-/**
- * Runs what was added for the state's interpreter (at most 100 calls); in the main thread of the main interpreter also
- * what Py_MakePendingCalls() runs.
- *
- * Does nothing while another thread of the interpreter, or a call on this one, is at it.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- * @return 0, or -1: a call failed with the error indicator set; what is left stays queued.
- *
- * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
- * Blocks:  as long as the calls do.
- * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * None: `tstate` is only compared.
- */
-int _PyEval_MakePendingCalls(PyThreadState *tstate);
-
-/**
- * Runs what was added for the state's interpreter until nothing is left; failures are reported and ignored.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- *
- * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
- * Blocks:  as long as the calls do: for ever if one always adds another.
- * Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * None: `tstate` is only compared.
- */
-void _Py_FinishPendingCalls(PyThreadState *tstate);
-
-/* ---- pycore_lock ---- */
-
-/**
- * Calls `fn` unless an earlier call has succeeded: what _PyOnceFlag_CallOnce() does when the flag is not set.
- *
- * @param flag  The flag; all-zero is not set. Borrowed, must not move while in use. NULL is fatal.
- * @param fn    Returns 0 when it is done, -1 when it failed: whoever comes next, or waits already, calls its own
- *             then. Any other result is fatal. Runs with no lock of the library held; calling on the same flag
- *             from within never returns. NULL is fatal.
- * @param arg   Passed to `fn`. Any value.
- * @return 0 when it is done, by this call or an earlier one; -1 when this call's `fn` failed.
- *
- * Errors:  -1 as above; no error indicator is set but what `fn` sets.
- * Blocks:  while another thread runs its `fn`. An attached caller is detached while it sleeps, and
- *          attached again before the return, which may never come once the interpreter finalizes. Signals do
- *          not end the wait.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `flag` points to a flag that outlives the call, and `fn` may be called with `arg`.
- */
-int _PyOnceFlag_CallOnceSlow(_PyOnceFlag *flag,
-                             int (*fn)(void *arg),
-                             void *arg);
-
-/**
- * Locks the mutex together with other readers.
- *
- * Not reentrant: a reader that locks again while a writer waits never returns.
- *
- * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  none.
- * Blocks:  while a writer has the mutex, or anybody waits for it. An attached caller is detached while it
- *          sleeps, and attached again before the return, which may never come once the interpreter finalizes.
- *          Signals do not end the wait.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `rwmutex` points to a mutex that outlives the call.
- */
-void _PyRWMutex_RLock(_PyRWMutex *rwmutex);
-
-/**
- * Gives a reader's lock back; the last one wakes everybody who waits.
- *
- * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "unlocking a mutex that no reader has" if that is so, in every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `rwmutex` points to a mutex that outlives the call.
- */
-void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
-
-/**
- * Locks the mutex alone.
- *
- * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  none.
- * Blocks:  while anybody has the mutex. An attached caller is detached while it sleeps, and attached
- *          again before the return, which may never come once the interpreter finalizes. Signals do not end
- *          the wait.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `rwmutex` points to a mutex that outlives the call.
- */
-void _PyRWMutex_Lock(_PyRWMutex *rwmutex);
-
-/**
- * Gives the writer's lock back and wakes everybody who waits.
- *
- * @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "unlocking a mutex that no writer has" if that is so, in every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `rwmutex` points to a mutex that outlives the call.
- */
-void _PyRWMutex_Unlock(_PyRWMutex *rwmutex);
-
-/**
- * Begins to write: readers that are under way will read again.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  none.
- * Blocks:  while a writer is active, yielding the processor. Never parks, never detaches.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-void _PySeqLock_LockWrite(_PySeqLock *seqlock);
-
-/**
- * Ends the write.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "no writer is active" if that is so, in every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-void _PySeqLock_UnlockWrite(_PySeqLock *seqlock);
-
-/**
- * Ends a write that wrote nothing: readers that began before it need not read again.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "no writer is active" if that is so, in every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-void _PySeqLock_AbandonWrite(_PySeqLock *seqlock);
-
-/**
- * Begins to read, once no writer is active.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @return What _PySeqLock_EndRead() is to be given; even.
- *
- * Errors:  none.
- * Blocks:  while a writer is active, yielding the processor. Never parks, never detaches.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-uint32_t _PySeqLock_BeginRead(_PySeqLock *seqlock);
-
-/**
- * Tells whether what was read is whole.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @param previous  What _PySeqLock_BeginRead() returned.
- * @return 1 if nothing was written since; 0 if what was read must be thrown away and read again.
- *
- * Errors:  none.
- * Blocks:  never; yields the processor once before it returns 0.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after _PySeqLock_AfterFork().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-int _PySeqLock_EndRead(_PySeqLock *seqlock,
-                       uint32_t previous);
-
-/**
- * In a fork child: frees the lock if a thread of the parent was writing.
- *
- * @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @return 1 if somebody was writing: the data must be thrown away; 0 if not.
- *
- * Errors:  none.
- * Blocks:  never.
- * Threads: the only one of a fork child.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `seqlock` points to a lock that outlives the call.
- */
-int _PySeqLock_AfterFork(_PySeqLock *seqlock);
-
-/**
- * Locks the mutex: what _PyRawMutex_Lock() does when it is not free.
- *
- * Not recursive. Nothing is handed over: a woken thread competes with whoever comes.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  none.
- * Blocks:  until the mutex is free. Never detaches: an attached caller keeps its GIL. Signals do not end the wait.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still holds it.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-void _PyRawMutex_LockSlow(_PyRawMutex *m);
-
-/**
- * Unlocks the mutex and wakes who came last: what _PyRawMutex_Unlock() does when somebody waits.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "unlocking mutex that is not locked" if it is not locked, in every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-void _PyRawMutex_UnlockSlow(_PyRawMutex *m);
-
-/**
- * Tells whether the calling thread has the recursive mutex.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @return 1 if it has, 0 if not.
- *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-int _PyRecursiveMutex_IsLockedByCurrentThread(_PyRecursiveMutex *m);
-
-/**
- * Locks the recursive mutex, once more if the calling thread has it already.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  none.
- * Blocks:  until no other thread has it. An attached caller is detached while it sleeps, and attached
- *          again before the return, which may never come once the interpreter finalizes. Signals do not end
- *          the wait.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-void _PyRecursiveMutex_Lock(_PyRecursiveMutex *m);
-
-/**
- * Locks the recursive mutex, with a time limit and a choice of how to wait.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @param timeout  Nanoseconds; negative waits without limit, 0 only tries.
- * @param flags    As _PyMutex_LockTimed() takes them.
- * @return PY_LOCK_ACQUIRED, always if the calling thread has it already; PY_LOCK_FAILURE when the time passed,
- *         never early; PY_LOCK_INTR when a signal ended the wait.
- *
- * Errors:  as above; the error indicator is set if a pending call raised.
- * Blocks:  up to `timeout`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.14.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-PyLockStatus _PyRecursiveMutex_LockTimed(_PyRecursiveMutex *m,
-                                         PyTime_t timeout,
-                                         _PyLockFlags flags);
-
-/**
- * Takes one of the calling thread's locks of the recursive mutex back; the last one frees it.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- *
- * Errors:  aborts with "unlocking a recursive mutex that is not owned by the current thread" if that is so, in
- *          every build.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.13.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-void _PyRecursiveMutex_Unlock(_PyRecursiveMutex *m);
-
-/**
- * Takes one of the calling thread's locks of the recursive mutex back, if it has one.
- *
- * @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
- * @return 0, or -1 if the calling thread does not have the mutex; nothing changed then.
- *
- * Errors:  -1 as above; no error indicator is set.
- * Blocks:  never.
- * Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
- * Source:  CPython 3.14.
- *
- * # Safety
- * `m` points to a mutex that outlives the call.
- */
-int _PyRecursiveMutex_TryUnlock(_PyRecursiveMutex *m);
-
-/* ---- pystate ---- */
-
-/**
- * Attaches `tstate`; the calling thread has none attached.
- *
- * @param tstate  The state. Must not be NULL. Borrowed.
- *
- * Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
- *          another OS thread.
- * Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
- * Threads: any. Not async-signal-safe. Keeps errno.
- * Source:  CPython 3.13 (pycore_pystate.h).
- *
- * # Safety
- * `tstate` is not deleted.
- */
-void _PyThreadState_Attach(PyThreadState *tstate);
-
-/**
- * Detaches `tstate`, the attached state of the calling thread.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- *
- * Errors:  fatal if NULL, if it is not the attached state, or if its GIL is not locked.
- * Blocks:  no.
- * Threads: attached. Not async-signal-safe.
- * Source:  CPython 3.13 (pycore_pystate.h).
- *
- * # Safety
- * `tstate` is not deleted.
- */
-void _PyThreadState_Detach(PyThreadState *tstate);
-
-/**
- * Whether an attached or detached state belongs to the main interpreter's main thread.
- *
- * @return 1 if the calling OS thread is the main thread, else 0.
- *
- * Errors:  none.
- * Blocks:  no.
- * Threads: any. Async-signal-safe.
- * Source:  CPython 3.14 (exported there; inline before).
- *
- * # Safety
- * None.
- */
-int _Py_IsMainThread(void);
-
-/* ---- pythread_lock ---- */
-
-/**
- * In a fork child: puts a free lock in the place of one that a thread of the parent may hold.
- *
- * @param lock  Where the lock stands; the new one is written there. The old one's memory is not freed:
- *              somebody may still hold its address. NULL is fatal.
- * @return 0, or -1 if there is no memory; nothing changed then.
- *
- * Errors:  -1 as above; no error indicator is set.
- * Blocks:  never.
- * Threads: the only one of a fork child.
- * Source:  CPython 3.13.
- *
- * # Safety
- * `lock` points to a writable lock variable.
- */
-int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
-
-/* ---- signals ---- */
-
-/**
- * PyErr_CheckSignals() for a caller that knows its state.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- * @return As PyErr_CheckSignals().
- *
- * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state; -1 as above.
- * Blocks:  as long as the handlers do.
- * Threads: attached. Not async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None: `tstate` is only compared.
- */
-int _PyErr_CheckSignalsTstate(PyThreadState *tstate);
-
-/**
- * PyOS_InterruptOccurred() for a caller that knows its state.
- *
- * @param tstate  The attached state. Must not be NULL. Borrowed.
- * @return As PyOS_InterruptOccurred().
- *
- * Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
- * Blocks:  never.
- * Threads: attached. Not async-signal-safe.
- * Source:  CPython 3.13.
- *
- * # Safety
- * None: `tstate` is only compared.
- */
-int _PyOS_InterruptOccurred(PyThreadState *tstate);
-
-/**
- * Says whether the caller is the main thread in the main interpreter, where signals are handled.
- *
- * @return 1 or 0.
- *
- * Errors:  fatal if nothing is attached.
- * Blocks:  never.
- * Threads: attached. Not async-signal-safe.
- * Source:  CPython 3.13.
- */
-int _PyOS_IsMainThread(void);
-
-/**
- * Asks the main thread to look for signals at its next poll.
- *
- * Errors:  none.
- * Blocks:  never.
- * Threads: any, attached or not. Async-signal-safe.
- * Source:  CPython 3.13.
- */
-void _PyEval_SignalReceived(void);
-
-/* ---- stop_the_world ---- */
+/* ======== 8. Pauses, and other things that runtimes need ======== */
 
 /**
  * Stops every thread state of every interpreter, except the caller's.
  *
- * On return no other thread is attached, and none can attach, in any mode, until _PyEval_StartTheWorldAll(). States that are
- * made meanwhile are stopped from the start. Requests are served in the order of their arrival; those for different single
- * interpreters go on side by side. A thread that was kept from attaching by one pause is let in by the next one, up to its
- * first poll.
+ * On return no other thread is attached, and none can attach, in any mode,
+ * until _PyEval_StartTheWorldAll(). States that are made meanwhile are stopped
+ * from the start. Requests are served in the order of their arrival; those for
+ * different single interpreters go on side by side. A thread that was kept from
+ * attaching by one pause is let in by the next one, up to its first poll.
  *
- * @param runtime  Ignored; may be NULL. Borrowed.
+ * @param runtime Ignored; may be NULL. Borrowed.
  *
- * Errors:  misuse if this thread has stopped a world already: such a call waits for itself for ever.
- * Blocks:  until every attached thread has polled (_Py_HandlePending()), detached or ended. An attached caller may be detached
- *          meanwhile, and is attached on return; see PyTState_SetLateAttachPolicy() if its interpreter ends while it waits.
- * Threads: any: attached, detached or without a state. Until the restart the caller attaches no other state, and waits for
- *          nothing that an attached thread may hold. Not async-signal-safe.
- * Source:  CPython 3.14; does nothing there in builds with a GIL.
- *
- * # Safety
- * None.
+ * @par Errors
+ * Misuse if this thread has stopped a world already: such a call waits for
+ * itself for ever.
+ * @par Blocks
+ * Until every attached thread has polled (_Py_HandlePending()), detached or
+ * ended. An attached caller may be detached meanwhile, and is attached on
+ * return; see PyTState_SetLateAttachPolicy() if its interpreter ends while it
+ * waits.
+ * @par Threads
+ * Any: attached, detached or without a state. Until the restart the caller
+ * attaches no other state, and waits for nothing that an attached thread may
+ * hold. Not async-signal-safe.
+ * @par Source
+ * CPython 3.14; does nothing there in builds with a GIL.
  */
 void _PyEval_StopTheWorldAll(_PyRuntimeState *runtime);
 
 /**
  * Ends the pause that _PyEval_StopTheWorldAll() began.
  *
- * @param runtime  Ignored; may be NULL. Borrowed.
+ * @param runtime Ignored; may be NULL. Borrowed.
  *
- * Errors:  misuse, and nothing happens, if there is no such pause.
- * Blocks:  no.
- * Threads: the one that stopped the world, or one that acts for it. Not async-signal-safe.
- * Source:  CPython 3.14; does nothing there in builds with a GIL.
- *
- * # Safety
- * None.
+ * @par Errors
+ * Misuse, and nothing happens, if there is no such pause.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * The one that stopped the world, or one that acts for it. Not
+ * async-signal-safe.
+ * @par Source
+ * CPython 3.14; does nothing there in builds with a GIL.
  */
 void _PyEval_StartTheWorldAll(_PyRuntimeState *runtime);
 
 /**
  * Stops every thread state of one interpreter, except the caller's.
  *
- * As _PyEval_StopTheWorldAll(). Different interpreters may be stopped at once, by different threads.
+ * As _PyEval_StopTheWorldAll(). Different interpreters may be stopped at once,
+ * by different threads.
  *
- * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @param interp The interpreter. Must not be NULL. Borrowed.
  *
- * Errors:  fatal if NULL; misuse if this thread has stopped a world already.
- * Blocks:  as _PyEval_StopTheWorldAll().
- * Threads: as _PyEval_StopTheWorldAll(); a caller may be attached to another interpreter.
- * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ * @par Errors
+ * Fatal if NULL; misuse if this thread has stopped a world already.
+ * @par Blocks
+ * As _PyEval_StopTheWorldAll().
+ * @par Threads
+ * As _PyEval_StopTheWorldAll(); a caller may be attached to another
+ * interpreter.
+ * @par Source
+ * CPython 3.14; does nothing there in builds with a GIL.
  *
- * # Safety
- * `interp` came from this library and is not deleted before the restart.
+ * @pre `interp` came from this library and is not deleted before the restart.
  */
 void _PyEval_StopTheWorld(PyInterpreterState *interp);
 
 /**
  * Ends the pause that _PyEval_StopTheWorld() began.
  *
- * @param interp  The interpreter. Must not be NULL. Borrowed.
+ * @param interp The interpreter. Must not be NULL. Borrowed.
  *
- * Errors:  fatal if NULL; misuse, and nothing happens, if there is no such pause.
- * Blocks:  no.
- * Threads: as _PyEval_StartTheWorldAll().
- * Source:  CPython 3.14; does nothing there in builds with a GIL.
+ * @par Errors
+ * Fatal if NULL; misuse, and nothing happens, if there is no such pause.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * As _PyEval_StartTheWorldAll().
+ * @par Source
+ * CPython 3.14; does nothing there in builds with a GIL.
  *
- * # Safety
- * `interp` came from this library.
+ * @pre `interp` came from this library.
  */
 void _PyEval_StartTheWorld(PyInterpreterState *interp);
 

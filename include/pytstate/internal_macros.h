@@ -1,4 +1,4 @@
-/* What Rust cannot export of the internal names. internal.h includes this at
+/* What a library cannot export of the internal names. internal.h includes this at
  * its end; on its own it brings internal.h first. */
 #ifndef PYTSTATE_INTERNAL_MACROS_H
 #define PYTSTATE_INTERNAL_MACROS_H

@@ -1,4 +1,4 @@
-/* What Rust cannot export: macros that open and close a block, macros that
+/* What a library cannot export: macros that open and close a block, macros that
  * know where they are used, initialisers, old names. pytstate.h includes this
  * at its end; on its own it brings pytstate.h first. */
 #ifndef PYTSTATE_MACROS_H

@@ -10,7 +10,8 @@ pub struct _frame {
     _opaque: [u8; 0],
 }
 
-/// CPython's name for [`_frame`].
+/// A frame of an evaluator. This library runs no bytecode, so that there are
+/// none; the name stands in prototypes only. Opaque.
 pub type PyFrameObject = _frame;
 
 /// The frame of the function that the thread runs.

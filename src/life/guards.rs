@@ -44,7 +44,8 @@ const CLOSED: u32 = 0;
 const OPEN: u32 = 1;
 const DROPPED: u32 = 2;
 
-/// A guard (opaque in C). All zero is a closed one.
+/// A guard: while it is open, its interpreter does not commit its finalization.
+/// Opaque.
 pub struct PyInterpreterGuard {
     status: AtomicU32,
     interp: AtomicPtr<PyInterpreterState>,
@@ -66,7 +67,8 @@ pub struct PyInterpreterGuard {
     spare: AtomicPtr<PyInterpreterGuard>,
 }
 
-/// A weak name of an interpreter (opaque in C).
+/// A weak name of an interpreter, through which a guard can be opened while the
+/// interpreter is alive. Opaque.
 pub struct PyInterpreterView {
     id: i64,
 }

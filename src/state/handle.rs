@@ -74,7 +74,8 @@ pub struct _PyThreadHandle {
     pub(crate) arg: AtomicPtr<c_void>,
 }
 
-/// CPython-style name of [`_PyThreadHandle`].
+/// A thread that this library starts, or has started: for joining it, and for
+/// asking about it when its state is gone. Counted by reference. Opaque.
 pub type PyThreadHandle = _PyThreadHandle;
 
 /// A counted pointer to a live handle (H1). Copying does not count: call

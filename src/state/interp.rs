@@ -98,7 +98,8 @@ pub struct _is {
     pub(crate) deferred_last: AtomicPtr<c_void>,
 }
 
-/// CPython's name for [`_is`].
+/// An interpreter: a group of thread states that are finalized together, with
+/// a GIL of its own, a shared one, or none. Opaque.
 pub type PyInterpreterState = _is;
 
 /// A pointer to an interpreter block (I1: mapped for ever once made).

@@ -8,7 +8,8 @@ pub struct _object {
     _opaque: [u8; 0],
 }
 
-/// CPython's name for [`_object`].
+/// An object of the host. The library counts it through the host's hooks and
+/// never looks inside. Opaque.
 pub type PyObject = _object;
 
 /// How the host counts, makes and raises its objects (extension API 6).

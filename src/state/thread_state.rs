@@ -96,7 +96,8 @@ pub struct _ts {
     pub exit_event: *mut PyEvent,
 }
 
-/// CPython's name for [`_ts`].
+/// What the runtime knows of one thread in one interpreter. A thread attaches
+/// its state in order to run, and detaches it in order to wait.
 pub type PyThreadState = _ts;
 
 /// Bits of `status`.
