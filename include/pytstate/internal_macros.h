@@ -1,5 +1,5 @@
-/* What a library cannot export of the internal names. internal.h includes this at
- * its end; on its own it brings internal.h first. */
+/* What a library cannot export of the internal names. internal.h includes this
+ * at its end; on its own it brings internal.h first. */
 #ifndef PYTSTATE_INTERNAL_MACROS_H
 #define PYTSTATE_INTERNAL_MACROS_H
 
