@@ -87,9 +87,8 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     let mut line = LineBuf::<512>::new();
     let head = RUNTIME.lock();
     // SAFETY: the deleter of a state empties `holder` under the head lock.
-    if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
-        && holder.holds_gil().load(Relaxed) != 0
-    {
+    let holder = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) };
+    if let Some(holder) = holder.filter(|one| one.holds_gil().load(Relaxed) != 0) {
         let since = holder.changed_ns();
         let held = clock::coarse_ns() - since;
         let due = since.saturating_add(held / limit * limit);

@@ -135,12 +135,17 @@ impl TraceFile {
         }
         *word |= bit;
         let process = process_of(interp);
-        let head = format_args!("{{\"ph\":\"M\",\"pid\":{process},\"name\":\"process_name\",");
-        match interp {
-            0 => self.row(format_args!("{head}\"args\":{{\"name\":\"interpreter 0 (main)\"}}}}")),
-            1.. => self.row(format_args!("{head}\"args\":{{\"name\":\"interpreter {interp}\"}}}}")),
-            _ => self.row(format_args!("{head}\"args\":{{\"name\":\"no interpreter\"}}}}")),
-        }
+        let mut name = LineBuf::<48>::new();
+        // The only error is the formatter's own; the name fits.
+        let _ = match interp {
+            0 => name.write_str("interpreter 0 (main)"),
+            1.. => write!(name, "interpreter {interp}"),
+            _ => name.write_str("no interpreter"),
+        };
+        self.row(format_args!(
+            "{{\"ph\":\"M\",\"pid\":{process},\"name\":\"process_name\",\"args\":{{\"name\":\"{}\"}}}}",
+            Escaped(name.as_bytes()),
+        ));
     }
 
     /// Adds one row and its separator.
