@@ -5,7 +5,7 @@
 //! no lock, allocates nothing and only reads (S-FE-51).
 
 use crate::os::{thread, tls};
-use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::text::{LineBuf, Printable, write_fd};
 use crate::sched::current;
 use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
 use crate::state::runtime::RUNTIME;
@@ -191,33 +191,23 @@ pub(crate) fn word_name(value: i32) -> &'static str {
     }
 }
 
-/// Prints a C string as it is.
+/// Prints a C string, made printable: a name or a place from outside.
 pub(crate) struct Text(pub(crate) *const c_char);
 
 impl core::fmt::Display for Text {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // SAFETY: callers pass NUL-terminated strings that outlive the call.
         let text = unsafe { CStr::from_ptr(self.0) };
-        print_bytes(f, text.to_bytes())
+        Printable(text.to_bytes()).fmt(f)
     }
 }
 
-/// Prints a NUL-padded name.
+/// Prints a NUL-padded name, made printable.
 pub(crate) struct Name<'a>(pub(crate) &'a [u8; NAME_SIZE]);
 
 impl core::fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let end = self.0.iter().position(|&b| b == 0).unwrap_or(NAME_SIZE);
-        print_bytes(f, &self.0[..end])
+        Printable(&self.0[..end]).fmt(f)
     }
-}
-
-fn print_bytes(f: &mut core::fmt::Formatter<'_>, bytes: &[u8]) -> core::fmt::Result {
-    for chunk in bytes.utf8_chunks() {
-        f.write_str(chunk.valid())?;
-        if !chunk.invalid().is_empty() {
-            f.write_str("?")?;
-        }
-    }
-    Ok(())
 }

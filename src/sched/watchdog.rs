@@ -9,7 +9,7 @@
 //! written when no lock is held.
 
 use crate::os::clock::{self, Deadline};
-use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::current::interp_of;
 use crate::sched::fatal::{Name, Text};
 use crate::state::gil_word::Gil;
@@ -20,8 +20,10 @@ use crate::state::word;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
 
-/// How long is too long; 0: nobody looks.
-static LIMIT_NS: AtomicI64 = AtomicI64::new(0);
+/// How long is too long, as the host says; 0: no thread looks; -1: the host says nothing.
+static LIMIT_NS: AtomicI64 = AtomicI64::new(-1);
+/// The same, as the environment says, for a host that says nothing.
+static LIMIT_BY_ENVIRONMENT: AtomicI64 = AtomicI64::new(0);
 static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 
 /// Sets the limit (<= 0: none) and where to write.
@@ -30,26 +32,24 @@ pub(crate) fn set(limit_ns: i64, fd: i32) {
     LIMIT_NS.store(limit_ns.max(0), Relaxed);
 }
 
+/// Sets the limit that the environment asks for (0: none); the host's goes before it.
+pub(crate) fn set_by_environment(limit_ns: i64) {
+    LIMIT_BY_ENVIRONMENT.store(limit_ns, Relaxed);
+}
+
 /// The limit, if there is one.
 #[inline]
 fn limit_ns() -> Option<i64> {
-    let limit = LIMIT_NS.load(Relaxed);
+    let limit = match LIMIT_NS.load(Relaxed) {
+        -1 => LIMIT_BY_ENVIRONMENT.load(Relaxed),
+        limit => limit,
+    };
     (limit > 0).then_some(limit)
 }
 
 /// A sleep of `ns` at most that ends in time for the next look.
 pub(crate) fn sleep(ns: i64) -> Deadline {
     Deadline::after(limit_ns().map_or(ns, |limit| limit.min(ns)))
-}
-
-/// Nanoseconds as seconds, with one digit behind the point.
-struct Seconds(i64);
-
-impl core::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let tenths = self.0.max(0) / 100_000_000;
-        write!(f, "{}.{}", tenths / 10, tenths % 10)
-    }
 }
 
 /// Appends "thread 'db-pool-3' (tid 4711, state 5 of interp 0)".

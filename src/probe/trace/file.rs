@@ -13,7 +13,7 @@ use core::fmt::Write;
 
 use super::nest::Phase;
 use crate::os::{errno, file, ids};
-use crate::probe::text::LineBuf;
+use crate::probe::text::{LineBuf, is_unprintable};
 
 /// Bytes that are kept before they are written.
 const TEXT: usize = 16 * 1024;
@@ -224,7 +224,7 @@ impl core::fmt::Display for Escaped<'_> {
             for character in chunk.valid().chars() {
                 match character {
                     '"' | '\\' => write!(out, "\\{character}")?,
-                    _ if character.is_control() => out.write_char('?')?,
+                    _ if is_unprintable(character) => out.write_char('?')?,
                     _ => out.write_char(character)?,
                 }
             }
