@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use super::nest::Phase;
-use crate::os::{errno, file, ids};
+use crate::os::{errno, file, ids, report_file};
 use crate::probe::text::{LineBuf, is_unprintable};
 
 /// Bytes that are kept before they are written.
@@ -82,7 +82,7 @@ impl TraceFile {
 
     /// Creates the file with an empty array in it, or says with which error of the OS that failed.
     pub(super) fn open(&mut self, path: &CStr) -> Result<(), i32> {
-        self.fd = file::create(path).ok_or_else(errno::get)?;
+        self.fd = report_file::create(path).ok_or_else(errno::get)?;
         self.owner = ids::process();
         self.form = if file::is_seekable(self.fd) { Form::Placed } else { Form::Stream };
         self.offset = 0;
