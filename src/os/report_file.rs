@@ -46,6 +46,7 @@ pub(crate) fn create(path: &CStr) -> Option<i32> {
         return None;
     }
     let mut folder = rest.start()?;
+    let mut target = [0; PATH];
     let mut links = 0;
     loop {
         let Some((from, to, last)) = rest.next_name() else {
@@ -56,12 +57,12 @@ pub(crate) fn create(path: &CStr) -> Option<i32> {
         let status = {
             // SAFETY: a name and the NUL just put behind it.
             let name = unsafe { CStr::from_ptr(rest.bytes[from..].as_ptr().cast()) };
-            step(&folder, name, last)?
+            step(&folder, name, last, &mut target)?
         };
         match status {
             Step::File(fd) => return Some(fd),
             Step::Folder(next) => folder = next,
-            Step::Link(target, len) => {
+            Step::Link(len) => {
                 links += 1;
                 rest.bytes[to] = kept;
                 if links > MOST_LINKS {
@@ -84,12 +85,12 @@ pub(crate) fn create(path: &CStr) -> Option<i32> {
 enum Step {
     File(i32),
     Folder(Folder),
-    /// A link that may be followed: its text and the length of that.
-    Link([u8; PATH], usize),
+    /// A link that may be followed, with a text of that length.
+    Link(usize),
 }
 
-/// Goes on to `name`; `last`: it is the file to be written.
-fn step(folder: &Folder, name: &CStr, last: bool) -> Option<Step> {
+/// Goes on to `name`; `last`: it is the file to be written. The text of a link is put into `target`.
+fn step(folder: &Folder, name: &CStr, last: bool, target: &mut [u8; PATH]) -> Option<Step> {
     let shared = is_writable_by_all(folder)?;
     let found = look_at(folder, name);
     if found.is_some_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFLNK) {
@@ -97,7 +98,7 @@ fn step(folder: &Folder, name: &CStr, last: bool) -> Option<Step> {
             return fail(libc::ELOOP);
         }
         if !last || !is_of_the_kernel(folder) {
-            return read_link(folder, name);
+            return read_link(folder, name, target).map(Step::Link);
         }
         // A link in /proc stands for an open file; its text is no path.
         return open_file(folder, name, shared, libc::O_WRONLY).map(Step::File);
@@ -191,8 +192,7 @@ fn is_of_the_kernel(_folder: &Folder) -> bool {
     false
 }
 
-fn read_link(folder: &Folder, name: &CStr) -> Option<Step> {
-    let mut target = [0; PATH];
+fn read_link(folder: &Folder, name: &CStr, target: &mut [u8; PATH]) -> Option<usize> {
     // SAFETY: an open folder, a NUL-terminated name, a buffer of that size.
     let len = unsafe {
         libc::readlinkat(folder.0, name.as_ptr(), target.as_mut_ptr().cast(), target.len())
@@ -201,7 +201,7 @@ fn read_link(folder: &Folder, name: &CStr) -> Option<Step> {
     if len == 0 || len == target.len() {
         return fail(libc::ENAMETOOLONG);
     }
-    Some(Step::Link(target, len))
+    Some(len)
 }
 
 fn fail<T>(number: c_int) -> Option<T> {
