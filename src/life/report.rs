@@ -2,7 +2,7 @@
 
 use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
-use crate::sched::fatal::{Name, Text, word_name};
+use crate::sched::fatal::{Name, Text, push_last_place, word_name};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
@@ -153,11 +153,8 @@ fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<
     if !created.is_null() {
         let _ = write!(line, ", created at {}", Text(created));
     }
-    let last = state.last_at.load(Relaxed);
-    if !last.is_null() {
-        let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
-        let _ = write!(line, ", last {what} at {}", Text(last));
-    }
+    let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
+    push_last_place(line, state, what);
     let guards = crate::life::guards::count_unlocked(state);
     if guards > 0 {
         let plural = if guards == 1 { "" } else { "s" };

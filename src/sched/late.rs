@@ -71,7 +71,7 @@ pub(crate) fn meet(state: Option<Ts>) -> ! {
                 fatal::describe(&mut line, state);
             }
             fatal::fatal(
-                c"attach",
+                c"PyTState_LATE_ABORT",
                 format_args!(
                     "a thread tried to attach after its interpreter was finalized: {}",
                     core::str::from_utf8(line.as_bytes()).unwrap_or("?")

@@ -69,8 +69,10 @@ fn push_place<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
     let place = state.last_at.load(Relaxed);
     let _ = if place.is_null() {
         line.write_str(", attached at an unknown place")
-    } else {
+    } else if state.is_place_of_last_change() {
         write!(line, ", attached at {}", Text(place))
+    } else {
+        write!(line, ", attached at an unknown place, before that at {}", Text(place))
     };
 }
 
