@@ -24,6 +24,9 @@ fn main() {
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os == "linux" {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libpytstate.so.0");
+        // A call from our own code reaches our own function, whatever else in the process has one of that name (a
+        // libpython has most of them).
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
     }
     build_shims();
 

@@ -62,7 +62,7 @@ static void restore_and_die(struct late *late) {
 }
 
 TEST("with ABORT it ends the process, by name") {
-    EXPECT_FATAL("attach", "after its interpreter was finalized: 'latecomer'") {
+    EXPECT_FATAL("PyTState_LATE_ABORT", "after its interpreter was finalized: 'latecomer'") {
         struct late late = {.attach = restore_and_die};
         prepare();
         begin();

@@ -358,7 +358,7 @@ typedef struct PyConfig {
     int _config_init;
     /** 1: the environment is ignored. */
     int isolated;
-    /** 1: PYTHON_GIL, PYTSTATE_COMPAT are read from the environment. */
+    /** 1: the variables of docs/environment.md are read at initialization. */
     int use_environment;
     /** 1: SIGINT is handled, if nobody does yet. */
     int install_signal_handlers;
@@ -3881,7 +3881,8 @@ void PyTState_Here(const char *place);
  * @par Blocks
  * No.
  * @par Threads
- * Any, any time. Async-signal-safe when it succeeds.
+ * Any, any time. Async-signal-safe when it succeeds. Overrides PYTSTATE_LATE of
+ * the environment.
  * @par Source
  * Pytstate.
  */
@@ -4330,10 +4331,12 @@ int PyTState_QSBR_Process(void);
  * exit(). PYTSTATE_TRACE=path in the environment starts a trace without this
  * call.
  *
- * @param path The file, created or emptied; "%p" in it stands for the process's
- *     id. Borrowed. NULL is an error.
+ * @param path The file, created with mode 0600 or emptied; "%p" in it stands
+ *     for the process's id. Borrowed. NULL is an error.
  * @return 0, or -1: a trace is running already; `path` is NULL, empty or longer
- *     than 1023 bytes; the file cannot be created or written (errno says why).
+ *     than 1023 bytes; the file cannot be created or written (errno says why:
+ *     ELOOP for a link in a folder that all can write, EACCES also for another
+ *     user's file in such a folder).
  *
  * @par Errors
  * -1 as above; no error indicator is set.
@@ -4390,7 +4393,8 @@ int PyTState_TraceStop(void);
  * Never. Reports are written as write(2) does, by the thread that waits, which
  * holds no lock meanwhile.
  * @par Threads
- * Any, any time; for all interpreters. Async-signal-safe.
+ * Any, any time; for all interpreters. Async-signal-safe. Overrides
+ * PYTSTATE_WATCHDOG of the environment.
  * @par Source
  * Pytstate.
  */

@@ -56,7 +56,7 @@ pub(super) unsafe fn state(pointer: *mut PyThreadState, func: &CStr) -> Ts {
     // SAFETY: this function's contract.
     match unsafe { Ts::from_ptr(pointer) } {
         Some(state) => state,
-        None => no_state(func),
+        None => null(func, "tstate"),
     }
 }
 

@@ -54,9 +54,8 @@ pub unsafe extern "C" fn PyCriticalSection_Begin(c: *mut PyCriticalSection, op: 
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
     let state = arg::attached(FUNC);
-    if is_real(state)
-        && let Some(mutex) = object_mutex(op, FUNC)
-    {
+    let mutex = if is_real(state) { object_mutex(op, FUNC) } else { None };
+    if let Some(mutex) = mutex {
         // SAFETY: the hook's mutex lives as long as its object, which outlives the section.
         begin(state, section, unsafe { arg::required(mutex, FUNC, "op") });
     } else {
@@ -162,10 +161,12 @@ pub unsafe extern "C" fn PyCriticalSection2_Begin(
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
     let state = arg::attached(FUNC);
-    if is_real(state)
-        && let Some(first) = object_mutex(a, FUNC)
-        && let Some(second) = object_mutex(b, FUNC)
-    {
+    let mutexes = if is_real(state) {
+        object_mutex(a, FUNC).and_then(|first| Some((first, object_mutex(b, FUNC)?)))
+    } else {
+        None
+    };
+    if let Some((first, second)) = mutexes {
         // SAFETY: the hook's mutex lives as long as its object, which outlives the section.
         let first = unsafe { arg::required(first, FUNC, "a") };
         // SAFETY: as above.

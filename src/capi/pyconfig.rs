@@ -14,7 +14,7 @@ pub struct PyConfig {
     pub _config_init: c_int,
     /// 1: the environment is ignored.
     pub isolated: c_int,
-    /// 1: PYTHON_GIL, PYTSTATE_COMPAT are read from the environment.
+    /// 1: the variables of docs/environment.md are read at initialization.
     pub use_environment: c_int,
     /// 1: SIGINT is handled, if nobody does yet.
     pub install_signal_handlers: c_int,

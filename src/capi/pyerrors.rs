@@ -4,7 +4,8 @@
 //! exceptions of its own installs PyTState_ObjectHooks.raise and gets them instead; the indicator then stays empty.
 
 use super::arg;
-use crate::sched::fatal::{Text, fatal};
+use crate::probe::text::Message;
+use crate::sched::fatal::fatal;
 use crate::sched::{current, raise};
 use crate::state::error::{self, Kind};
 use crate::state::object::PyObject;
@@ -216,8 +217,13 @@ pub unsafe extern "C" fn _Py_FatalErrorFunc(func: *const c_char, message: *const
         // SAFETY: this function's contract.
         unsafe { CStr::from_ptr(func) }
     };
-    let message = if message.is_null() { c"<message not set>".as_ptr() } else { message };
-    fatal(func, format_args!("{}", Text(message)))
+    let message = if message.is_null() {
+        c"<message not set>"
+    } else {
+        // SAFETY: this function's contract.
+        unsafe { CStr::from_ptr(message) }
+    };
+    fatal(func, format_args!("{}", Message(message.to_bytes())))
 }
 
 fn not_null(exception: *mut PyObject, func: &CStr) -> *mut PyObject {

@@ -183,9 +183,7 @@ pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut 
     // SAFETY: this function's contract.
     let next = unsafe { Ts::from_ptr(tstate) };
     let before = current::current();
-    if let Some(before) = before
-        && !attach::detach_inlined(before)
-    {
+    if before.is_some_and(|before| !attach::detach_inlined(before)) {
         not_locked(FUNC);
     }
     if let Some(next) = next {

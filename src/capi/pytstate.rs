@@ -281,7 +281,7 @@ pub unsafe extern "C" fn PyTState_Here(place: *const c_char) {
 ///
 /// Errors:  -1 as above.
 /// Blocks:  no.
-/// Threads: any, any time. Async-signal-safe when it succeeds.
+/// Threads: any, any time. Async-signal-safe when it succeeds. Overrides PYTSTATE_LATE of the environment.
 /// Source:  pytstate.
 ///
 /// # Safety

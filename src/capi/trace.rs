@@ -23,10 +23,11 @@ fn encode(result: Result<(), TraceError>) -> c_int {
 /// after a finalization, and after an exit(). PYTSTATE_TRACE=path in the environment starts a trace
 /// without this call.
 ///
-/// @param path  The file, created or emptied; "%p" in it stands for the process's id. Borrowed. NULL is an
-///              error.
+/// @param path  The file, created with mode 0600 or emptied; "%p" in it stands for the process's id. Borrowed. NULL is
+///              an error.
 /// @return 0, or -1: a trace is running already; `path` is NULL, empty or longer than 1023 bytes; the file
-///         cannot be created or written (errno says why).
+///         cannot be created or written (errno says why: ELOOP for a link in a folder that all can write, EACCES also
+///         for another user's file in such a folder).
 ///
 /// Errors:  -1 as above; no error indicator is set.
 /// Blocks:  for the file, without detaching.

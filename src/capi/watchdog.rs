@@ -20,7 +20,7 @@ use crate::sched::watchdog;
 ///
 /// Errors:  none; a write error is ignored.
 /// Blocks:  never. Reports are written as write(2) does, by the thread that waits, which holds no lock meanwhile.
-/// Threads: any, any time; for all interpreters. Async-signal-safe.
+/// Threads: any, any time; for all interpreters. Async-signal-safe. Overrides PYTSTATE_WATCHDOG of the environment.
 /// Source:  pytstate.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! PyGILState: a state for whatever thread asks (S-GS).
 
-use crate::life::init;
+use crate::life::environment;
 use crate::life::keep;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
@@ -57,7 +57,7 @@ fn make_state() -> Result<(), EnsureError> {
     let Some(main) = RUNTIME.main_interp() else {
         // From 3.15 on a runtime that was never there is as one that is gone (S-GS-17).
         let never = RUNTIME.generation.load(Relaxed) == 0;
-        if never && init::compat_before_first() < Compat::V3_15 {
+        if never && environment::compat_before_first() < Compat::V3_15 {
             return Err(EnsureError::NeverInitialized);
         }
         late::meet(None);

@@ -1,10 +1,11 @@
 //! Initialization of the runtime, any number of times.
 
+use crate::life::environment;
 use crate::life::finalize;
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
-use crate::os::{clock, env, thread};
+use crate::os::{clock, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::{attach, current, signals};
@@ -37,7 +38,7 @@ pub(crate) struct Settings {
     host_size: usize,
     objects: PyTState_ObjectHooks,
     pub(crate) install_signals: bool,
-    /// PYTHON_GIL and PYTSTATE_COMPAT are read.
+    /// The environment is read (`life::environment`).
     environment: bool,
 }
 
@@ -64,14 +65,24 @@ impl Settings {
     fn gil_kind(&self) -> GilKind {
         match self.gil {
             Some(kind) => kind,
-            None if self.environment && asked_gil_free() => GilKind::Without,
+            None if self.environment && environment::is_gil_free() => GilKind::Without,
             None => GilKind::Own,
         }
     }
 
     fn compat(&self) -> Compat {
-        let asked = if self.environment { asked_compat() } else { None };
+        let asked = if self.environment { environment::compat() } else { None };
         self.compat.or(asked).unwrap_or(Compat::DEFAULT)
+    }
+
+    fn check_level(&self) -> i32 {
+        // 0 is FATAL, and also what a host that says nothing has.
+        let asked = if self.environment && self.check_level == PyTState_CHECK_FATAL {
+            environment::check_level()
+        } else {
+            None
+        };
+        asked.unwrap_or(self.check_level)
     }
 
     /// Checks a host's configuration; `Err` is the status text.
@@ -165,6 +176,9 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     if settings.install_signals {
         signals::install();
     }
+    if settings.environment {
+        environment::apply_diagnostics();
+    }
     RUNTIME.initialized.store(1, Release);
     probe::point(Point::InitDone);
     Ok(())
@@ -189,31 +203,13 @@ fn apply(settings: &Settings) {
     // Without memory the first add tries again.
     let _ = RUNTIME.main_pending.prepare();
     RUNTIME.set_host_size(settings.host_size);
-    RUNTIME.check_level.store(settings.check_level, Relaxed);
+    RUNTIME.check_level.store(settings.check_level(), Relaxed);
     if settings.late >= 0 {
         RUNTIME.set_late_policy(settings.late);
     }
+    let late = if settings.environment { environment::late_policy() } else { None };
+    RUNTIME.late_by_environment.store(late.unwrap_or(-1), Relaxed);
     RUNTIME.set_compat(settings.compat());
     // SAFETY: no thread has a state of this life of the runtime yet.
     unsafe { RUNTIME.set_objects(settings.objects) };
-}
-
-/// PYTHON_GIL=0 in the environment.
-fn asked_gil_free() -> bool {
-    let mut buffer = [0; 8];
-    matches!(env::read(c"PYTHON_GIL", &mut buffer), env::Var::Value(text) if text == c"0")
-}
-
-/// PYTSTATE_COMPAT=3.12 .. 3.15 in the environment.
-fn asked_compat() -> Option<Compat> {
-    let mut buffer = [0; 16];
-    match env::read(c"PYTSTATE_COMPAT", &mut buffer) {
-        env::Var::Value(text) => Compat::from_text(text.to_bytes()),
-        _ => None,
-    }
-}
-
-/// Whose rules apply before the first initialization: what the environment asks for.
-pub(crate) fn compat_before_first() -> Compat {
-    asked_compat().unwrap_or(Compat::DEFAULT)
 }

@@ -153,9 +153,7 @@ fn delete_with(
     interp: Interp,
     set_phase: impl FnOnce(Interp, core::ffi::c_int),
 ) -> Result<(), DeleteError> {
-    if let Some(state) = current()
-        && interp_of(state) == interp
-    {
+    if let Some(state) = current().filter(|state| interp_of(*state) == interp) {
         let _ = attach::detach(state);
     }
     check_deletable(interp)?;

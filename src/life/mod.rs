@@ -4,6 +4,7 @@
 pub(crate) mod at_exit;
 pub(crate) mod census;
 pub(crate) mod ensure;
+pub(crate) mod environment;
 pub(crate) mod finalize;
 pub(crate) mod fork;
 pub(crate) mod fork_child;

@@ -1,18 +1,18 @@
 //! Telling people whom a wait is for: shutdown reports and thread dumps.
 
 use crate::os::clock;
-use crate::os::env;
-use crate::probe::text::{LineBuf, write_fd};
-use crate::sched::fatal::{Name, Text, word_name};
+use crate::probe::text::{LineBuf, Seconds, write_fd};
+use crate::sched::fatal::{Name, Text, push_last_place, word_name};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed};
 
-/// Interval of shutdown reports in nanoseconds; 0: none; -1: ask the
-/// environment (PYTSTATE_SHUTDOWN_REPORT, in seconds).
+/// Interval of shutdown reports in nanoseconds, as the host says; 0: none; -1: the host says nothing.
 static EVERY_NS: AtomicI64 = AtomicI64::new(-1);
+/// The same, as the environment says, for a host that says nothing.
+static EVERY_BY_ENVIRONMENT: AtomicI64 = AtomicI64::new(0);
 static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 
 /// Sets the interval (<= 0: no reports) and the file descriptor.
@@ -21,25 +21,16 @@ pub(crate) fn set(every_ns: i64, fd: i32) {
     EVERY_NS.store(every_ns.max(0), Relaxed);
 }
 
-fn every_ns() -> i64 {
-    let known = EVERY_NS.load(Relaxed);
-    if known >= 0 {
-        return known;
-    }
-    let mut buffer = [0; 32];
-    let asked = match env::read(c"PYTSTATE_SHUTDOWN_REPORT", &mut buffer) {
-        env::Var::Value(text) => seconds_to_ns(text.to_bytes()).unwrap_or(0),
-        _ => 0,
-    };
-    EVERY_NS.store(asked, Relaxed);
-    asked
+/// Sets the interval that the environment asks for (0: no reports); the host's goes before it.
+pub(crate) fn set_by_environment(every_ns: i64) {
+    EVERY_BY_ENVIRONMENT.store(every_ns, Relaxed);
 }
 
-/// Decodes a decimal number of seconds, such as "5" or "0.25".
-fn seconds_to_ns(text: &[u8]) -> Option<i64> {
-    let text = core::str::from_utf8(text).ok()?;
-    let seconds: f64 = text.parse().ok()?;
-    (0.0..1e9).contains(&seconds).then_some((seconds * 1e9) as i64)
+fn every_ns() -> i64 {
+    match EVERY_NS.load(Relaxed) {
+        -1 => EVERY_BY_ENVIRONMENT.load(Relaxed),
+        every => every,
+    }
 }
 
 /// Prints reports every so often while somebody waits.
@@ -86,8 +77,7 @@ impl Reporter {
 
 /// Appends nanoseconds as seconds with one digit behind the point.
 pub(crate) fn push_seconds<const N: usize>(line: &mut LineBuf<N>, ns: i64) {
-    let tenths = ns.max(0) / 100_000_000;
-    let _ = write!(line, "{}.{}", tenths / 10, tenths % 10);
+    let _ = write!(line, "{}", Seconds(ns));
 }
 
 /// Most states that one dump prints, however the lists look.
@@ -163,11 +153,8 @@ fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<
     if !created.is_null() {
         let _ = write!(line, ", created at {}", Text(created));
     }
-    let last = state.last_at.load(Relaxed);
-    if !last.is_null() {
-        let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
-        let _ = write!(line, ", last {what} at {}", Text(last));
-    }
+    let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
+    push_last_place(line, state, what);
     let guards = crate::life::guards::count_unlocked(state);
     if guards > 0 {
         let plural = if guards == 1 { "" } else { "s" };

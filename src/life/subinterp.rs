@@ -134,10 +134,9 @@ pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> 
         stw::start(Scope::One(interp));
     }
     let head = RUNTIME.lock();
-    let other = list::iter(interp, &head).find(|one| *one != state);
-    if policy == Leftovers::Refuse
-        && let Some(other) = other
-    {
+    let mut others = list::iter(interp, &head).filter(|one| *one != state);
+    let refused = if policy == Leftovers::Refuse { others.next() } else { None };
+    if let Some(other) = refused {
         drop(head);
         return Err(EndError::NotLast(other));
     }

@@ -1,6 +1,4 @@
-//! Plain file descriptors: open for writing, write, close. Async-signal-safe.
-
-use core::ffi::CStr;
+//! Plain file descriptors: write, close. Async-signal-safe.
 
 /// What one write did.
 enum Written {
@@ -35,14 +33,6 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> bool {
         }
     }
     true
-}
-
-/// Opens `path` for writing, created or emptied, closed on exec; `None` with `errno` set.
-pub(crate) fn create(path: &CStr) -> Option<i32> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
-    // SAFETY: a NUL-terminated path; the mode is passed because O_CREAT is set.
-    let fd = unsafe { libc::open(path.as_ptr(), flags, 0o644 as libc::c_uint) };
-    (fd >= 0).then_some(fd)
 }
 
 /// Closes a descriptor that the caller owns. False if the OS reports an error; it is closed all the same.

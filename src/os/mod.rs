@@ -12,6 +12,8 @@ pub(crate) mod futex;
 pub(crate) mod ids;
 pub(crate) mod mem;
 #[cfg(not(loom))]
+pub(crate) mod report_file;
+#[cfg(not(loom))]
 pub(crate) mod signal;
 #[cfg(not(loom))]
 pub(crate) mod task;

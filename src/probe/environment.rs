@@ -1,56 +1,218 @@
-//! What the environment asks of this layer, read once.
+//! The environment: every variable that this library reads, and the only reader.
 //!
-//! | variable                            | means |
-//! |-------------------------------------|-------|
-//! | `PYTSTATE_PERTURB=seed:permille:us` | random sleeps at points, as `PyTState_Sync_Perturb()` |
-//! | `PYTSTATE_SYNC_LIMIT=seconds`       | how long an order may hold a thread before it is given up |
-//! | `PYTSTATE_TRACE=path`               | a lifecycle trace, as `PyTState_TraceStart()` |
+//! One row of [`variables!`] is one variable: what it means, what it may be, the function that reads its text, and
+//! the place that applies it. A place asks for its own row with [`Variable::get`] when it sets itself up: this layer
+//! at the first arrival at a point, `life` at each initialization. `docs/environment.md` has the same table for
+//! people; a test compares the two.
 //!
-//! A value that cannot be read is reported on standard error and ignored.
+//! V1. Nothing is read in a program that has rights which its caller lacks (`docs/security.md`). That is said once.
+//! V2. A value that cannot be read is reported once, with the value and with what it may be, and is ignored. A
+//!     variable that is set to nothing is as one that is not set.
+//! V3. A `PYTSTATE_` name that is in no row is reported at the first reading, with the nearest name that is.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use super::{perturb::Setting, sync_point, text, trace};
+use super::text::{Printable, parse_seconds};
+use super::{nearest, perturb::Setting, sync_point, text, trace};
 use crate::os::env::{self, Var};
+use crate::os::signal;
 
-/// Reads the variables and turns on what they ask for.
-pub(super) fn apply() {
-    let mut buffer = [0; 128];
-    if let Some(limit_ns) = parsed(c"PYTSTATE_SYNC_LIMIT", &mut buffer, "seconds", seconds) {
-        sync_point::set_limit(limit_ns);
-    }
-    if let Some(setting) = parsed(c"PYTSTATE_PERTURB", &mut buffer, "seed:permille:max_us", setting)
-    {
-        sync_point::perturb_by_environment(setting);
-    }
-    let mut path = [0; trace::PATH_SIZE];
-    let started = match env::read(c"PYTSTATE_TRACE", &mut path) {
-        Var::Unset => Ok(()),
-        Var::TooLong => Err(trace::TraceError::BadPath),
-        Var::Value(path) => trace::start_resolved(path),
+/// One variable of the environment and how its text is read.
+pub(crate) struct Variable<T> {
+    name: &'static CStr,
+    may_be: &'static str,
+    parse: fn(&str) -> Option<T>,
+    /// Hash of the value that was reported last; 0: none was.
+    reported: AtomicU32,
+}
+
+macro_rules! variables {
+    ($($(#[$doc:meta])+ $row:ident: $kind:ty = $name:literal, $may_be:literal, $parse:expr;)+) => {
+        $(
+            $(#[$doc])+
+            pub(crate) static $row: Variable<$kind> = Variable {
+                name: $name,
+                may_be: $may_be,
+                parse: $parse,
+                reported: AtomicU32::new(0),
+            };
+        )+
+        /// The names of all rows.
+        const NAMES: &[&CStr] = &[$($name),+];
     };
-    if let Err(error) = started {
-        text::warn(format_args!("pytstate: PYTSTATE_TRACE is ignored: {error}"));
+}
+
+variables! {
+    /// Random sleeps at points, as PyTState_Sync_Perturb(). Applied here.
+    PERTURB: Setting = c"PYTSTATE_PERTURB", "seed:permille:max_us, three numbers, permille up to 1000", setting;
+    /// How long an order of points may hold a thread before it is dropped. Applied here.
+    SYNC_LIMIT: i64 = c"PYTSTATE_SYNC_LIMIT", "a number of seconds, such as 10 or 0.25", parse_seconds;
+    /// A lifecycle trace, as PyTState_TraceStart(). Applied here.
+    TRACE: () = c"PYTSTATE_TRACE", "a path of at most 1023 bytes", |_| None;
+    /// The main interpreter runs without a GIL (0) or with one (1). Applied by `life::init`.
+    PYTHON_GIL: bool = c"PYTHON_GIL", "0 or 1", |text| word(text, &[("0", false), ("1", true)]);
+    /// The CPython version, as a hexversion, whose rules apply. Applied by `life::init`.
+    COMPAT: u32 = c"PYTSTATE_COMPAT", "3.12, 3.13, 3.14 or 3.15", compat;
+    /// What a misuse leads to. Applied by `life::init`.
+    CHECK: Check = c"PYTSTATE_CHECK", "off, warn or fatal", |text| {
+        word(text, &[("off", Check::Off), ("warn", Check::Warn), ("fatal", Check::Fatal)])
+    };
+    /// What a thread meets that attaches too late. Applied by `life::init`.
+    LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
+        word(text, &[("hang", Late::Hang), ("exit", Late::Exit), ("abort", Late::Abort)])
+    };
+    /// Threads that keep others waiting that long are named. Applied by `life::environment`.
+    WATCHDOG: i64 = c"PYTSTATE_WATCHDOG", "a number of seconds, such as 5 or 0.25", parse_seconds;
+    /// A finalization that waits prints that often for what. Applied by `life::environment`.
+    SHUTDOWN_REPORT: i64 = c"PYTSTATE_SHUTDOWN_REPORT", "a number of seconds, such as 5 or 0.25", parse_seconds;
+    /// The signal that prints all threads. Applied by `life::environment`.
+    DUMP_SIGNAL: i32 = c"PYTSTATE_DUMP_SIGNAL", "the name of a signal, such as USR2", signal::from_name;
+}
+
+/// `PYTSTATE_CHECK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// As PyTState_CHECK_OFF.
+    Off,
+    /// As PyTState_CHECK_WARN.
+    Warn,
+    /// As PyTState_CHECK_FATAL.
+    Fatal,
+}
+
+/// `PYTSTATE_LATE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// As PyTState_LATE_HANG.
+    Hang,
+    /// As PyTState_LATE_EXIT.
+    Exit,
+    /// As PyTState_LATE_ABORT.
+    Abort,
+}
+
+impl<T> Variable<T> {
+    /// The variable's value now; `None` if it is not set, or cannot be read, which is reported.
+    pub(crate) fn get(&self) -> Option<T> {
+        let mut buffer = [0; 128];
+        let text = self.read(&mut buffer)?;
+        let value = text.to_str().ok().and_then(self.parse);
+        if value.is_none() {
+            self.report(text.to_bytes());
+        }
+        value
+    }
+
+    /// The variable's text, in `buffer`; `None` if it is not set or does not fit, which is reported.
+    fn read<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a CStr> {
+        if !is_trusted() {
+            return None;
+        }
+        match env::read(self.name, buffer) {
+            Var::Unset => None,
+            Var::Value(text) if text.is_empty() => None,
+            Var::Value(text) => Some(text),
+            Var::TooLong(begin) => {
+                self.report(begin);
+                None
+            }
+        }
+    }
+
+    /// Says that `value` is ignored, unless that was said of this value last.
+    fn report(&self, value: &[u8]) {
+        if !self.is_news(value) {
+            return;
+        }
+        let (name, value) = (Printable(self.name.to_bytes()), Printable(value));
+        text::warn(format_args!("pytstate: {name} is ignored: '{value}' is not {}", self.may_be));
+    }
+
+    /// Says why a value that could be read is ignored all the same, unless that was said of this value last.
+    pub(crate) fn refuse(&self, value: &[u8], why: core::fmt::Arguments<'_>) {
+        if self.is_news(value) {
+            let name = Printable(self.name.to_bytes());
+            text::warn(format_args!("pytstate: {name} is ignored: {why}"));
+        }
+    }
+
+    fn is_news(&self, value: &[u8]) -> bool {
+        let hash = value.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        }) | 1;
+        self.reported.swap(hash, Relaxed) != hash
     }
 }
 
-/// The variable's value as `read` understands it; `None`, and a report if it is set, otherwise.
-fn parsed<T>(
-    name: &CStr,
-    buffer: &mut [u8],
-    form: &str,
-    read: impl FnOnce(&str) -> Option<T>,
-) -> Option<T> {
-    let value = match env::read(name, buffer) {
-        Var::Unset => return None,
-        Var::TooLong => None,
-        Var::Value(value) => value.to_str().ok().and_then(read),
-    };
-    if value.is_none() {
-        let name = name.to_str().unwrap_or("?");
-        text::warn(format_args!("pytstate: {name} is ignored: it is not of the form {form}"));
+/// Whether the environment comes from the one whose rights the program has (V1).
+fn is_trusted() -> bool {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !env::is_secure() {
+        return true;
     }
-    value
+    let set = NAMES.iter().any(|name| !matches!(env::read(name, &mut []), Var::Unset));
+    if set && !SAID.swap(true, Relaxed) {
+        text::warn(format_args!(
+            "pytstate: no variable of the environment is read: the program has rights that its caller lacks"
+        ));
+    }
+    false
+}
+
+/// Reads the rows of this layer and turns on what they ask for. Called once.
+pub(super) fn apply() {
+    if let Some(limit_ns) = SYNC_LIMIT.get() {
+        sync_point::set_limit(limit_ns);
+    }
+    if let Some(setting) = PERTURB.get() {
+        sync_point::perturb_by_environment(setting);
+    }
+    let mut buffer = [0; trace::PATH_SIZE];
+    if let Some(path) = TRACE.read(&mut buffer) {
+        if let Err(error) = trace::start_resolved(path) {
+            let shown = Printable(path.to_bytes());
+            TRACE.refuse(path.to_bytes(), format_args!("'{shown}': {error}"));
+        }
+    }
+    if is_trusted() {
+        env::each_name(b"PYTSTATE_", &mut |name| {
+            if NAMES.iter().all(|known| known.to_bytes() != name) {
+                report_unknown(name);
+            }
+        });
+    }
+}
+
+fn report_unknown(name: &[u8]) {
+    let shown = Printable(name);
+    let known = NAMES.iter().map(|known| known.to_bytes());
+    match nearest::nearest(name, known) {
+        Some(near) => {
+            let near = Printable(near);
+            text::warn(format_args!(
+                "pytstate: {shown} is ignored: there is no such variable; is {near} meant?"
+            ));
+        }
+        None => text::warn(format_args!("pytstate: {shown} is ignored: there is no such variable")),
+    }
+}
+
+/// The value of the word that `text` is.
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Option<T> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+}
+
+fn compat(text: &str) -> Option<u32> {
+    word(
+        text,
+        &[
+            ("3.12", 0x030C_0000),
+            ("3.13", 0x030D_0000),
+            ("3.14", 0x030E_0000),
+            ("3.15", 0x030F_0000),
+        ],
+    )
 }
 
 /// `seed:permille:max_us`
@@ -65,22 +227,9 @@ fn setting(text: &str) -> Option<Setting> {
     Setting::new(seed, permille, max_us.checked_mul(1000)?)
 }
 
-/// Seconds, with or without a fraction, in nanoseconds.
-fn seconds(text: &str) -> Option<i64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-        return None;
-    }
-    let scale = 10_i64.checked_pow(9 - u32::try_from(fraction.len()).ok()?)?;
-    let whole: i64 = whole.parse().ok()?;
-    let fraction: i64 = fraction.parse().ok()?;
-    whole.checked_mul(1_000_000_000)?.checked_add(fraction * scale)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Setting, seconds, setting};
+    use super::{CHECK, Check, LATE, NAMES, Setting, compat, setting};
 
     #[test]
     fn a_perturbation_is_three_numbers() {
@@ -93,12 +242,24 @@ mod tests {
     }
 
     #[test]
-    fn seconds_may_have_a_fraction() {
-        assert_eq!(seconds("10"), Some(10_000_000_000));
-        assert_eq!(seconds("0.25"), Some(250_000_000));
-        assert_eq!(seconds("1.000000001"), Some(1_000_000_001));
-        for bad in ["", ".", "1.", ".5", "-1", "1e3", "1.0000000001", "99999999999999"] {
-            assert_eq!(seconds(bad), None, "{bad}");
+    fn a_word_is_one_of_those_that_it_may_be() {
+        assert_eq!((CHECK.parse)("warn"), Some(Check::Warn));
+        assert_eq!((LATE.parse)("exits"), None);
+        assert_eq!(compat("3.14"), Some(0x030E_0000));
+        assert_eq!(compat("3.140"), None);
+    }
+
+    #[test]
+    fn a_name_stands_in_one_row() {
+        for (at, name) in NAMES.iter().enumerate() {
+            assert!(!NAMES[..at].contains(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_value_is_reported_once() {
+        assert!(LATE.is_news(b"soon"));
+        assert!(!LATE.is_news(b"soon"));
+        assert!(LATE.is_news(b"later"));
     }
 }

@@ -12,11 +12,13 @@ pub(crate) mod point;
 pub(crate) mod text;
 
 #[cfg(not(loom))]
-mod environment;
+pub(crate) mod environment;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
 mod names;
+#[cfg(not(loom))]
+mod nearest;
 #[cfg(not(loom))]
 pub(crate) mod perturb;
 #[cfg(not(loom))]

@@ -289,6 +289,6 @@ fn note_change(state: Ts) {
     state.stamp();
     let place = take_place();
     if !place.is_null() {
-        state.last_at.store(place, Relaxed);
+        state.note_place(place);
     }
 }

@@ -73,9 +73,7 @@ impl Waiting for DetachAndSignals {
     }
 
     fn interrupted(&mut self) -> OnSignal {
-        if let Some(state) = current()
-            && pending::make_pending_calls(state).is_err()
-        {
+        if current().is_some_and(|state| pending::make_pending_calls(state).is_err()) {
             self.failed = true;
             return OnSignal::GiveUp;
         }

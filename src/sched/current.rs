@@ -142,6 +142,11 @@ pub(crate) fn take_place() -> *mut c_char {
     place.cast()
 }
 
+/// The place that the caller left and that is still to be used, or NULL. Async-signal-safe.
+pub(crate) fn left_place() -> *const c_char {
+    tls::block().place.load(Relaxed).cast()
+}
+
 /// Leaves a place for the next attach, detach or creation on this thread.
 pub(crate) fn leave_place(place: *const c_char) {
     tls::block().place.store(place.cast_mut().cast(), Relaxed);

@@ -5,12 +5,13 @@
 //! no lock, allocates nothing and only reads (S-FE-51).
 
 use crate::os::{thread, tls};
-use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::text::{LineBuf, Printable, write_fd};
 use crate::sched::current;
 use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
+use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, Ts};
-use crate::state::{gil_word::Gil, word};
+use crate::state::thread_state::{NAME_SIZE, STOOD, Ts};
+use crate::state::word;
 use core::ffi::{CStr, c_char, c_void};
 use core::fmt::{Arguments, Write};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -54,6 +55,7 @@ pub(crate) fn misuse(func: &CStr, message: Arguments<'_>) {
             let mut line = LineBuf::<1024>::new();
             let _ = write!(line, "pytstate: misuse: {}: ", Text(func.as_ptr()));
             let _ = line.write_fmt(message);
+            push_left_place(&mut line);
             let _ = line.write_str("\n");
             write_fd(STDERR, line.as_bytes());
         }
@@ -115,20 +117,31 @@ fn report_caller() {
     thread::forget_native_id();
     let _ =
         write!(line, "\nCurrent thread 0x{:016x} (tid {}", thread::ident(), thread::native_id(),);
-    match current::current().or_else(current::gilstate) {
+    let state = current::current().or_else(current::gilstate);
+    let _ = match state {
         Some(state) => {
             let _ = write!(line, "): ");
             describe(&mut line, state);
+            Ok(())
         }
-        None => {
-            let _ = write!(line, "): no thread state");
-        }
-    }
+        None => write!(line, "): no thread state"),
+    };
+    push_left_place(&mut line);
     let _ = line.write_str("\n");
-    if let Some(interp) = RUNTIME.main_interp() {
-        describe_gil(&mut line, interp.gil.load(Relaxed));
+    // SAFETY: interpreter blocks are never unmapped (I1).
+    let own = state.and_then(|state| unsafe { Interp::from_ptr(state.interp_ptr()) });
+    if let Some(interp) = own.or_else(|| RUNTIME.main_interp()) {
+        describe_gil(&mut line, interp);
     }
     write_fd(STDERR, line.as_bytes());
+}
+
+/// Appends the place that the calling thread left with PyTState_Here() and that no call has used yet.
+fn push_left_place<const N: usize>(line: &mut LineBuf<N>) {
+    let place = current::left_place();
+    if !place.is_null() {
+        let _ = write!(line, ", PyTState_Here() was last called at {}", Text(place));
+    }
 }
 
 /// Appends "'name' thread state 0x.. (id 3, interpreter 0, attached) created at .. last .. at ..".
@@ -143,28 +156,57 @@ pub(crate) fn describe<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
         state.as_ptr(),
         state.id(),
         // SAFETY: interpreter blocks are never unmapped (I1).
-        unsafe { crate::state::interp::Interp::from_ptr(state.interp_ptr()) }
-            .map_or(-1, |interp| interp.id()),
-        word_name(state.word().load(Relaxed)),
+        unsafe { Interp::from_ptr(state.interp_ptr()) }.map_or(-1, |interp| interp.id()),
+        standing(state),
     );
     let created = state.created_at.load(Relaxed);
     if !created.is_null() {
         let _ = write!(line, ", created at {}", Text(created));
     }
+    push_last_place(line, state, "attached or detached");
+}
+
+/// Appends where `state` was last `what`, or, where its last attach or detach left no place, where it was before.
+pub(crate) fn push_last_place<const N: usize>(line: &mut LineBuf<N>, state: Ts, what: &str) {
     let last = state.last_at.load(Relaxed);
-    if !last.is_null() {
-        let _ = write!(line, ", last attached or detached at {}", Text(last));
+    if last.is_null() {
+        return;
+    }
+    let _ = if state.is_place_of_last_change() {
+        write!(line, ", last {what} at {}", Text(last))
+    } else {
+        write!(line, ", before its last change at {}", Text(last))
+    };
+}
+
+/// How a state stands, for people. In a pause, as it stood before.
+fn standing(state: Ts) -> &'static str {
+    match state.word().load(Relaxed) {
+        word::SUSPENDED if state.turn.load(Relaxed) == STOOD => "attached, held by a pause",
+        word::SUSPENDED => "detached, held by a pause",
+        other => word_name(other),
     }
 }
 
-fn describe_gil<const N: usize>(line: &mut LineBuf<N>, gil: *mut Gil) {
-    if gil.is_null() {
-        return;
-    }
+/// Describes the GIL that the threads of `interp` take turns with.
+fn describe_gil<const N: usize>(line: &mut LineBuf<N>, interp: Interp) {
+    let gil = interp.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    let gil = unsafe { &*gil };
+    let Some(gil) = (unsafe { gil.as_ref() }) else {
+        let _ = writeln!(line, "Interpreter {} has no GIL", interp.id());
+        return;
+    };
+    let mains =
+        RUNTIME.main_interp().is_some_and(|main| core::ptr::eq(main.gil.load(Relaxed), gil));
+    let mut whose = LineBuf::<48>::new();
+    let _ = if mains {
+        whose.write_str("the main interpreter")
+    } else {
+        write!(whose, "interpreter {}", interp.id())
+    };
+    let whose = Printable(whose.as_bytes());
     if !gil.is_locked() {
-        let _ = line.write_str("The GIL of the main interpreter is free\n");
+        let _ = writeln!(line, "The GIL of {whose} is free");
         return;
     }
     let holder = gil.holder.load(Relaxed);
@@ -172,7 +214,7 @@ fn describe_gil<const N: usize>(line: &mut LineBuf<N>, gil: *mut Gil) {
     if let Some(holder) = unsafe { Ts::from_raw(holder.cast()) } {
         let _ = write!(
             line,
-            "The GIL of the main interpreter is held by thread 0x{:016x} (tid {}): ",
+            "The GIL of {whose} is held by thread 0x{:016x} (tid {}): ",
             holder.thread_id(),
             holder.native_id()
         );
@@ -191,33 +233,23 @@ pub(crate) fn word_name(value: i32) -> &'static str {
     }
 }
 
-/// Prints a C string as it is.
+/// Prints a C string, made printable: a name or a place from outside.
 pub(crate) struct Text(pub(crate) *const c_char);
 
 impl core::fmt::Display for Text {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // SAFETY: callers pass NUL-terminated strings that outlive the call.
         let text = unsafe { CStr::from_ptr(self.0) };
-        print_bytes(f, text.to_bytes())
+        Printable(text.to_bytes()).fmt(f)
     }
 }
 
-/// Prints a NUL-padded name.
+/// Prints a NUL-padded name, made printable.
 pub(crate) struct Name<'a>(pub(crate) &'a [u8; NAME_SIZE]);
 
 impl core::fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let end = self.0.iter().position(|&b| b == 0).unwrap_or(NAME_SIZE);
-        print_bytes(f, &self.0[..end])
+        Printable(&self.0[..end]).fmt(f)
     }
-}
-
-fn print_bytes(f: &mut core::fmt::Formatter<'_>, bytes: &[u8]) -> core::fmt::Result {
-    for chunk in bytes.utf8_chunks() {
-        f.write_str(chunk.valid())?;
-        if !chunk.invalid().is_empty() {
-            f.write_str("?")?;
-        }
-    }
-    Ok(())
 }

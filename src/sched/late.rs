@@ -38,6 +38,14 @@ fn policy(state: Option<Ts>) -> c_int {
         return unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
     }
     match RUNTIME.late_policy.load(Relaxed) {
+        -1 => policy_by_default(),
+        chosen => chosen,
+    }
+}
+
+/// The policy where the host chose none: the environment's, else the emulated version's.
+fn policy_by_default() -> c_int {
+    match RUNTIME.late_by_environment.load(Relaxed) {
         -1 if RUNTIME.compat() <= Compat::V3_12 => PyTState_LATE_EXIT,
         -1 => PyTState_LATE_HANG,
         chosen => chosen,
@@ -63,7 +71,7 @@ pub(crate) fn meet(state: Option<Ts>) -> ! {
                 fatal::describe(&mut line, state);
             }
             fatal::fatal(
-                c"attach",
+                c"PyTState_LATE_ABORT",
                 format_args!(
                     "a thread tried to attach after its interpreter was finalized: {}",
                     core::str::from_utf8(line.as_bytes()).unwrap_or("?")

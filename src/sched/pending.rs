@@ -57,9 +57,8 @@ fn signal_interpreter(interp: Interp) {
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
         // SAFETY: the deleter of a state empties `holder` under the head lock.
-        if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
-            && holder.interp_ptr() == interp.as_ptr()
-        {
+        let holder = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) };
+        if let Some(holder) = holder.filter(|one| one.interp_ptr() == interp.as_ptr()) {
             breaker::set(holder, CALLS_TO_DO);
         }
     } else {

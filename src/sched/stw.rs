@@ -35,7 +35,7 @@ use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
 use crate::state::stop::{Request, StopScope};
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::{STOOD, Ts};
 use crate::state::word;
 use crate::sync::lot;
 use crate::sync::rank::Guard;
@@ -51,7 +51,6 @@ const PATIENCE_NS: i64 = 10_000_000;
 
 /// Values of a state's `turn`.
 const NONE: u32 = 0;
-const STOOD: u32 = 1;
 const OWED: u32 = 2;
 
 /// How a requester gave way while it waited.

@@ -9,7 +9,7 @@
 //! written when no lock is held.
 
 use crate::os::clock::{self, Deadline};
-use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::current::interp_of;
 use crate::sched::fatal::{Name, Text};
 use crate::state::gil_word::Gil;
@@ -20,8 +20,10 @@ use crate::state::word;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
 
-/// How long is too long; 0: nobody looks.
-static LIMIT_NS: AtomicI64 = AtomicI64::new(0);
+/// How long is too long, as the host says; 0: no thread looks; -1: the host says nothing.
+static LIMIT_NS: AtomicI64 = AtomicI64::new(-1);
+/// The same, as the environment says, for a host that says nothing.
+static LIMIT_BY_ENVIRONMENT: AtomicI64 = AtomicI64::new(0);
 static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 
 /// Sets the limit (<= 0: none) and where to write.
@@ -30,26 +32,24 @@ pub(crate) fn set(limit_ns: i64, fd: i32) {
     LIMIT_NS.store(limit_ns.max(0), Relaxed);
 }
 
+/// Sets the limit that the environment asks for (0: none); the host's goes before it.
+pub(crate) fn set_by_environment(limit_ns: i64) {
+    LIMIT_BY_ENVIRONMENT.store(limit_ns, Relaxed);
+}
+
 /// The limit, if there is one.
 #[inline]
 fn limit_ns() -> Option<i64> {
-    let limit = LIMIT_NS.load(Relaxed);
+    let limit = match LIMIT_NS.load(Relaxed) {
+        -1 => LIMIT_BY_ENVIRONMENT.load(Relaxed),
+        limit => limit,
+    };
     (limit > 0).then_some(limit)
 }
 
 /// A sleep of `ns` at most that ends in time for the next look.
 pub(crate) fn sleep(ns: i64) -> Deadline {
     Deadline::after(limit_ns().map_or(ns, |limit| limit.min(ns)))
-}
-
-/// Nanoseconds as seconds, with one digit behind the point.
-struct Seconds(i64);
-
-impl core::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let tenths = self.0.max(0) / 100_000_000;
-        write!(f, "{}.{}", tenths / 10, tenths % 10)
-    }
 }
 
 /// Appends "thread 'db-pool-3' (tid 4711, state 5 of interp 0)".
@@ -69,8 +69,10 @@ fn push_place<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
     let place = state.last_at.load(Relaxed);
     let _ = if place.is_null() {
         line.write_str(", attached at an unknown place")
-    } else {
+    } else if state.is_place_of_last_change() {
         write!(line, ", attached at {}", Text(place))
+    } else {
+        write!(line, ", attached at an unknown place, before that at {}", Text(place))
     };
 }
 
@@ -87,9 +89,8 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     let mut line = LineBuf::<512>::new();
     let head = RUNTIME.lock();
     // SAFETY: the deleter of a state empties `holder` under the head lock.
-    if let Some(holder) = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) }
-        && holder.holds_gil().load(Relaxed) != 0
-    {
+    let holder = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) };
+    if let Some(holder) = holder.filter(|one| one.holds_gil().load(Relaxed) != 0) {
         let since = holder.changed_ns();
         let held = clock::coarse_ns() - since;
         let due = since.saturating_add(held / limit * limit);

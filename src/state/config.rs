@@ -159,17 +159,6 @@ impl Compat {
         let release = Compat(version & 0xFFFF_0000);
         (Compat::V3_12..=Compat::V3_15).contains(&release).then_some(release)
     }
-
-    /// Decodes "3.12" .. "3.15".
-    pub(crate) fn from_text(text: &[u8]) -> Option<Compat> {
-        match text {
-            b"3.12" => Some(Compat::V3_12),
-            b"3.13" => Some(Compat::V3_13),
-            b"3.14" => Some(Compat::V3_14),
-            b"3.15" => Some(Compat::V3_15),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -201,6 +190,5 @@ mod tests {
         assert_eq!(Compat::from_hex(0x030D_08F0), Some(Compat::V3_13));
         assert_eq!(Compat::from_hex(0x030B_0000), None);
         assert_eq!(Compat::from_hex(0x0310_0000), None);
-        assert_eq!(Compat::from_text(b"3.16"), None);
     }
 }

@@ -59,7 +59,10 @@ pub(crate) struct Runtime {
     spare_interps: AtomicPtr<_is>,
     /// States left over at finalization, kept for their OS threads.
     pub(crate) abandoned: AtomicPtr<ThreadState>,
+    /// The host's PyTState_LATE_*; -1: it chose none.
     pub(crate) late_policy: AtomicI32,
+    /// The environment's, in force where the host chose none; -1: none either.
+    pub(crate) late_by_environment: AtomicI32,
     pub(crate) late_hook: AtomicPtr<c_void>,
     pub(crate) late_hook_arg: AtomicPtr<c_void>,
     pub(crate) check_level: AtomicI32,
@@ -95,6 +98,7 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     spare_interps: AtomicPtr::new(core::ptr::null_mut()),
     abandoned: AtomicPtr::new(core::ptr::null_mut()),
     late_policy: AtomicI32::new(-1),
+    late_by_environment: AtomicI32::new(-1),
     late_hook: AtomicPtr::new(core::ptr::null_mut()),
     late_hook_arg: AtomicPtr::new(core::ptr::null_mut()),
     check_level: AtomicI32::new(0),

@@ -129,6 +129,12 @@ pub(crate) enum Whence {
 /// Bytes of a thread's name, with the terminating NUL.
 pub(crate) const NAME_SIZE: usize = 64;
 
+/// Value of `turn`: the state was attached, and suspended itself for a pause (`sched::stw`).
+pub(crate) const STOOD: u32 = 1;
+
+/// In `changed`: that attach or detach left its place in `last_at`. No stamp reaches this bit.
+const PLACE_LEFT: i64 = 1 << 62;
+
 /// The whole block behind a `PyThreadState *`. As aligned as malloc's blocks:
 /// the host's bytes follow it.
 #[repr(C, align(16))]
@@ -145,7 +151,7 @@ pub(crate) struct ThreadState {
     pub(crate) handle: AtomicPtr<c_void>,
     pub(crate) error_text: AtomicPtr<c_char>,
     pub(crate) created_ns: AtomicI64,
-    /// Coarse time of the last attach or detach, as `clock` stamps it.
+    /// Coarse time of the last attach or detach, as `clock` stamps it, with [`PLACE_LEFT`].
     changed: AtomicI64,
     pub(crate) created_at: AtomicPtr<c_char>,
     pub(crate) last_at: AtomicPtr<c_char>,
@@ -376,9 +382,20 @@ impl ThreadState {
         self.changed.store(clock::coarse_stamp(), Relaxed);
     }
 
+    /// Records the place of the attach or detach that was just stamped.
+    pub(crate) fn note_place(&self, place: *mut c_char) {
+        self.last_at.store(place, Relaxed);
+        self.changed.store(self.changed.load(Relaxed) | PLACE_LEFT, Relaxed);
+    }
+
+    /// Whether `last_at` is the place of the last attach or detach, not of an earlier one.
+    pub(crate) fn is_place_of_last_change(&self) -> bool {
+        self.changed.load(Relaxed) & PLACE_LEFT != 0
+    }
+
     /// When it was last attached or detached.
     pub(crate) fn changed_ns(&self) -> i64 {
-        clock::stamp_ns(self.changed.load(Relaxed))
+        clock::stamp_ns(self.changed.load(Relaxed) & !PLACE_LEFT)
     }
 
     pub(crate) fn set_name(&self, name: &[u8]) {

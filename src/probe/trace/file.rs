@@ -12,8 +12,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use super::nest::Phase;
-use crate::os::{errno, file, ids};
-use crate::probe::text::LineBuf;
+use crate::os::{errno, file, ids, report_file};
+use crate::probe::text::{LineBuf, is_unprintable};
 
 /// Bytes that are kept before they are written.
 const TEXT: usize = 16 * 1024;
@@ -82,7 +82,7 @@ impl TraceFile {
 
     /// Creates the file with an empty array in it, or says with which error of the OS that failed.
     pub(super) fn open(&mut self, path: &CStr) -> Result<(), i32> {
-        self.fd = file::create(path).ok_or_else(errno::get)?;
+        self.fd = report_file::create(path).ok_or_else(errno::get)?;
         self.owner = ids::process();
         self.form = if file::is_seekable(self.fd) { Form::Placed } else { Form::Stream };
         self.offset = 0;
@@ -135,12 +135,17 @@ impl TraceFile {
         }
         *word |= bit;
         let process = process_of(interp);
-        let head = format_args!("{{\"ph\":\"M\",\"pid\":{process},\"name\":\"process_name\",");
-        match interp {
-            0 => self.row(format_args!("{head}\"args\":{{\"name\":\"interpreter 0 (main)\"}}}}")),
-            1.. => self.row(format_args!("{head}\"args\":{{\"name\":\"interpreter {interp}\"}}}}")),
-            _ => self.row(format_args!("{head}\"args\":{{\"name\":\"no interpreter\"}}}}")),
-        }
+        let mut name = LineBuf::<48>::new();
+        // The only error is the formatter's own; the name fits.
+        let _ = match interp {
+            0 => name.write_str("interpreter 0 (main)"),
+            1.. => write!(name, "interpreter {interp}"),
+            _ => name.write_str("no interpreter"),
+        };
+        self.row(format_args!(
+            "{{\"ph\":\"M\",\"pid\":{process},\"name\":\"process_name\",\"args\":{{\"name\":\"{}\"}}}}",
+            Escaped(name.as_bytes()),
+        ));
     }
 
     /// Adds one row and its separator.
@@ -219,7 +224,7 @@ impl core::fmt::Display for Escaped<'_> {
             for character in chunk.valid().chars() {
                 match character {
                     '"' | '\\' => write!(out, "\\{character}")?,
-                    _ if character.is_control() => out.write_char('?')?,
+                    _ if is_unprintable(character) => out.write_char('?')?,
                     _ => out.write_char(character)?,
                 }
             }
