@@ -77,6 +77,14 @@ MAKES(PyInterpreterView_FromCurrent, MEMORY_ERROR,
 MAKES(PyInterpreterView_FromMain, NO_ERROR,
       (made.pointer = PyInterpreterView_FromMain()) != NULL,
       PyInterpreterView_Close(made.pointer))
+MAKES(PyMem_RawMalloc, NO_ERROR, (made.pointer = PyMem_RawMalloc(100)) != NULL,
+      PyMem_RawFree(made.pointer))
+MAKES(PyMem_RawCalloc, NO_ERROR,
+      (made.pointer = PyMem_RawCalloc(10, 10)) != NULL,
+      PyMem_RawFree(made.pointer))
+MAKES(PyMem_RawRealloc, NO_ERROR,
+      (made.pointer = PyMem_RawRealloc(NULL, 100)) != NULL,
+      PyMem_RawFree(made.pointer))
 MAKES(_PyEventRc_New, NO_ERROR, (made.pointer = _PyEventRc_New()) != NULL,
       _PyEventRc_Decref(made.pointer))
 MAKES(PyThread_start_new_thread, NO_ERROR,
@@ -168,6 +176,9 @@ static const struct call calls[] = {
     CALL(PyThreadState_EnsureFromView),
     CALL(Py_NewInterpreterFromConfig),
     CALL(_PyEval_AddPendingCall),
+    CALL(PyMem_RawMalloc),
+    CALL(PyMem_RawCalloc),
+    CALL(PyMem_RawRealloc),
     CALL(_PyEventRc_New),
     CALL(PyTState_QSBR_FreeLater),
 };

@@ -153,6 +153,10 @@ static void use_interpreters(void) {
 
     _PyEval_StopTheWorld(sub_state->interp);
     _PyEval_StartTheWorld(sub_state->interp);
+    CHECK_INT_EQ(PyTState_StopTheWorld(interp), 0);
+    PyTState_StartTheWorld(interp);
+    CHECK_INT_EQ(PyTState_SetSwitchInterval(interp, MS), 0);
+    CHECK_INT_EQ(PyTState_GetSwitchInterval(interp), MS);
     _PyEval_StopTheWorldAll(NULL);
     _PyEval_StartTheWorldAll(NULL);
     PyTState_QSBR_QuiescentState();
@@ -238,6 +242,7 @@ static void use_locks(void) {
     CHECK_INT_EQ(_PyOnceFlag_CallOnceSlow(&once, succeed, NULL), 0);
     CHECK_INT_EQ(PyEvent_WaitTimed(&plain, MS, 1), 0);
     _PyEvent_Notify(&plain);
+    PyTState_EventSet(&plain);
     CHECK_INT_EQ(_PyEvent_IsSet(&plain), 1);
     PyEvent_Wait(&plain);
     _PyEventRc_Incref(event);
@@ -387,6 +392,22 @@ static int choose(PyThreadState *state, void *data) {
     (void)data;
     return PyTState_LATE_HANG;
 }
+
+static void look_around(void) {
+    PyTime_t now;
+    CHECK_STR_EQ(PyTState_Version(), PYTSTATE_VERSION);
+    CHECK_INT_EQ(PyTime_Monotonic(&now), 0);
+    CHECK_INT_EQ(PyTime_MonotonicRaw(&now), 0);
+    CHECK_INT_EQ(PyTime_PerfCounter(&now), 0);
+    CHECK_INT_EQ(PyTime_PerfCounterRaw(&now), 0);
+    CHECK_INT_EQ(PyTime_Time(&now), 0);
+    CHECK_INT_EQ(PyTime_TimeRaw(&now), 0);
+    CHECK(PyTime_AsSecondsDouble(now) > 0);
+    Py_IncRef(PyExc_ValueError);
+    Py_DecRef(PyExc_ValueError);
+}
+
+TEST("clocks, the version, counting references") { frugally(look_around); }
 
 static void hook(const char *point, void *arg) {
     (void)point;

@@ -90,6 +90,8 @@ TEST("the end of a pause that was not begun is a misuse") {
 TEST("the switch interval is read and set, attached or not") {
     PyThreadState *mine = begin();
     PyInterpreterState *interp = mine->interp;
+    if (!mine->holds_gil)
+        SKIP("without a GIL there is no interval to set");
     CHECK_INT_EQ(PyTState_GetSwitchInterval(interp), 5 * MS);
     Py_BEGIN_ALLOW_THREADS
     CHECK_INT_EQ(PyTState_SetSwitchInterval(interp, 2 * MS), 0);
