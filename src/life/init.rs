@@ -1,13 +1,14 @@
 //! Initialization of the runtime, any number of times.
 
 use crate::life::finalize;
+use crate::life::guards;
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
 use crate::os::{clock, env, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, current, signals};
+use crate::sched::{attach, current, late, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
@@ -143,6 +144,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     if !current::arm_thread_end() {
         return Err(c"no key of thread-specific storage is left");
     }
+    late::set_give_back(guards::give_back_own);
     apply(settings);
     let kind = settings.gil_kind();
     let config = PyInterpreterConfig {

@@ -15,7 +15,7 @@ use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
-use crate::sched::{attach, raise, stw};
+use crate::sched::{attach, pending, raise, stw, thread_end};
 use crate::state::error;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
@@ -269,7 +269,7 @@ fn unlink(state: Ts) {
 }
 
 /// Removes every pointer to `state` that others may follow under the head lock.
-pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
+pub(crate) fn forget(state: Ts, head: &Guard<'_>) {
     let me: *mut () = state.as_raw().cast();
     let gil = state.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
@@ -280,13 +280,8 @@ pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
     forget_in(&interp_of(state).running_main, state.as_raw());
     leave_gilstate_slot(state);
     state.advance(status::UNBOUND);
-    let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);
-    // SAFETY: a running thread holds a reference to its handle (H1).
-    if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
-        let daemon = u32::from(state.daemon().load(Relaxed) != 0);
-        handle.daemon.store(daemon, Relaxed);
-        handle.tstate.store(core::ptr::null_mut(), Release);
-    }
+    pending::stop_handling(interp_of(state), state, head);
+    thread_end::leave_handle(state, head);
 }
 
 /// Empties `slot` if it holds `me`. Only somebody with the head lock writes

@@ -13,7 +13,9 @@ use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::rank::Guard;
+use core::ffi::c_void;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use core::sync::atomic::fence;
 
 /// Which queue a call goes to.
@@ -51,6 +53,12 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
 /// Sets the calls bit where a call for `interp` will be noticed (S-PC-03).
 fn signal_interpreter(interp: Interp) {
     let head = RUNTIME.lock();
+    ask_somebody(interp, &head);
+    drop(head);
+}
+
+/// As [`signal_interpreter`], under the head lock.
+fn ask_somebody(interp: Interp, head: &Guard<'_>) {
     // Pairs with the fence in `breaker::refresh_calls`.
     fence(SeqCst);
     let gil = interp.gil.load(Relaxed);
@@ -63,11 +71,10 @@ fn signal_interpreter(interp: Interp) {
             breaker::set(holder, CALLS_TO_DO);
         }
     } else {
-        for state in list::iter(interp, &head) {
+        for state in list::iter(interp, head) {
             breaker::set(state, CALLS_TO_DO);
         }
     }
-    drop(head);
 }
 
 /// Runs signal handlers and queued calls for the attached `state`.
@@ -135,6 +142,18 @@ fn claim(interp: Interp, state: Ts) -> bool {
             }
             false
         }
+    }
+}
+
+/// `state` never runs again, or is being deleted: the calls of its interpreter
+/// that are left are the next poll's, whoever polls.
+pub(crate) fn stop_handling(interp: Interp, state: Ts, head: &Guard<'_>) {
+    let me: *mut c_void = state.as_raw().cast();
+    let handling = &interp.pending.handling;
+    if handling.load(Relaxed) == me
+        && handling.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed).is_ok()
+    {
+        ask_somebody(interp, head);
     }
 }
 
