@@ -117,10 +117,12 @@ static void visit_through_view(void *view) {
     visit();
 }
 
+static PyInterpreterGuard *used;
+
 static void visit_through_guard(void *view) {
-    PyInterpreterGuard *guard = PyInterpreterGuard_FromView(view);
-    CHECK_NOT_NULL(guard);
-    CHECK_NOT_NULL(PyThreadState_Ensure(guard));
+    used = PyInterpreterGuard_FromView(view);
+    CHECK_NOT_NULL(used);
+    CHECK_NOT_NULL(PyThreadState_Ensure(used));
     visit();
 }
 
@@ -135,6 +137,8 @@ static void lose_guard(void (*body)(void *), int policy) {
     let_go("test.late");
     check_gone(); /* waits for its guard until it is late */
     PyInterpreterView_Close(view);
+    if (used != NULL)
+        PyInterpreterGuard_Close(used); /* its memory is the opener's still */
 }
 
 TEST("a thread that hangs late elsewhere gives its view's guard back") {

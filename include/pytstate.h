@@ -2652,7 +2652,9 @@ int PyTState_Unblock(PyThreadState *tstate);
  *
  * Calls run in the order of their adding, attached, with no lock of the library
  * held. One that returns non-zero must have set the error indicator; it ends
- * the poll, and later calls stay queued.
+ * the poll, and later calls stay queued. When a call returns, the state that it
+ * was called with must be attached; so it may call Py_FinalizeEx() only if it
+ * ends the process afterwards.
  *
  * @param func What to call. Must not be NULL. It may add further calls.
  * @param arg Passed on. Borrowed.
@@ -2660,7 +2662,9 @@ int PyTState_Unblock(PyThreadState *tstate);
  *     queue.
  *
  * @par Errors
- * Fatal if `func` is NULL; -1 as above, no error indicator is set.
+ * Fatal if `func` is NULL, and later if the call returns without its state; -1
+ * as above, no error indicator is set. If another thread than the main one
+ * finalizes, calls that are left are forgotten.
  * @par Blocks
  * Never.
  * @par Threads

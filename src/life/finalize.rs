@@ -173,8 +173,10 @@ fn commit(main: Interp, state: Ts) {
         probe::point(Point::FinalizeCommitBefore);
         stw::stop(Scope::All);
         let committed = rounds.try_commit(|head| {
-            let alone = RUNTIME.interps(head).all(|interp| interp == main)
-                && RUNTIME.main_pending.len() == 0;
+            // Only the main thread runs the calls that wait for it: if another
+            // one finalizes, they are forgotten, as in CPython.
+            let calls = RUNTIME.on_main_thread() && RUNTIME.main_pending.len() != 0;
+            let alone = RUNTIME.interps(head).all(|interp| interp == main) && !calls;
             if alone {
                 RUNTIME.finalizing_thread.store(thread::ident() as usize, Relaxed);
             }

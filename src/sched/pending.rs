@@ -6,8 +6,9 @@
 use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO, Raised};
-use crate::sched::current::{interp_of, may_handle_signals};
-use crate::sched::signals;
+use crate::sched::current::{current, interp_of, may_handle_signals};
+use crate::sched::stw::{self, Scope};
+use crate::sched::{fatal, signals};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
@@ -15,7 +16,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::rank::Guard;
 use core::ffi::c_void;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
 
 /// Which queue a call goes to.
@@ -99,16 +100,59 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
         return Ok(());
     }
     breaker::clear(state, CALLS_TO_DO);
-    let mut result = run_queue(&interp.pending, PASS_INTERPRETER);
+    let pass = Pass::new(interp, state);
+    let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
     if result.is_ok() && on_main {
-        result = run_queue(&RUNTIME.main_pending, MAX_MAIN);
+        result = run_queue(&RUNTIME.main_pending, MAX_MAIN, &pass);
+    }
+    if pass.is_over() {
+        return result;
     }
     let left = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
-    interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
+    interp.pending.handling.store(core::ptr::null_mut(), Release);
     result
+}
+
+/// One pass over the queues, by the state that `handling` names.
+struct Pass {
+    interp: Interp,
+    state: Ts,
+    id: u64,
+    life: u64,
+    number: u32,
+}
+
+impl Pass {
+    fn new(interp: Interp, state: Ts) -> Pass {
+        let number = interp.pending.passes.load(Relaxed);
+        let life = interp.lives.load(Relaxed);
+        Pass { interp, state, id: state.id(), life, number }
+    }
+
+    /// Whether finalization took the queues over: see [`take_over`].
+    fn is_over(&self) -> bool {
+        self.interp.pending.passes.load(Relaxed) != self.number
+    }
+
+    /// Fatal unless the call that just returned left the state attached that it
+    /// was called with: the poll that runs calls goes on with it.
+    fn check_returned(&self) {
+        let same = current() == Some(self.state)
+            && self.state.id() == self.id
+            && self.interp.lives.load(Relaxed) == self.life;
+        if !same {
+            fatal::fatal(
+                c"pending call",
+                format_args!(
+                    "it returned without the thread state that it was called with ({:p}) attached",
+                    self.state.as_ptr()
+                ),
+            )
+        }
+    }
 }
 
 /// Makes `state` the one that runs the calls of its interpreter. A second or
@@ -158,13 +202,17 @@ pub(crate) fn stop_handling(interp: Interp, state: Ts, head: &Guard<'_>) {
 }
 
 /// Runs up to `limit` calls, oldest first; stops at the first that fails.
-fn run_queue(queue: &PendingQueue, limit: u32) -> Result<(), Raised> {
+fn run_queue(queue: &PendingQueue, limit: u32, pass: &Pass) -> Result<(), Raised> {
     for _ in 0..limit {
+        if pass.is_over() {
+            break;
+        }
         let Some(call) = queue.pop() else { break };
         let Some(func) = call.func else { continue };
         probe::point(Point::PendingRun);
         // SAFETY: the host's function and argument; attached, no lock held.
         let status = unsafe { func(call.arg) };
+        pass.check_returned();
         if call.flags & RAW_FREE != 0 {
             // SAFETY: the flag says that the argument came from malloc (S-PC-11).
             unsafe { mem::free(call.arg.cast()) };
@@ -177,7 +225,8 @@ fn run_queue(queue: &PendingQueue, limit: u32) -> Result<(), Raised> {
 }
 
 /// Runs calls until the queues are empty; failures are reported and ignored
-/// (S-PC-12). For finalization.
+/// (S-PC-12). For finalization, which waits neither for a call of another
+/// thread nor for the one that it was called from: it takes the queues over.
 pub(crate) fn finish(state: Ts) {
     let interp = interp_of(state);
     loop {
@@ -186,8 +235,29 @@ pub(crate) fn finish(state: Ts) {
         if !queued {
             return;
         }
+        take_over(interp, state);
         if make_pending_calls(state).is_err() {
             crate::sched::raise::report_and_clear("in a pending call during finalization");
         }
+    }
+}
+
+/// Ends the pass of another thread of `interp`, or of a call that `state` is
+/// in: once that call returns, its pass runs no other.
+fn take_over(interp: Interp, state: Ts) {
+    let handling = &interp.pending.handling;
+    if handling.load(Relaxed).is_null() {
+        return;
+    }
+    // With a GIL no other thread is inside the queue. Without one a thread that
+    // stands is not: it takes a call out and runs it without a poll between.
+    let stops = state.gil.load(Relaxed).is_null() && !stw::is_requester();
+    if stops {
+        stw::stop(Scope::One(interp));
+    }
+    interp.pending.passes.fetch_add(1, Relaxed);
+    handling.store(core::ptr::null_mut(), Release);
+    if stops {
+        stw::start(Scope::One(interp));
     }
 }

@@ -26,7 +26,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    AtomicPtr, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release,
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct PendingQueue {
     max: u32,
     /// The state whose pass is running, or NULL (S-PC-07).
     pub(crate) handling: AtomicPtr<c_void>,
+    /// How often finalization took the queue from a pass that was running.
+    pub(crate) passes: AtomicU32,
 }
 
 /// The queue is at its limit, or there was no memory for it.
@@ -88,6 +90,7 @@ impl PendingQueue {
             last: AtomicUsize::new(0),
             max,
             handling: AtomicPtr::new(core::ptr::null_mut()),
+            passes: AtomicU32::new(0),
         }
     }
 
