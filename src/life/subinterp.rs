@@ -223,10 +223,13 @@ impl Rounds {
             if guards.open_now() == 0 {
                 return;
             }
-            region::unblock_where(self.interp, |state, head| guards::count_of(state, head) > 0);
+            // One function at a time: reports and signals are not put off by many.
+            let more =
+                region::unblock_one(self.interp, |state, head| guards::count_of(state, head) > 0);
             let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);
             let until_look = self.turn.look(self.interp).min(wait::RESCAN_NS);
-            let deadline = Deadline::after(until_report.min(until_look));
+            let sleep = if more { 0 } else { until_report.min(until_look) };
+            let deadline = Deadline::after(sleep);
             let mut waiting = DetachAndSignals::new();
             let parked = lot::park(
                 guards::count_key(self.interp),

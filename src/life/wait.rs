@@ -79,9 +79,7 @@ fn is_awaited_any(interp: Interp, state: Ts) -> bool {
 }
 
 fn is_awaited_thread(interp: Interp, handle: Handle, _head: &Guard<'_>) -> bool {
-    if handle.interp.load(Relaxed) != interp.as_ptr()
-        || handle.hung.load(Relaxed) != 0
-        || handle.ident() == thread::ident()
+    if !handle.is_of(interp) || handle.hung.load(Relaxed) != 0 || handle.ident() == thread::ident()
     {
         return false;
     }
@@ -119,10 +117,10 @@ pub(crate) fn wait_for_threads(
     let life = interp.lives.load(Relaxed);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
-        if blocked == Blocked::Unblock {
-            region::unblock_where(interp, |state, _| is_awaited_any(interp, state));
-        }
-        let slice = slice(deadline, reporter);
+        // One function at a time: reports and signals are not put off by many.
+        let more = blocked == Blocked::Unblock
+            && region::unblock_one(interp, |state, _| is_awaited_any(interp, state));
+        let slice = if more { Deadline::after(0) } else { slice(deadline, reporter) };
         let head = RUNTIME.lock();
         if interp.lives.load(Relaxed) != life {
             break Waited::AllGone;

@@ -28,7 +28,7 @@
 
 use crate::os::mem;
 use crate::os::thread::OsThread;
-use crate::state::interp::PyInterpreterState;
+use crate::state::interp::{Interp, PyInterpreterState};
 use crate::state::thread_state::ThreadState;
 use crate::sync::event::PyEvent;
 use crate::sync::mutex::PyMutex;
@@ -36,7 +36,9 @@ use crate::sync::rank::Guard;
 use core::ffi::{c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed,
+};
 
 pub(crate) const NOT_STARTED: u32 = 1;
 pub(crate) const STARTING: u32 = 2;
@@ -66,7 +68,11 @@ pub struct _PyThreadHandle {
     pub(crate) os: AtomicUsize,
     /// The thread's state until it is deleted, then NULL.
     pub(crate) tstate: AtomicPtr<ThreadState>,
+    /// The interpreter that it was started for, which of the lives of that
+    /// block, and its id: the block may be another interpreter's by now.
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
+    pub(crate) interp_life: AtomicU64,
+    pub(crate) interp_id: AtomicI64,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
     /// What to run: read once by the new thread.
@@ -185,6 +191,19 @@ impl _PyThreadHandle {
 
     pub(crate) fn os(&self) -> OsThread {
         self.os.load(Relaxed) as OsThread
+    }
+
+    /// Records the interpreter that the thread is started for.
+    pub(crate) fn set_interp(&self, interp: Interp) {
+        self.interp.store(interp.as_ptr(), Relaxed);
+        self.interp_life.store(interp.lives.load(Relaxed), Relaxed);
+        self.interp_id.store(interp.id(), Relaxed);
+    }
+
+    /// Whether the thread was started for the interpreter that `interp` is now.
+    pub(crate) fn is_of(&self, interp: Interp) -> bool {
+        self.interp.load(Relaxed) == interp.as_ptr()
+            && self.interp_life.load(Relaxed) == interp.lives.load(Relaxed)
     }
 
     pub(crate) fn is_daemon(&self) -> bool {
