@@ -193,6 +193,46 @@ TEST("a call for a main thread that has ended keeps no finalization") {
     finalize_with_call(NULL);
 }
 
+#define N_ADDERS 3
+static atomic_int stopped;
+static atomic_long n_added[N_ADDERS], n_torn;
+static int argument;
+
+static int check_argument(void *arg) {
+    if (arg != &argument)
+        atomic_fetch_add(&n_torn, 1);
+    return 0;
+}
+
+static void add_calls(void *number) {
+    atomic_long *mine = number;
+    while (!atomic_load(&stopped)) {
+        Py_AddPendingCall(check_argument, &argument);
+        atomic_fetch_add(mine, 1);
+    }
+}
+
+TEST("calls may be added while one life ends and the next begins",
+     .limit_s = 60) {
+    struct peers all = PEERS_INIT;
+    begin();
+    for (int i = 0; i < N_ADDERS; i++)
+        peers_add(&all, 1, add_calls, &n_added[i]);
+    peers_start(&all);
+    for (int lives = 0; lives < 10000; lives++) {
+        finish();
+        begin();
+    }
+    for (int i = 0; i < N_ADDERS; i++) { /* each still makes progress */
+        long before = atomic_load(&n_added[i]);
+        WAIT_DETACHED(atomic_load(&n_added[i]) > before);
+    }
+    atomic_store(&stopped, 1);
+    join_peers(&all);
+    CHECK_INT_EQ(atomic_load(&n_torn), 0);
+    finish();
+}
+
 /* ---- Names of interpreters -------------------------------------------- */
 
 static void end_own(void *may_return) {

@@ -52,17 +52,20 @@ pub(crate) fn finalize() -> Finalized {
     if !RUNTIME.is_initialized() {
         return Finalized::Done;
     }
+    probe::point(Point::FinalizeBegin);
     let me = thread::ident() as usize;
     if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
         return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }
-    probe::point(Point::FinalizeBegin);
-    let flushed = match RUNTIME.main_interp() {
-        Some(main) => run(main),
-        None => true,
-    };
+    // The life that was seen above may be over, and the next one about to begin:
+    // nobody else ends one from here on.
+    let main = if RUNTIME.is_initialized() { RUNTIME.main_interp() } else { None };
+    let flushed = main.is_none_or(run);
     FINALIZER.store(0, Release);
     lot::unpark_all(over_key());
+    if main.is_none() {
+        return Finalized::Done;
+    }
     trace::at(Point::FinalizeDone, Event::At(Mark::InterpreterGone), || 0);
     trace::flush();
     if flushed { Finalized::Done } else { Finalized::FlushFailed }
