@@ -8,7 +8,7 @@ use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
 use crate::state::config::Compat;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::{Ts, Whence, status};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What Ensure found (CPython's PyGILState_STATE).
@@ -93,6 +93,14 @@ pub(crate) enum ReleaseError {
     Unbalanced,
 }
 
+/// Whether the last Release may delete `state`: PyGILState_Ensure made it, and
+/// it is not being deleted already, with destructors running.
+fn may_reach_zero(state: Ts) -> bool {
+    state.whence().load(Relaxed) == Whence::CApi as i32
+        && state.ensure_deletes.load(Relaxed) == 0
+        && !state.has(status::FINALIZING)
+}
+
 /// Undoes one Ensure.
 pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     probe::point(Point::GilstateReleaseBegin);
@@ -102,6 +110,7 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     }
     match count(state, -1) {
         left if left < 0 => return Err(ReleaseError::Unbalanced),
+        0 if !may_reach_zero(state) => return Err(ReleaseError::Unbalanced),
         0 if keep::keeps(state) => {
             let _ = attach::detach(state);
         }
