@@ -3679,7 +3679,8 @@ int PyEvent_WaitTimed(PyEvent *evt,
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param timeout_ns Nanoseconds; negative: no limit; 0: only look.
  * @param alive Room for records of the threads that are left, or NULL.
- *     Borrowed.
+ *     Borrowed. The record of a thread whose state is gone, but not its OS
+ *     thread, has the id, name, times and places of that state.
  * @param capacity Number of records that `alive` has room for.
  * @param n_alive Gets the true number of threads left (0 when all are gone), or
  *     NULL. Borrowed.

@@ -16,7 +16,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached, signals_served};
 use crate::sched::region;
-use crate::sched::thread_end::release_handle;
+use crate::sched::thread_end::{self, release_handle};
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -207,6 +207,8 @@ fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
 /// Fills `out` with the states that a wait of `interp` still waits for and
 /// returns their true number.
 pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    // The wait sleeps on one thread at a time: others may be gone by now.
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
     let now = clock::now_ns();
     let head = RUNTIME.lock();
     let mut count = 0;
@@ -224,7 +226,7 @@ pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> u
         let stateless = handle.tstate.load(Acquire).is_null();
         if stateless && is_awaited_thread(interp, handle, &head) {
             if let Some(slot) = out.get_mut(count) {
-                *slot = census::info_of_handle(interp, handle);
+                *slot = census::info_of_handle(handle, now, &head);
             }
             count += 1;
         }

@@ -79,6 +79,7 @@ pub(crate) fn leave_handle(state: Ts, _head: &Guard<'_>) {
     if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
         let daemon = u32::from(state.daemon().load(Relaxed) != 0);
         handle.daemon.store(daemon, Relaxed);
+        handle.last.fill(state);
         handle.tstate.store(core::ptr::null_mut(), Release);
     }
 }
@@ -135,7 +136,7 @@ pub(crate) fn join_os_thread(handle: Handle, deadline: Deadline) -> Join {
     joined
 }
 
-/// Buried threads that one look at the graveyard joins at most.
+/// Ended threads that one look at a list joins at most.
 const BATCH: usize = 16;
 
 /// Joins buried threads that are gone already; never waits for one. They stay
@@ -145,28 +146,64 @@ pub(crate) fn reap_gone() -> usize {
     if RUNTIME.graveyard.load(Relaxed).is_null() {
         return 0;
     }
-    let mut batch = [None; BATCH];
-    let mut room = batch.iter_mut();
     let head = RUNTIME.lock();
-    for handle in RUNTIME.buried_handles(&head) {
-        if handle.ident() == thread::ident() || !handle.joining.try_lock() {
-            continue;
-        }
-        let Some(slot) = room.next() else {
-            let _ = handle.joining.unlock();
-            break;
-        };
-        handle.incref();
-        *slot = Some(handle);
-    }
+    let batch = Batch::of(RUNTIME.buried_handles(&head));
     drop(head);
-    let mut joined = 0;
-    for handle in batch.into_iter().flatten() {
-        joined += usize::from(join_os_thread(handle, Deadline::after(0)) == Join::Joined);
-        let _ = handle.joining.unlock();
-        release_handle(handle);
+    batch.join().joined
+}
+
+/// Joins the threads that `wanted` chooses and that are gone already, whoever
+/// refers to their handles; never waits for one.
+pub(crate) fn join_gone(wanted: impl Fn(Handle, &Guard<'_>) -> bool) {
+    let mut not_gone = 0;
+    loop {
+        let head = RUNTIME.lock();
+        let ended = |handle: &Handle| handle.exiting.is_set() && wanted(*handle, &head);
+        let batch = Batch::of(RUNTIME.handles(&head).filter(ended).skip(not_gone));
+        drop(head);
+        let done = batch.join();
+        if done.looked_at == 0 {
+            return;
+        }
+        not_gone += done.looked_at - done.joined;
     }
-    joined
+}
+
+/// Some handles whose `joining` the caller holds, with a reference of each.
+struct Batch([Option<Handle>; BATCH]);
+
+/// What became of a [`Batch`].
+struct Done {
+    looked_at: usize,
+    joined: usize,
+}
+
+impl Batch {
+    /// The first of `handles` that nobody else joins. Head lock held.
+    fn of(handles: impl Iterator<Item = Handle>) -> Batch {
+        let mut batch = [None; BATCH];
+        let free =
+            handles.filter(|handle| handle.ident() != thread::ident() && handle.joining.try_lock());
+        // The slots come first: a handle without one must not be locked.
+        for (slot, handle) in batch.iter_mut().zip(free) {
+            handle.incref();
+            *slot = Some(handle);
+        }
+        Batch(batch)
+    }
+
+    /// Joins those that are gone and lets go of all.
+    fn join(self) -> Done {
+        let mut done = Done { looked_at: 0, joined: 0 };
+        for handle in self.0.into_iter().flatten() {
+            let joined = join_os_thread(handle, Deadline::after(0)) == Join::Joined;
+            done.looked_at += 1;
+            done.joined += usize::from(joined);
+            let _ = handle.joining.unlock();
+            release_handle(handle);
+        }
+        done
+    }
 }
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the

@@ -29,11 +29,11 @@
 use crate::os::mem;
 use crate::os::thread::OsThread;
 use crate::state::interp::{Interp, PyInterpreterState};
-use crate::state::thread_state::ThreadState;
+use crate::state::thread_state::{NAME_SIZE, ThreadState, Ts};
 use crate::sync::event::PyEvent;
 use crate::sync::mutex::PyMutex;
 use crate::sync::rank::Guard;
-use core::ffi::{c_ulong, c_void};
+use core::ffi::{c_char, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -73,11 +73,48 @@ pub struct _PyThreadHandle {
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
     pub(crate) interp_life: AtomicU64,
     pub(crate) interp_id: AtomicI64,
+    /// What its state was, once that is deleted or given up (head lock).
+    pub(crate) last: LastState,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
     /// What to run: read once by the new thread.
     pub(crate) func: AtomicPtr<c_void>,
     pub(crate) arg: AtomicPtr<c_void>,
+}
+
+/// What is known of a thread whose state is gone, until it is joined.
+pub(crate) struct LastState {
+    pub(crate) id: AtomicU64,
+    pub(crate) created_ns: AtomicI64,
+    pub(crate) changed_ns: AtomicI64,
+    pub(crate) created_at: AtomicPtr<c_char>,
+    pub(crate) last_at: AtomicPtr<c_char>,
+    name: [AtomicU64; NAME_SIZE / 8],
+}
+
+impl LastState {
+    /// Copies what is known of `state`. Head lock held.
+    pub(crate) fn fill(&self, state: Ts) {
+        self.id.store(state.id(), Relaxed);
+        self.created_ns.store(state.created_ns.load(Relaxed), Relaxed);
+        self.changed_ns.store(state.changed_ns(), Relaxed);
+        self.created_at.store(state.created_at.load(Relaxed), Relaxed);
+        self.last_at.store(state.last_at.load(Relaxed), Relaxed);
+        for (word, chunk) in self.name.iter().zip(state.name().chunks_exact(8)) {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Relaxed);
+        }
+    }
+
+    /// A copy of the name, NUL-padded.
+    pub(crate) fn name(&self) -> [u8; NAME_SIZE] {
+        let mut name = [0; NAME_SIZE];
+        for (word, chunk) in self.name.iter().zip(name.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        name
+    }
 }
 
 /// A thread that this library starts, or has started: for joining it, and for
