@@ -57,8 +57,8 @@ static void poll_with(int (*call)(void *)) {
     Py_MakePendingCalls();
 }
 
-#define NOT_ATTACHED                                                         \
-    "pending call: it returned without the thread state that it was called " \
+#define NOT_ATTACHED                                                       \
+    "a pending call returned without the thread state that it was called " \
     "with"
 
 TEST("a call that returns after it ended the runtime is fatal, by name") {

@@ -267,6 +267,7 @@ pub unsafe extern "C" fn PyThreadState_Release(token: *mut PyThreadStateToken) {
     // SAFETY: this function's contract.
     match unsafe { ensure::release(token) } {
         Ok(()) => {}
+        Err(ReleaseError::Needed(callout)) => arg::needed(FUNC, callout),
         Err(ReleaseError::NotAttached) => arg::no_state(FUNC),
         Err(ReleaseError::Unbalanced) => fatal(
             FUNC,

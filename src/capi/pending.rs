@@ -32,7 +32,8 @@ const _: () =
 ///
 /// Calls run in the order of their adding, attached, with no lock of the library held. One that returns non-zero must
 /// have set the error indicator; it ends the poll, and later calls stay queued. When a call returns, the state that it
-/// was called with must be attached; so it may call Py_FinalizeEx() only if it ends the process afterwards.
+/// was called with must be attached; so it may call Py_FinalizeEx() only if it ends the process afterwards, as Py_Exit()
+/// does.
 ///
 /// @param func  What to call. Must not be NULL. It may add further calls.
 /// @param arg   Passed on. Borrowed.

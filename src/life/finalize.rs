@@ -71,6 +71,11 @@ pub(crate) fn finalize() -> Finalized {
     if flushed { Finalized::Done } else { Finalized::FlushFailed }
 }
 
+/// Whether [`finalize`] on the calling thread would end the runtime.
+pub(crate) fn would_end() -> bool {
+    RUNTIME.is_initialized() && FINALIZER.load(Relaxed) != thread::ident() as usize
+}
+
 /// Whether another thread is ending the runtime, past the commit.
 pub(crate) fn is_under_way_elsewhere() -> bool {
     let finalizer = FINALIZER.load(Acquire);

@@ -4,6 +4,7 @@ use crate::life::init;
 use crate::life::keep;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
+use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
 use crate::state::config::Compat;
@@ -91,6 +92,8 @@ pub(crate) enum ReleaseError {
     NotCurrent(*mut crate::state::thread_state::PyThreadState),
     /// More releases than ensures.
     Unbalanced,
+    /// It would delete the state that a function of the host was called with.
+    Needed(Callout),
 }
 
 /// Whether the last Release may delete `state`: PyGILState_Ensure made it, and
@@ -115,6 +118,9 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
             let _ = attach::detach(state);
         }
         0 => {
+            if let Some(callout) = callout::forbids(Ends::State(state)) {
+                return Err(ReleaseError::Needed(callout));
+            }
             // Destructors may nest Ensure and Release (S-GS-10).
             count(state, 1);
             let _ = tstate::clear(state);

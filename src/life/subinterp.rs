@@ -98,13 +98,17 @@ pub(crate) enum EndError {
     NotLast(Ts),
     /// Another thread is ending it.
     EndedElsewhere,
+    /// The calling thread is ending it, and has called something of the host.
+    EndedHere,
 }
 
 /// Ends the interpreter of the attached `state`. On return nothing is attached
 /// and the interpreter is gone.
 pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
-    if !claim(interp_of(state)) {
-        return Err(EndError::EndedElsewhere);
+    let interp = interp_of(state);
+    if !claim(interp) {
+        let here = interp.ender.load(Relaxed) == thread::ident() as usize;
+        return Err(if here { EndError::EndedHere } else { EndError::EndedElsewhere });
     }
     end_claimed(state, policy)
 }

@@ -14,6 +14,7 @@
 use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
 use crate::sched::{attach, pending, raise, stw, thread_end};
 use crate::state::error;
@@ -219,16 +220,25 @@ pub(crate) fn clear(state: Ts) -> Cleared {
     if let Some(hook) = state.take_on_delete() {
         probe::point(Point::OnDeleteBefore);
         // SAFETY: the host's hook and data; attached, no lock held.
-        unsafe { hook(state.on_delete_data().load(Relaxed)) };
+        let run = || unsafe { hook(state.on_delete_data().load(Relaxed)) };
+        callout::run(Callout::OnDelete, state.as_ptr().cast(), run);
         probe::point(Point::OnDeleteAfter);
     }
     // What the hook left behind.
     raise::drop_reference(error::clear(state));
+    finish_clear(state);
+    probe::point(Point::ClearDone);
+    Cleared::Now
+}
+
+/// The last steps of [`clear`]. Nothing happens when they were done before.
+pub(crate) fn finish_clear(state: Ts) {
+    if state.has(status::CLEARED) {
+        return;
+    }
     state.event.set();
     trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(state).id());
     state.advance(status::CLEARED);
-    probe::point(Point::ClearDone);
-    Cleared::Now
 }
 
 /// Deletes a cleared state that nobody runs with.

@@ -8,6 +8,7 @@
 //!
 //! Under loom a point is nothing: points observe and take part in no protocol.
 
+pub(crate) mod callout;
 pub(crate) mod point;
 pub(crate) mod text;
 

@@ -4,6 +4,7 @@
 use crate::os::thread;
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
+use crate::sched::callout::{self, Callout};
 use crate::sched::thread_end::{self, Leaving};
 use crate::sched::{current, fatal};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
@@ -39,7 +40,8 @@ fn policy(state: Option<Ts>) -> c_int {
         let pointer = state.map_or(core::ptr::null_mut(), Ts::as_ptr);
         // SAFETY: the host's function; no lock held; the state's block is kept
         // for its OS thread.
-        return unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
+        let run = || unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
+        return callout::run(Callout::LateHook, pointer.cast(), run);
     }
     match RUNTIME.late_policy.load(Relaxed) {
         -1 if RUNTIME.compat() <= Compat::V3_12 => PyTState_LATE_EXIT,
@@ -68,6 +70,8 @@ fn leave(leaving: Leaving) {
         function();
     }
     thread_end::give_up_own_states();
+    // What it was in, it never returns to.
+    callout::leave_all();
     thread_end::leave(leaving);
 }
 

@@ -6,9 +6,10 @@
 use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO, Raised};
-use crate::sched::current::{current, interp_of, may_handle_signals};
+use crate::sched::callout::{self, Callout};
+use crate::sched::current::{interp_of, may_handle_signals};
+use crate::sched::signals;
 use crate::sched::stw::{self, Scope};
-use crate::sched::{fatal, signals};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
@@ -103,7 +104,7 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
         return Ok(());
     }
     breaker::clear(state, CALLS_TO_DO);
-    let pass = Pass::new(interp, state);
+    let pass = Pass::new(interp);
     let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
     if result.is_ok() && on_main {
         result = run_queue(&RUNTIME.main_pending, MAX_MAIN, &pass);
@@ -119,42 +120,20 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     result
 }
 
-/// One pass over the queues, by the state that `handling` names.
+/// One pass over the queues of an interpreter.
 struct Pass {
     interp: Interp,
-    state: Ts,
-    id: u64,
-    life: u64,
     number: u32,
 }
 
 impl Pass {
-    fn new(interp: Interp, state: Ts) -> Pass {
-        let number = interp.pending.passes.load(Relaxed);
-        let life = interp.lives.load(Relaxed);
-        Pass { interp, state, id: state.id(), life, number }
+    fn new(interp: Interp) -> Pass {
+        Pass { interp, number: interp.pending.passes.load(Relaxed) }
     }
 
     /// Whether finalization took the queues over: see [`take_over`].
     fn is_over(&self) -> bool {
         self.interp.pending.passes.load(Relaxed) != self.number
-    }
-
-    /// Fatal unless the call that just returned left the state attached that it
-    /// was called with: the poll that runs calls goes on with it.
-    fn check_returned(&self) {
-        let same = current() == Some(self.state)
-            && self.state.id() == self.id
-            && self.interp.lives.load(Relaxed) == self.life;
-        if !same {
-            fatal::fatal(
-                c"pending call",
-                format_args!(
-                    "it returned without the thread state that it was called with ({:p}) attached",
-                    self.state.as_ptr()
-                ),
-            )
-        }
     }
 }
 
@@ -214,8 +193,8 @@ fn run_queue(queue: &PendingQueue, limit: u32, pass: &Pass) -> Result<(), Raised
         let Some(func) = call.func else { continue };
         probe::point(Point::PendingRun);
         // SAFETY: the host's function and argument; attached, no lock held.
-        let status = unsafe { func(call.arg) };
-        pass.check_returned();
+        let run = || unsafe { func(call.arg) };
+        let status = callout::run(Callout::PendingCall, core::ptr::null(), run);
         if call.flags & RAW_FREE != 0 {
             // SAFETY: the flag says that the argument came from malloc (S-PC-11).
             unsafe { mem::free(call.arg.cast()) };

@@ -24,6 +24,7 @@ use crate::os::{thread, tls};
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Span};
 use crate::sched::blocking::detached;
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::{current, gilstate, interp_of};
 use crate::sched::{attach, late};
 use crate::state::interp::Interp;
@@ -179,7 +180,8 @@ impl Claim {
         detached(|| {
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
-            unsafe { function(state.unblock_arg.load(Relaxed)) };
+            let run = || unsafe { function(state.unblock_arg.load(Relaxed)) };
+            callout::run(Callout::UnblockFunction, state.as_ptr().cast(), run);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();
         });
