@@ -84,3 +84,31 @@ TEST("a thread whose state is gone is listed by that state's id and name") {
     join_and_drop(handle);
     finish();
 }
+
+static void read_until_ending(void *fd) {
+    static char text[1 << 14];
+    size_t n = 0;
+    do {
+        ssize_t got = read(*(int *)fd, text + n, sizeof text - 1 - n);
+        CHECK_INT_GT(got, 0);
+        n += (size_t)got;
+    } while (strstr(text, "thread 'ending' (tid ") == NULL ||
+             strstr(text, "is deleted, its OS thread is ending") == NULL);
+    let_go("test.destructor");
+}
+
+TEST("a report names a thread whose state is gone and that still ends") {
+    struct peers reader = PEERS_INIT;
+    int report[2];
+    CHECK_INT_EQ(pipe(report), 0);
+    begin();
+    CHECK_INT_EQ(pthread_key_create(&ending_key, stay_in_destructor), 0);
+    hold("test.destructor");
+    PyThreadHandle_Decref(start(end_slowly, &natives[0]));
+    wait_held("test.destructor");
+    PyTState_SetShutdownReport(50 * MS, report[1]);
+    peers_add(&reader, 1, read_until_ending, &report[0]);
+    peers_start(&reader);
+    finish();
+    peers_join(&reader, LIMIT_MS);
+}

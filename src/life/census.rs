@@ -50,6 +50,24 @@ pub struct PyTState_ThreadInfo {
     pub last_at: *const c_char,
 }
 
+impl PyTState_ThreadInfo {
+    /// Says nothing: room for a record.
+    pub(crate) const EMPTY: PyTState_ThreadInfo = PyTState_ThreadInfo {
+        id: 0,
+        interp_id: 0,
+        thread_id: 0,
+        native_thread_id: 0,
+        is_daemon: 0,
+        state: PyTState_DETACHED,
+        age_ns: 0,
+        in_state_ns: 0,
+        guards: 0,
+        name: [0; NAME_SIZE],
+        created_at: c"".as_ptr(),
+        last_at: c"".as_ptr(),
+    };
+}
+
 fn place(pointer: *mut c_char) -> *const c_char {
     if pointer.is_null() { c"".as_ptr() } else { pointer }
 }

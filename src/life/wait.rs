@@ -71,7 +71,7 @@ pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
 
 /// As [`is_awaited`], with the states of started threads, of which one may be
 /// the interpreter's first.
-fn is_awaited_any(interp: Interp, state: Ts) -> bool {
+pub(crate) fn is_awaited_any(interp: Interp, state: Ts) -> bool {
     if state.handle.load(Relaxed).is_null() {
         return is_awaited(interp, state);
     }
@@ -221,16 +221,39 @@ pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> u
         }
         count += 1;
     }
-    for handle in RUNTIME.handles(&head) {
-        // State gone, OS thread not yet: known by the handle alone.
+    count += list_ending(interp, out.get_mut(count..).unwrap_or_default(), now, &head);
+    drop(head);
+    count
+}
+
+/// The part of [`list_awaited`] whose states are gone, but not their OS threads:
+/// they are known by their handles alone.
+fn list_ending(
+    interp: Interp,
+    out: &mut [PyTState_ThreadInfo],
+    now: i64,
+    head: &Guard<'_>,
+) -> usize {
+    let mut count = 0;
+    for handle in RUNTIME.handles(head) {
         let stateless = handle.tstate.load(Acquire).is_null();
-        if stateless && is_awaited_thread(interp, handle, &head) {
+        if stateless && is_awaited_thread(interp, handle, head) {
             if let Some(slot) = out.get_mut(count) {
-                *slot = census::info_of_handle(handle, now, &head);
+                *slot = census::info_of_handle(handle, now, head);
             }
             count += 1;
         }
     }
+    count
+}
+
+/// Fills `out` with the threads that a wait of `interp` still waits for though
+/// their states are gone, and returns their true number.
+pub(crate) fn list_ending_now(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let count = list_ending(interp, out, now, &head);
     drop(head);
     count
 }
