@@ -369,6 +369,30 @@ TEST("nothing is ended between the calls before and after a fork") {
     }
 }
 
+static PyThreadStateToken *token;
+
+static void release_state(void) { PyGILState_Release(PyGILState_UNLOCKED); }
+static void release_token(void) { PyThreadState_Release(token); }
+
+TEST("the last Release may not delete the state that a function was given") {
+    PyThreadState *state = begin();
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    PyThreadState_Clear(state);
+    PyThreadState_DeleteCurrent(); /* now Ensure has to make one */
+    PyTState_Sync_Hook("test.hook", passed, NULL);
+    EXPECT_ABORT("PyGILState_Release: called from a sync hook, which still") {
+        act = release_state;
+        PyGILState_Ensure();
+        PyTState_Sync_Point("test.hook");
+    }
+    EXPECT_ABORT("PyThreadState_Release: called from a sync hook, which") {
+        act = release_token;
+        token = PyThreadState_EnsureFromView(view);
+        PyTState_Sync_Point("test.hook");
+    }
+    PyInterpreterView_Close(view);
+}
+
 /* ---- What is allowed -------------------------------------------------- */
 
 /* Everything that a function makes itself it may end. */

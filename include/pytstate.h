@@ -3253,7 +3253,9 @@ PyThreadStateToken *PyThreadState_EnsureFromView(PyInterpreterView *view);
  *
  * @par Errors
  * Fatal if `token` is NULL, nothing is attached, there are more releases than
- * calls, or the token cannot be the matching one.
+ * calls, the token cannot be the matching one, or the state that would be
+ * deleted is the one with which the library called a function of the host
+ * (docs/shutdown.md).
  * @par Blocks
  * Until the GIL is free, if a state is attached again; see
  * PyTState_SetLateAttachPolicy() for a state of another interpreter.
