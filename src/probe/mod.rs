@@ -8,10 +8,11 @@
 //!
 //! Under loom a point is nothing: points observe and take part in no protocol.
 
-pub(crate) mod callout;
 pub(crate) mod point;
 pub(crate) mod text;
 
+#[cfg(not(loom))]
+pub(crate) mod callout;
 #[cfg(not(loom))]
 mod environment;
 #[cfg(not(loom))]
