@@ -397,3 +397,39 @@ TEST("a callback of the end may fork; both sides go on to their end") {
     CHECK_CHILD_EXIT(child_of_callback, 0);
     CHECK_INT_EQ(atomic_load(&n_ran), 0);
 }
+
+/* ---- A finalization that is held up, and the next life ----------------- */
+
+static void finalize_too(void *result) { *(int *)result = Py_FinalizeEx(); }
+
+static void initialize_again(void *arg) {
+    (void)arg;
+    Py_InitializeEx(0);
+    CHECK_INT_EQ(Py_IsInitialized(), 1);
+    CHECK_PTR_EQ(PyThreadState_Get()->interp, PyInterpreterState_Main());
+    PyEval_SaveThread();
+}
+
+TEST("a finalization that is held up ends no life that is just beginning") {
+    struct peers finalizer = PEERS_INIT, initializer = PEERS_INIT;
+    int result = 9;
+    PyThreadState *state = begin();
+    peers_add(&finalizer, 1, finalize_too, &result);
+    peers_add(&initializer, 1, initialize_again, NULL);
+    PyEval_SaveThread();
+    hold("finalize.begin");
+    peers_start(&finalizer);
+    wait_held("finalize.begin");
+    PyEval_RestoreThread(state);
+    finish();
+    hold("tstate.created"); /* the next life's first state */
+    peers_start(&initializer);
+    wait_held("tstate.created");
+    let_go("finalize.begin");
+    peers_join(&finalizer, LIMIT_MS);
+    CHECK_INT_EQ(result, 0); /* nothing was to be ended */
+    let_go("tstate.created");
+    peers_join(&initializer, LIMIT_MS);
+    CHECK_INT_EQ(Py_IsInitialized(), 1);
+    finish();
+}

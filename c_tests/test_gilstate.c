@@ -252,3 +252,46 @@ TEST("eight threads ensure and release at once, one of them at a time") {
     CHECK_UINT_EQ(n_states(NULL), 1);
     finish();
 }
+
+#define TOO_MANY \
+    "PyGILState_Release: called more times than PyGILState_Ensure()"
+
+static void release_with_host_state(void) {
+    PyThreadState_Swap(PyThreadState_New(PyInterpreterState_Get()));
+    PyGILState_Release(PyGILState_UNLOCKED);
+}
+
+static void release_with_ensured_state(void) {
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    PyEval_SaveThread();
+    PyThreadState_Swap(PyThreadState_New(PyInterpreterState_Main()));
+    leave(); /* the thread has no gilstate now */
+    CHECK_NULL(PyGILState_GetThisThreadState());
+    CHECK_NOT_NULL(PyThreadState_EnsureFromView(view));
+    PyGILState_Release(PyGILState_UNLOCKED);
+}
+
+static void release_once_more(void *unused) {
+    (void)unused;
+    PyGILState_Release(PyGILState_UNLOCKED);
+}
+
+static void release_in_hook(void) {
+    PyThreadState *state = PyEval_SaveThread();
+    PyThreadState_Delete(state); /* misuse, passed over */
+    CHECK_INT_EQ(PyGILState_Ensure(), PyGILState_UNLOCKED);
+    PyThreadState_Get()->on_delete = release_once_more;
+    PyGILState_Release(PyGILState_UNLOCKED);
+}
+
+TEST("one Release too many deletes no state: it is fatal, by name") {
+    PyTState_Config config;
+    PyTState_Config_Init(&config);
+    config.check_level = PyTState_CHECK_OFF;
+    begin_with(&config);
+    EXPECT_ABORT(TOO_MANY) { PyGILState_Release(PyGILState_LOCKED); }
+    EXPECT_ABORT(TOO_MANY) { release_with_host_state(); }
+    EXPECT_ABORT(TOO_MANY) { release_with_ensured_state(); }
+    EXPECT_ABORT(TOO_MANY) { release_in_hook(); }
+    finish();
+}

@@ -285,7 +285,9 @@ struct _ts {
     size_t critical_section;
     /**
      * Called exactly once, at the end of PyThreadState_Clear(), by the thread
-     * that clears, attached; the state is still linked and valid then.
+     * that clears, attached; the state is still linked and valid then. The hook
+     * may not end that state, its interpreter or the runtime
+     * (docs/shutdown.md).
      */
     PyTState_Callback on_delete;
     /** Argument of `on_delete`. */
@@ -646,7 +648,9 @@ int _Py_IsFinalizing(void);
  *
  * @par Errors
  * -1 as above. 0 at once when the runtime is not initialized, or from inside
- * its own callbacks.
+ * its own callbacks. Fatal in every other function of the host that the library
+ * calls, unless that is a pending call or a signal handler that does not
+ * return; and between the calls before and after a fork (docs/shutdown.md).
  * @par Blocks
  * Until all of the above is done; see PyTState_SetShutdownReport().
  * @par Threads
@@ -743,7 +747,9 @@ PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
  * Fatal if NULL or not attached ("thread is not current"), if it is in the main
  * interpreter, and, while the rules of 3.12 or 3.13 are in force, if other
  * states are left ("not the last thread"); from 3.14 on those are given up to
- * the late-attach policy.
+ * the late-attach policy. Fatal in a function of the host that the library
+ * called with a state of the interpreter attached, or because it ends
+ * (docs/shutdown.md); and between the calls around a fork.
  * @par Blocks
  * Until its threads and guards are gone.
  * @par Threads
@@ -1084,7 +1090,9 @@ PyInterpreterState *PyInterpreterState_New(void);
  * @param interp The interpreter. Must not be NULL. Borrowed.
  *
  * @par Errors
- * Fatal if NULL or if nothing is attached.
+ * Fatal if NULL or if nothing is attached; fatal in a function of the host that
+ * the library called with a state of the interpreter attached, or because it
+ * ends (docs/shutdown.md), and between the calls around a fork.
  * @par Blocks
  * As long as the host's destructors and functions do.
  * @par Threads
@@ -1105,7 +1113,9 @@ void PyInterpreterState_Clear(PyInterpreterState *interp);
  * @par Errors
  * Fatal if NULL, if it is not in the list ("NULL interpreter"), if a state of
  * it is attached elsewhere ("remaining threads"), or if it is the main one
- * while others exist ("remaining subinterpreters").
+ * while others exist ("remaining subinterpreters"). Fatal in a function of the
+ * host that the library called with a state of the interpreter attached, or
+ * because it ends (docs/shutdown.md), and between the calls around a fork.
  * @par Blocks
  * No.
  * @par Threads
@@ -1984,6 +1994,9 @@ PyThreadState *PyThreadState_New(PyInterpreterState *interp);
  * @par Errors
  * Fatal if NULL, if nothing is attached, if `tstate` is attached to another
  * thread; misuse if it was cleared before or belongs to another interpreter.
+ * Fatal in a function of the host that the library called with `tstate`
+ * attached, or because of it (docs/shutdown.md); and between the calls around a
+ * fork.
  * @par Blocks
  * As long as the host's destructors and hook do.
  * @par Threads
@@ -2005,7 +2018,9 @@ void PyThreadState_Clear(PyThreadState *tstate);
  * @par Errors
  * Fatal if NULL, if it is the attached state of this or another thread, or was
  * deleted; misuse if it was not cleared (it is cleared then, if the caller is
- * attached).
+ * attached). Fatal while it is being cleared, in a function of the host that
+ * the library called with `tstate` attached, or because of it
+ * (docs/shutdown.md), and between the calls around a fork.
  * @par Blocks
  * No.
  * @par Threads
@@ -2023,7 +2038,9 @@ void PyThreadState_Delete(PyThreadState *tstate);
  *
  * @par Errors
  * Fatal if nothing is attached; misuse if the state was not cleared (it is
- * cleared then).
+ * cleared then). Fatal while it is being cleared, in a function of the host
+ * that the library called with the state attached (docs/shutdown.md), and
+ * between the calls around a fork.
  * @par Blocks
  * No.
  * @par Threads
@@ -2248,7 +2265,9 @@ PyGILState_STATE PyGILState_Ensure(void);
  *
  * @par Errors
  * Fatal if the thread has no gilstate, if that one is not attached, on more
- * releases than ensures, or on another value of `oldstate`.
+ * releases than ensures, on another value of `oldstate`, or if it would delete
+ * the state with which the library called a function of the host
+ * (docs/shutdown.md).
  * @par Blocks
  * As long as the host's destructors do, when the last release deletes the
  * state.
@@ -2652,7 +2671,9 @@ int PyTState_Unblock(PyThreadState *tstate);
  *
  * Calls run in the order of their adding, attached, with no lock of the library
  * held. One that returns non-zero must have set the error indicator; it ends
- * the poll, and later calls stay queued.
+ * the poll, and later calls stay queued. When a call returns, the state that it
+ * was called with must be attached; so it may call Py_FinalizeEx() only if it
+ * ends the process afterwards, as Py_Exit() does.
  *
  * @param func What to call. Must not be NULL. It may add further calls.
  * @param arg Passed on. Borrowed.
@@ -2660,7 +2681,9 @@ int PyTState_Unblock(PyThreadState *tstate);
  *     queue.
  *
  * @par Errors
- * Fatal if `func` is NULL; -1 as above, no error indicator is set.
+ * Fatal if `func` is NULL, and later if the call returns without its state; -1
+ * as above, no error indicator is set. If another thread than the main one
+ * finalizes, calls that are left are forgotten.
  * @par Blocks
  * Never.
  * @par Threads
@@ -3230,7 +3253,9 @@ PyThreadStateToken *PyThreadState_EnsureFromView(PyInterpreterView *view);
  *
  * @par Errors
  * Fatal if `token` is NULL, nothing is attached, there are more releases than
- * calls, or the token cannot be the matching one.
+ * calls, the token cannot be the matching one, or the state that would be
+ * deleted is the one with which the library called a function of the host
+ * (docs/shutdown.md).
  * @par Blocks
  * Until the GIL is free, if a state is attached again; see
  * PyTState_SetLateAttachPolicy() for a state of another interpreter.
@@ -3675,7 +3700,8 @@ int PyEvent_WaitTimed(PyEvent *evt,
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param timeout_ns Nanoseconds; negative: no limit; 0: only look.
  * @param alive Room for records of the threads that are left, or NULL.
- *     Borrowed.
+ *     Borrowed. The record of a thread whose state is gone, but not its OS
+ *     thread, has the id, name, times and places of that state.
  * @param capacity Number of records that `alive` has room for.
  * @param n_alive Gets the true number of threads left (0 when all are gone), or
  *     NULL. Borrowed.

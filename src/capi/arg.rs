@@ -1,6 +1,8 @@
 //! Decoding arguments: one helper for each documented NULL rule.
 
+use crate::life::fork;
 use crate::sched::attach::{self, Refusal};
+use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::current;
 use crate::sched::fatal::{NO_STATE, fatal, misuse};
 use crate::state::handle::{Handle, PyThreadHandle};
@@ -121,6 +123,25 @@ pub(super) fn own(pointer: *mut PyThreadState, func: &CStr) -> Ts {
         );
     }
     state
+}
+
+/// Fatal if a function of the host that the library has called on this thread
+/// still needs what the call would end, or if the thread is between the two
+/// calls around a fork.
+#[inline]
+pub(super) fn may_end(func: &CStr, ends: Ends) {
+    if let Some(callout) = callout::forbids(ends) {
+        needed(func, callout);
+    }
+    if fork::is_forking() {
+        fatal(func, format_args!("called between the calls before and after a fork"));
+    }
+}
+
+/// The end of a call that would end what a function of the host still needs.
+#[cold]
+pub(super) fn needed(func: &CStr, callout: Callout) -> ! {
+    fatal(func, format_args!("called from {}, which still needs what this ends", callout.name()))
 }
 
 /// The end of a call that needs an attached state (S-FE-01).

@@ -1,5 +1,6 @@
 //! A thread state for whatever thread asks: the PyGILState part of CPython's pystate.h.
 
+use super::arg;
 use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
 use crate::sched::current;
 use crate::sched::fatal::fatal;
@@ -53,8 +54,9 @@ pub unsafe extern "C" fn PyGILState_Ensure() -> PyGILState_STATE {
 ///
 /// @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
 ///
-/// Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, or on another
-///          value of `oldstate`.
+/// Errors:  fatal if the thread has no gilstate, if that one is not attached, on more releases than ensures, on another
+///          value of `oldstate`, or if it would delete the state with which the library called a function of the host
+///          (docs/shutdown.md).
 /// Blocks:  as long as the host's destructors do, when the last release deletes the state.
 /// Threads: the one that called Ensure, attached. Not async-signal-safe.
 /// Source:  CPython 3.13.
@@ -78,6 +80,7 @@ pub unsafe extern "C" fn PyGILState_Release(oldstate: PyGILState_STATE_arg) {
         Err(ReleaseError::NotCurrent(state)) => {
             fatal(FUNC, format_args!("thread state {state:p} must be current when releasing"))
         }
+        Err(ReleaseError::Needed(callout)) => arg::needed(FUNC, callout),
         Err(ReleaseError::Unbalanced) => {
             fatal(FUNC, format_args!("called more times than PyGILState_Ensure()"))
         }

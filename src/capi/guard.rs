@@ -247,8 +247,9 @@ pub unsafe extern "C" fn PyThreadState_EnsureFromView(
 ///
 /// @param token  What the matching call returned. Must not be NULL. Consumed.
 ///
-/// Errors:  fatal if `token` is NULL, nothing is attached, there are more releases than calls, or the token cannot be the
-///          matching one.
+/// Errors:  fatal if `token` is NULL, nothing is attached, there are more releases than calls, the token cannot be the
+///          matching one, or the state that would be deleted is the one with which the library called a function of the
+///          host (docs/shutdown.md).
 /// Blocks:  until the GIL is free, if a state is attached again; see PyTState_SetLateAttachPolicy() for a state of another
 ///          interpreter.
 /// Threads: attached to the state that the call attached, on the same thread. Not async-signal-safe. In a fork child, after
@@ -267,6 +268,7 @@ pub unsafe extern "C" fn PyThreadState_Release(token: *mut PyThreadStateToken) {
     // SAFETY: this function's contract.
     match unsafe { ensure::release(token) } {
         Ok(()) => {}
+        Err(ReleaseError::Needed(callout)) => arg::needed(FUNC, callout),
         Err(ReleaseError::NotAttached) => arg::no_state(FUNC),
         Err(ReleaseError::Unbalanced) => fatal(
             FUNC,

@@ -5,6 +5,7 @@ use crate::life::interp::{self, DeleteError, NewInterpError};
 use crate::life::report::Reporter;
 use crate::life::wait::{self, Blocked};
 use crate::os::clock::Deadline;
+use crate::sched::callout::Ends;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::config::{GilKind, PyInterpreterConfig};
@@ -45,7 +46,8 @@ pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 ///
-/// Errors:  fatal if NULL or if nothing is attached.
+/// Errors:  fatal if NULL or if nothing is attached; fatal in a function of the host that the library called with a state
+///          of the interpreter attached, or because it ends (docs/shutdown.md), and between the calls around a fork.
 /// Blocks:  as long as the host's destructors and functions do.
 /// Threads: attached, perhaps to another interpreter. Not async-signal-safe.
 /// Source:  CPython 3.13.
@@ -58,6 +60,7 @@ pub unsafe extern "C" fn PyInterpreterState_Clear(interp: *mut PyInterpreterStat
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, FUNC) };
     let _ = arg::attached(FUNC);
+    arg::may_end(FUNC, Ends::Interp(interp));
     interp::clear(interp);
 }
 
@@ -66,7 +69,9 @@ pub unsafe extern "C" fn PyInterpreterState_Clear(interp: *mut PyInterpreterStat
 /// @param interp  The interpreter. Must not be NULL. Consumed.
 ///
 /// Errors:  fatal if NULL, if it is not in the list ("NULL interpreter"), if a state of it is attached elsewhere
-///          ("remaining threads"), or if it is the main one while others exist ("remaining subinterpreters").
+///          ("remaining threads"), or if it is the main one while others exist ("remaining subinterpreters"). Fatal in a
+///          function of the host that the library called with a state of the interpreter attached, or because it ends
+///          (docs/shutdown.md), and between the calls around a fork.
 /// Blocks:  no.
 /// Threads: any. Not async-signal-safe.
 /// Source:  CPython 3.13.
@@ -78,6 +83,7 @@ pub unsafe extern "C" fn PyInterpreterState_Delete(interp: *mut PyInterpreterSta
     const FUNC: &CStr = c"PyInterpreterState_Delete";
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, FUNC) };
+    arg::may_end(FUNC, Ends::Interp(interp));
     match interp::delete(interp) {
         Ok(()) => {}
         Err(DeleteError::Unlisted) => {

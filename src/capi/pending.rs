@@ -31,13 +31,16 @@ const _: () =
 /// Has the main thread call func(arg) at one of its next polls in the main interpreter.
 ///
 /// Calls run in the order of their adding, attached, with no lock of the library held. One that returns non-zero must
-/// have set the error indicator; it ends the poll, and later calls stay queued.
+/// have set the error indicator; it ends the poll, and later calls stay queued. When a call returns, the state that it
+/// was called with must be attached; so it may call Py_FinalizeEx() only if it ends the process afterwards, as Py_Exit()
+/// does.
 ///
 /// @param func  What to call. Must not be NULL. It may add further calls.
 /// @param arg   Passed on. Borrowed.
 /// @return 0, or -1: 32 calls are queued already, or there is no memory for the queue.
 ///
-/// Errors:  fatal if `func` is NULL; -1 as above, no error indicator is set.
+/// Errors:  fatal if `func` is NULL, and later if the call returns without its state; -1 as above, no error indicator is
+///          set. If another thread than the main one finalizes, calls that are left are forgotten.
 /// Blocks:  never.
 /// Threads: any, attached or not. Async-signal-safe after Py_Initialize() (it takes no lock and, but for the first
 ///          call of the process, no memory). In a fork child, after PyOS_AfterFork_Child().

@@ -7,6 +7,7 @@ use crate::life::init::{self, Settings};
 use crate::life::subinterp::{self, EndError, Leftovers};
 use crate::os::thread;
 use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::callout::Ends;
 use crate::sched::current;
 use crate::sched::fatal::{describe, fatal};
 use crate::state::config::{Compat, PyInterpreterConfig, PyTState_Config};
@@ -188,7 +189,9 @@ pub unsafe extern "C" fn _Py_IsFinalizing() -> c_int {
 ///
 /// @return 0; -1 if buffered output could not be written, or if another thread is finalizing.
 ///
-/// Errors:  -1 as above. 0 at once when the runtime is not initialized, or from inside its own callbacks.
+/// Errors:  -1 as above. 0 at once when the runtime is not initialized, or from inside its own callbacks. Fatal in every
+///          other function of the host that the library calls, unless that is a pending call or a signal handler that
+///          does not return; and between the calls before and after a fork (docs/shutdown.md).
 /// Blocks:  until all of the above is done; see PyTState_SetShutdownReport().
 /// Threads: any: on the main thread the main state is used; on another thread the attached state if it is in the main
 ///          interpreter, else a fresh one. Detached afterwards. Not async-signal-safe.
@@ -198,11 +201,18 @@ pub unsafe extern "C" fn _Py_IsFinalizing() -> c_int {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_FinalizeEx() -> c_int {
-    match finalize::finalize() {
+    match finalize(c"Py_FinalizeEx") {
         Finalized::Done => 0,
         Finalized::FlushFailed => -1,
         Finalized::Elsewhere => -1,
     }
+}
+
+fn finalize(func: &CStr) -> Finalized {
+    if finalize::would_end() {
+        arg::may_end(func, Ends::Runtime);
+    }
+    finalize::finalize()
 }
 
 /// Py_FinalizeEx() with the result ignored.
@@ -216,7 +226,7 @@ pub unsafe extern "C" fn Py_FinalizeEx() -> c_int {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_Finalize() {
-    let _ = finalize::finalize();
+    let _ = finalize(c"Py_Finalize");
 }
 
 /// Finalizes, then ends the process through exit(3).
@@ -232,7 +242,7 @@ pub unsafe extern "C" fn Py_Finalize() {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_Exit(status: c_int) -> ! {
-    let code = match finalize::finalize() {
+    let code = match finalize(c"Py_Exit") {
         Finalized::Done => status,
         Finalized::FlushFailed | Finalized::Elsewhere => 120,
     };
@@ -298,7 +308,8 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
 ///
 /// Errors:  fatal if NULL or not attached ("thread is not current"), if it is in the main interpreter, and, while the
 ///          rules of 3.12 or 3.13 are in force, if other states are left ("not the last thread"); from 3.14 on those
-///          are given up to the late-attach policy.
+///          are given up to the late-attach policy. Fatal in a function of the host that the library called with a state
+///          of the interpreter attached, or because it ends (docs/shutdown.md); and between the calls around a fork.
 /// Blocks:  until its threads and guards are gone.
 /// Threads: attached; nothing is attached afterwards. Not async-signal-safe.
 /// Source:  CPython 3.13 (PyTState_Config.compat chooses).
@@ -316,6 +327,7 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
     if RUNTIME.main_interp().is_some_and(|main| main.as_ptr() == state.interp_ptr()) {
         fatal(FUNC, format_args!("the main interpreter ends with Py_FinalizeEx()"));
     }
+    arg::may_end(FUNC, Ends::Interp(current::interp_of(state)));
     let policy =
         if RUNTIME.compat() >= Compat::V3_14 { Leftovers::Abandon } else { Leftovers::Refuse };
     match subinterp::end(state, policy) {
@@ -326,6 +338,7 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
             let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
             fatal(FUNC, format_args!("not the last thread: {text} is left"));
         }
+        Err(EndError::EndedHere) => fatal(FUNC, format_args!("this thread is ending it already")),
         Err(EndError::EndedElsewhere) => subinterp::leave_to_other(state),
     }
 }

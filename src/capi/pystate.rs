@@ -3,6 +3,7 @@
 use super::arg;
 use crate::life::tstate::{self, Cleared, Origin};
 use crate::sched::attach;
+use crate::sched::callout::Ends;
 use crate::sched::current::{self, interp_of};
 use crate::sched::fatal::{fatal, misuse};
 use crate::state::interp::PyInterpreterState;
@@ -39,7 +40,8 @@ pub unsafe extern "C" fn PyThreadState_New(interp: *mut PyInterpreterState) -> *
 /// @param tstate  State of the interpreter that the caller is attached to. Must not be NULL. Borrowed.
 ///
 /// Errors:  fatal if NULL, if nothing is attached, if `tstate` is attached to another thread; misuse if it was cleared
-///          before or belongs to another interpreter.
+///          before or belongs to another interpreter. Fatal in a function of the host that the library called with
+///          `tstate` attached, or because of it (docs/shutdown.md); and between the calls around a fork.
 /// Blocks:  as long as the host's destructors and hook do.
 /// Threads: attached. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13; `on_delete` as in 3.9 to 3.12; the exit event as in the first form of gh-114271.
@@ -52,6 +54,7 @@ pub unsafe extern "C" fn PyThreadState_Clear(tstate: *mut PyThreadState) {
     // SAFETY: this function's contract.
     let state = unsafe { arg::state(tstate, FUNC) };
     let caller = arg::attached(FUNC);
+    arg::may_end(FUNC, Ends::State(state));
     if state != caller && state.word().load(Relaxed) == word::ATTACHED {
         fatal(FUNC, format_args!("thread state {tstate:p} is attached to another thread"));
     }
@@ -79,6 +82,10 @@ fn check_deletable(state: Ts, func: &CStr) {
             format_args!("thread state {:p} was left over at finalization", state.as_ptr()),
         );
     }
+    arg::may_end(func, Ends::State(state));
+    if state.has(status::FINALIZING) && !state.has(status::CLEARED) {
+        fatal(func, format_args!("thread state {:p} is being cleared", state.as_ptr()));
+    }
     if !state.has(status::CLEARED) {
         misuse(func, format_args!("thread state {:p} was not cleared", state.as_ptr()));
         if current::current().is_some() {
@@ -92,7 +99,9 @@ fn check_deletable(state: Ts, func: &CStr) {
 /// @param tstate  The state. Must not be NULL. Consumed.
 ///
 /// Errors:  fatal if NULL, if it is the attached state of this or another thread, or was deleted; misuse if it was not
-///          cleared (it is cleared then, if the caller is attached).
+///          cleared (it is cleared then, if the caller is attached). Fatal while it is being cleared, in a function of
+///          the host that the library called with `tstate` attached, or because of it (docs/shutdown.md), and between the
+///          calls around a fork.
 /// Blocks:  no.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.
@@ -116,7 +125,9 @@ pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
 
 /// Deletes the attached, cleared thread state and releases the GIL.
 ///
-/// Errors:  fatal if nothing is attached; misuse if the state was not cleared (it is cleared then).
+/// Errors:  fatal if nothing is attached; misuse if the state was not cleared (it is cleared then). Fatal while it is being
+///          cleared, in a function of the host that the library called with the state attached (docs/shutdown.md), and
+///          between the calls around a fork.
 /// Blocks:  no.
 /// Threads: attached; detached afterwards. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.

@@ -42,7 +42,8 @@ unsafe fn records<'a>(
 ///
 /// @param interp      The interpreter. Must not be NULL. Borrowed.
 /// @param timeout_ns  Nanoseconds; negative: no limit; 0: only look.
-/// @param alive       Room for records of the threads that are left, or NULL. Borrowed.
+/// @param alive       Room for records of the threads that are left, or NULL. Borrowed. The record of a thread whose
+///                    state is gone, but not its OS thread, has the id, name, times and places of that state.
 /// @param capacity    Number of records that `alive` has room for.
 /// @param n_alive     Gets the true number of threads left (0 when all are gone), or NULL. Borrowed.
 /// @return 0 all gone; 1 the deadline passed; -1 with the error indicator set: a signal handler or pending call failed.

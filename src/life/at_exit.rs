@@ -2,6 +2,7 @@
 //! interpreter while it is cleared, and before its end is committed (S-AE).
 
 use crate::os::mem;
+use crate::sched::callout::{self, Callout};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use core::ffi::c_void;
@@ -136,7 +137,8 @@ pub(crate) fn run_list(interp: Interp, when: When) {
         // SAFETY: taken out of the list above.
         unsafe { mem::free(first.cast()) };
         // SAFETY: the host's function; attached, no lock held.
-        unsafe { (node.function)(node.data) };
+        let run = || unsafe { (node.function)(node.data) };
+        callout::run(Callout::AtExit, interp.as_ptr().cast(), run);
     }
 }
 

@@ -50,6 +50,24 @@ pub struct PyTState_ThreadInfo {
     pub last_at: *const c_char,
 }
 
+impl PyTState_ThreadInfo {
+    /// Says nothing: room for a record.
+    pub(crate) const EMPTY: PyTState_ThreadInfo = PyTState_ThreadInfo {
+        id: 0,
+        interp_id: 0,
+        thread_id: 0,
+        native_thread_id: 0,
+        is_daemon: 0,
+        state: PyTState_DETACHED,
+        age_ns: 0,
+        in_state_ns: 0,
+        guards: 0,
+        name: [0; NAME_SIZE],
+        created_at: c"".as_ptr(),
+        last_at: c"".as_ptr(),
+    };
+}
+
 fn place(pointer: *mut c_char) -> *const c_char {
     if pointer.is_null() { c"".as_ptr() } else { pointer }
 }
@@ -76,21 +94,23 @@ pub(crate) fn info(state: Ts, now: i64, head: &Guard<'_>) -> PyTState_ThreadInfo
     }
 }
 
-/// The record of a started thread whose state is gone already.
-pub(crate) fn info_of_handle(interp: Interp, handle: Handle) -> PyTState_ThreadInfo {
+/// The record of a started thread whose state is gone already: id, name, times
+/// and places are those that its state had.
+pub(crate) fn info_of_handle(handle: Handle, now: i64, _head: &Guard<'_>) -> PyTState_ThreadInfo {
+    let last = &handle.last;
     PyTState_ThreadInfo {
-        id: 0,
-        interp_id: interp.id(),
+        id: last.id.load(Relaxed),
+        interp_id: handle.interp_id.load(Relaxed),
         thread_id: handle.ident(),
         native_thread_id: handle.native(),
         is_daemon: c_int::from(handle.is_daemon()),
         state: PyTState_DETACHED,
-        age_ns: 0,
-        in_state_ns: 0,
+        age_ns: (now - last.created_ns.load(Relaxed)).max(0),
+        in_state_ns: (now - last.changed_ns.load(Relaxed)).max(0),
         guards: 0,
-        name: [0; NAME_SIZE],
-        created_at: c"".as_ptr(),
-        last_at: c"".as_ptr(),
+        name: last.name().map(|byte| byte as c_char),
+        created_at: place(last.created_at.load(Relaxed)),
+        last_at: place(last.last_at.load(Relaxed)),
     }
 }
 

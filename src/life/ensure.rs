@@ -13,6 +13,7 @@ use crate::life::tstate::{self, Origin};
 use crate::os::thread;
 use crate::probe::{self, Point};
 use crate::sched::attach;
+use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
 use crate::state::interp::Interp;
 use crate::state::thread_state::{Ts, status};
@@ -99,6 +100,8 @@ pub(crate) enum ReleaseError {
     Unbalanced,
     /// The token is not the one that the matching Ensure returned.
     WrongToken,
+    /// It would delete the state that a function of the host was called with.
+    Needed(Callout),
 }
 
 /// Undoes one Ensure (S-G8-26..30).
@@ -124,6 +127,11 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
                 .ok_or(ReleaseError::WrongToken)?,
         )
     };
+    if deletes {
+        if let Some(callout) = callout::forbids(Ends::State(state)) {
+            return Err(ReleaseError::Needed(callout));
+        }
+    }
     count(state, -1);
     if left == 0 {
         release_last(state, before, deletes);

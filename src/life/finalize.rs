@@ -52,20 +52,28 @@ pub(crate) fn finalize() -> Finalized {
     if !RUNTIME.is_initialized() {
         return Finalized::Done;
     }
+    probe::point(Point::FinalizeBegin);
     let me = thread::ident() as usize;
     if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
         return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }
-    probe::point(Point::FinalizeBegin);
-    let flushed = match RUNTIME.main_interp() {
-        Some(main) => run(main),
-        None => true,
-    };
+    // The life that was seen above may be over, and the next one about to begin:
+    // nobody else ends one from here on.
+    let main = if RUNTIME.is_initialized() { RUNTIME.main_interp() } else { None };
+    let flushed = main.is_none_or(run);
     FINALIZER.store(0, Release);
     lot::unpark_all(over_key());
+    if main.is_none() {
+        return Finalized::Done;
+    }
     trace::at(Point::FinalizeDone, Event::At(Mark::InterpreterGone), || 0);
     trace::flush();
     if flushed { Finalized::Done } else { Finalized::FlushFailed }
+}
+
+/// Whether [`finalize`] on the calling thread would end the runtime.
+pub(crate) fn would_end() -> bool {
+    RUNTIME.is_initialized() && FINALIZER.load(Relaxed) != thread::ident() as usize
 }
 
 /// Whether another thread is ending the runtime, past the commit.
@@ -173,8 +181,10 @@ fn commit(main: Interp, state: Ts) {
         probe::point(Point::FinalizeCommitBefore);
         stw::stop(Scope::All);
         let committed = rounds.try_commit(|head| {
-            let alone = RUNTIME.interps(head).all(|interp| interp == main)
-                && RUNTIME.main_pending.len() == 0;
+            // Only the main thread runs the calls that wait for it: if another
+            // one finalizes, they are forgotten, as in CPython.
+            let calls = RUNTIME.on_main_thread() && RUNTIME.main_pending.len() != 0;
+            let alone = RUNTIME.interps(head).all(|interp| interp == main) && !calls;
             if alone {
                 RUNTIME.finalizing_thread.store(thread::ident() as usize, Relaxed);
             }

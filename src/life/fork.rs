@@ -62,8 +62,11 @@ fn me() -> usize {
     thread::ident() as usize
 }
 
-fn is_forking() -> bool {
-    FORKER.load(Relaxed) == me()
+/// Whether the calling thread is between the two calls around a fork.
+#[inline]
+pub(crate) fn is_forking() -> bool {
+    let forker = FORKER.load(Relaxed);
+    forker != 0 && forker == me()
 }
 
 /// Before fork(): stops every world and takes the head lock. Attached caller.

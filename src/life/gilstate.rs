@@ -4,11 +4,12 @@ use crate::life::environment;
 use crate::life::keep;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
+use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
 use crate::state::config::Compat;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::{Ts, Whence, status};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What Ensure found (CPython's PyGILState_STATE).
@@ -91,6 +92,16 @@ pub(crate) enum ReleaseError {
     NotCurrent(*mut crate::state::thread_state::PyThreadState),
     /// More releases than ensures.
     Unbalanced,
+    /// It would delete the state that a function of the host was called with.
+    Needed(Callout),
+}
+
+/// Whether the last Release may delete `state`: PyGILState_Ensure made it, and
+/// it is not being deleted already, with destructors running.
+fn may_reach_zero(state: Ts) -> bool {
+    state.whence().load(Relaxed) == Whence::CApi as i32
+        && state.ensure_deletes.load(Relaxed) == 0
+        && !state.has(status::FINALIZING)
 }
 
 /// Undoes one Ensure.
@@ -102,10 +113,14 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     }
     match count(state, -1) {
         left if left < 0 => return Err(ReleaseError::Unbalanced),
+        0 if !may_reach_zero(state) => return Err(ReleaseError::Unbalanced),
         0 if keep::keeps(state) => {
             let _ = attach::detach(state);
         }
         0 => {
+            if let Some(callout) = callout::forbids(Ends::State(state)) {
+                return Err(ReleaseError::Needed(callout));
+            }
             // Destructors may nest Ensure and Release (S-GS-10).
             count(state, 1);
             let _ = tstate::clear(state);

@@ -27,6 +27,7 @@ use crate::sched::current::{self, current, interp_of};
 use crate::sched::fatal::{Name, Text};
 use crate::state::guard_count::Close;
 use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
 use crate::sync::lot;
@@ -308,6 +309,45 @@ fn drop_where(head: &HeadGuard<'_>, gone: impl Fn(Guard) -> bool) {
 /// Drops the guards of an interpreter that is deleted by force (S-G8-07).
 pub(crate) fn drop_all_of(interp: Interp, head: &HeadGuard<'_>) {
     drop_where(head, |guard| ptr::eq(guard.interp.load(Relaxed), interp.as_ptr()));
+}
+
+/// Gives back the guards of the calling thread, which never runs again: those
+/// that its states own (PyThreadState_EnsureFromView) are closed; those that it
+/// opened and was the last to attach through hold nothing from now on. A guard
+/// that it opened and another thread may have been handed stays open.
+pub(crate) fn give_back_own() {
+    while let Some(guard) = take_owned() {
+        let open = close(guard);
+        debug_assert!(open);
+    }
+    let me = thread::ident() as usize;
+    loop {
+        let head = RUNTIME.lock();
+        let used = all_open()
+            .find(|guard| guard.thread_id.load(Relaxed) == me && guard.used_by.load(Relaxed) == me);
+        let Some(guard) = used else { return };
+        let interp = guard.interp();
+        drop_where(&head, |one| one == guard);
+        drop(head);
+        if let Some(interp) = interp {
+            lot::unpark_all(count_key(interp));
+        }
+    }
+}
+
+/// Takes a guard out of a linked state of the calling thread that owns one.
+fn take_owned() -> Option<Guard> {
+    let me = thread::ident();
+    let head = RUNTIME.lock();
+    let found = RUNTIME
+        .interps(&head)
+        .flat_map(|interp| list::iter(interp, &head))
+        .filter(|state| state.thread_id() == me)
+        .map(|state| state.ensure_guard.swap(ptr::null_mut(), Relaxed))
+        .find(|owned| !owned.is_null());
+    drop(head);
+    // SAFETY: a state's field holds NULL or a guard that it owns (G1).
+    unsafe { Guard::from_ptr(found?.cast()) }
 }
 
 /// Drops every guard in a fork child whose opener did not survive. Guards that

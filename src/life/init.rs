@@ -2,13 +2,14 @@
 
 use crate::life::environment;
 use crate::life::finalize;
+use crate::life::guards;
 use crate::life::interp::{self, NewInterpError};
 use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
 use crate::os::{clock, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, current, signals};
+use crate::sched::{attach, breaker, current, late, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
@@ -154,6 +155,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     if !current::arm_thread_end() {
         return Err(c"no key of thread-specific storage is left");
     }
+    late::set_give_back(guards::give_back_own);
     apply(settings);
     let kind = settings.gil_kind();
     let config = PyInterpreterConfig {
@@ -172,6 +174,8 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         return Err(c"no memory for the main thread state");
     };
     RUNTIME.main_state.store(state.as_raw(), Release);
+    // A call may have been added since those of the last life were forgotten.
+    breaker::refresh_calls(state);
     attach::attach(state);
     if settings.install_signals {
         signals::install();

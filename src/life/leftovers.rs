@@ -6,7 +6,7 @@
 //! events are set. Their blocks stay for the threads that still hold pointers;
 //! [`sweep`] frees those whose thread has ended.
 
-use crate::life::tstate;
+use crate::life::tstate::{self, Cleared};
 use crate::os::thread;
 use crate::os::{mem, task};
 use crate::probe::{self, Point};
@@ -57,7 +57,11 @@ pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
     // SAFETY: as in `wake`.
     while let Some(state) = unsafe { Ts::from_raw(next) } {
         next = state.spare.load(Relaxed);
-        let _ = tstate::clear(state);
+        if tstate::clear(state) == Cleared::Before {
+            // Its thread may be inside its on_delete hook, from which it never
+            // returns attached: what comes after the hook is done here.
+            tstate::finish_clear(state);
+        }
         probe::point(Point::DeleteUnlinked);
         let head = RUNTIME.lock();
         state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);

@@ -1,6 +1,7 @@
 //! Shutdown phases and the hook that hears of them (extension API 5.2).
 
 use crate::probe::trace::{self, Event, Span};
+use crate::sched::callout::{self, Callout};
 use crate::state::interp::{
     Interp, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING,
     PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
@@ -45,7 +46,8 @@ pub(crate) fn set(interp: Interp, phase: c_int) {
     // SAFETY: only `set_hook` fills the pointer, with this type.
     let hook = unsafe { core::mem::transmute::<*mut c_void, PhaseHook>(hook) };
     // SAFETY: the host's function; no lock held.
-    unsafe { hook(interp.as_ptr(), phase, HOOK_DATA.load(Relaxed)) };
+    let run = || unsafe { hook(interp.as_ptr(), phase, HOOK_DATA.load(Relaxed)) };
+    callout::run(Callout::PhaseHook, interp.as_ptr().cast(), run);
 }
 
 /// What the trace calls a phase.

@@ -1,5 +1,7 @@
 //! Telling people whom a wait is for: shutdown reports and thread dumps.
 
+use crate::life::census::PyTState_ThreadInfo;
+use crate::life::wait;
 use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::fatal::{Name, Text, push_last_place, word_name};
@@ -72,6 +74,33 @@ impl Reporter {
         let _ = writeln!(line, " s for:");
         write_fd(fd, line.as_bytes());
         dump(fd, Some(interp), Some(now - self.since));
+        report_ending(fd, interp, now - self.since);
+    }
+}
+
+/// Most threads without a state that one report names.
+const MOST_ENDING: usize = 8;
+
+/// Prints the awaited threads whose states are gone, but not their OS threads.
+fn report_ending(fd: i32, interp: Interp, waiting: i64) {
+    let mut ending = [PyTState_ThreadInfo::EMPTY; MOST_ENDING];
+    let count = wait::list_ending_now(interp, &mut ending);
+    for info in &ending[..count.min(MOST_ENDING)] {
+        let mut line = LineBuf::<256>::new();
+        let _ = line.write_str("waiting ");
+        push_seconds(&mut line, waiting);
+        let name = info.name.map(|byte| byte as u8);
+        let _ = match name[0] {
+            0 => write!(line, " s for thread 0x{:x}", info.thread_id),
+            _ => write!(line, " s for thread '{}'", Name(&name)),
+        };
+        let _ = write!(
+            line,
+            " (tid {}, non-daemon, state {} of interp {} is deleted, its OS thread is ending)",
+            info.native_thread_id, info.id, info.interp_id,
+        );
+        line.end_line();
+        write_fd(fd, line.as_bytes());
     }
 }
 
@@ -116,7 +145,7 @@ fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &m
         if *left == 0 {
             return;
         }
-        if waiting.is_some() && !crate::life::wait::is_awaited(interp, one) {
+        if waiting.is_some() && !wait::is_awaited_any(interp, one) {
             continue;
         }
         let mut line = LineBuf::<768>::new();

@@ -112,7 +112,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
 }
 
 fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
-    handle.interp.store(interp.as_ptr(), Relaxed);
+    handle.set_interp(interp);
     handle.func.store(body as *mut c_void, Relaxed);
     handle.arg.store(arg, Relaxed);
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
@@ -129,7 +129,9 @@ impl Run for Started {
         let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
         current::set_own_handle(handle.as_ptr().cast());
         let _ = current::arm_thread_end();
-        trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || interp_id(handle));
+        trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || {
+            handle.interp_id.load(Relaxed)
+        });
         if let Some(state) = take_state(handle) {
             run(handle, state);
         }
@@ -149,11 +151,6 @@ fn take_state(handle: Handle) -> Option<Ts> {
     }
     drop(head);
     state
-}
-
-fn interp_id(handle: Handle) -> i64 {
-    // SAFETY: interpreter blocks are never unmapped (I1).
-    unsafe { Interp::from_ptr(handle.interp.load(Relaxed)) }.map_or(-1, |interp| interp.id())
 }
 
 fn run(handle: Handle, state: Ts) {
@@ -206,7 +203,7 @@ fn drop_own_state(handle: Handle) -> Result<(), Ts> {
 
 /// Gives up the thread's handle: it may be freed before the last point.
 fn tail(handle: Handle) {
-    let interp = interp_id(handle);
+    let interp = handle.interp_id.load(Relaxed);
     current::set_own_handle(core::ptr::null_mut());
     thread_end::finish(handle);
     trace::at(Point::ThreadTail, Event::At(Mark::ThreadEnd), || interp);

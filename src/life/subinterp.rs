@@ -98,13 +98,17 @@ pub(crate) enum EndError {
     NotLast(Ts),
     /// Another thread is ending it.
     EndedElsewhere,
+    /// The calling thread is ending it, and has called something of the host.
+    EndedHere,
 }
 
 /// Ends the interpreter of the attached `state`. On return nothing is attached
 /// and the interpreter is gone.
 pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
-    if !claim(interp_of(state)) {
-        return Err(EndError::EndedElsewhere);
+    let interp = interp_of(state);
+    if !claim(interp) {
+        let here = interp.ender.load(Relaxed) == thread::ident() as usize;
+        return Err(if here { EndError::EndedHere } else { EndError::EndedElsewhere });
     }
     end_claimed(state, policy)
 }
@@ -222,10 +226,13 @@ impl Rounds {
             if guards.open_now() == 0 {
                 return;
             }
-            region::unblock_where(self.interp, |state, head| guards::count_of(state, head) > 0);
+            // One function at a time: reports and signals are not put off by many.
+            let more =
+                region::unblock_one(self.interp, |state, head| guards::count_of(state, head) > 0);
             let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);
             let until_look = self.turn.look(self.interp).min(wait::RESCAN_NS);
-            let deadline = Deadline::after(until_report.min(until_look));
+            let sleep = if more { 0 } else { until_report.min(until_look) };
+            let deadline = Deadline::after(sleep);
             let mut waiting = DetachAndSignals::new();
             let parked = lot::park(
                 guards::count_key(self.interp),

@@ -14,8 +14,9 @@
 use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
-use crate::sched::{attach, raise, stw};
+use crate::sched::{attach, pending, raise, stw, thread_end};
 use crate::state::error;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
@@ -219,16 +220,25 @@ pub(crate) fn clear(state: Ts) -> Cleared {
     if let Some(hook) = state.take_on_delete() {
         probe::point(Point::OnDeleteBefore);
         // SAFETY: the host's hook and data; attached, no lock held.
-        unsafe { hook(state.on_delete_data().load(Relaxed)) };
+        let run = || unsafe { hook(state.on_delete_data().load(Relaxed)) };
+        callout::run(Callout::OnDelete, state.as_ptr().cast(), run);
         probe::point(Point::OnDeleteAfter);
     }
     // What the hook left behind.
     raise::drop_reference(error::clear(state));
+    finish_clear(state);
+    probe::point(Point::ClearDone);
+    Cleared::Now
+}
+
+/// The last steps of [`clear`]. Nothing happens when they were done before.
+pub(crate) fn finish_clear(state: Ts) {
+    if state.has(status::CLEARED) {
+        return;
+    }
     state.event.set();
     trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(state).id());
     state.advance(status::CLEARED);
-    probe::point(Point::ClearDone);
-    Cleared::Now
 }
 
 /// Deletes a cleared state that nobody runs with.
@@ -269,7 +279,7 @@ fn unlink(state: Ts) {
 }
 
 /// Removes every pointer to `state` that others may follow under the head lock.
-pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
+pub(crate) fn forget(state: Ts, head: &Guard<'_>) {
     let me: *mut () = state.as_raw().cast();
     let gil = state.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
@@ -280,13 +290,8 @@ pub(crate) fn forget(state: Ts, _head: &Guard<'_>) {
     forget_in(&interp_of(state).running_main, state.as_raw());
     leave_gilstate_slot(state);
     state.advance(status::UNBOUND);
-    let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);
-    // SAFETY: a running thread holds a reference to its handle (H1).
-    if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
-        let daemon = u32::from(state.daemon().load(Relaxed) != 0);
-        handle.daemon.store(daemon, Relaxed);
-        handle.tstate.store(core::ptr::null_mut(), Release);
-    }
+    pending::stop_handling(interp_of(state), state, head);
+    thread_end::leave_handle(state, head);
 }
 
 /// Empties `slot` if it holds `me`. Only somebody with the head lock writes

@@ -16,7 +16,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached, signals_served};
 use crate::sched::region;
-use crate::sched::thread_end::release_handle;
+use crate::sched::thread_end::{self, release_handle};
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -71,7 +71,7 @@ pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
 
 /// As [`is_awaited`], with the states of started threads, of which one may be
 /// the interpreter's first.
-fn is_awaited_any(interp: Interp, state: Ts) -> bool {
+pub(crate) fn is_awaited_any(interp: Interp, state: Ts) -> bool {
     if state.handle.load(Relaxed).is_null() {
         return is_awaited(interp, state);
     }
@@ -79,9 +79,7 @@ fn is_awaited_any(interp: Interp, state: Ts) -> bool {
 }
 
 fn is_awaited_thread(interp: Interp, handle: Handle, _head: &Guard<'_>) -> bool {
-    if handle.interp.load(Relaxed) != interp.as_ptr()
-        || handle.hung.load(Relaxed) != 0
-        || handle.ident() == thread::ident()
+    if !handle.is_of(interp) || handle.hung.load(Relaxed) != 0 || handle.ident() == thread::ident()
     {
         return false;
     }
@@ -119,10 +117,10 @@ pub(crate) fn wait_for_threads(
     let life = interp.lives.load(Relaxed);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
-        if blocked == Blocked::Unblock {
-            region::unblock_where(interp, |state, _| is_awaited_any(interp, state));
-        }
-        let slice = slice(deadline, reporter);
+        // One function at a time: reports and signals are not put off by many.
+        let more = blocked == Blocked::Unblock
+            && region::unblock_one(interp, |state, _| is_awaited_any(interp, state));
+        let slice = if more { Deadline::after(0) } else { slice(deadline, reporter) };
         let head = RUNTIME.lock();
         if interp.lives.load(Relaxed) != life {
             break Waited::AllGone;
@@ -209,6 +207,8 @@ fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
 /// Fills `out` with the states that a wait of `interp` still waits for and
 /// returns their true number.
 pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    // The wait sleeps on one thread at a time: others may be gone by now.
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
     let now = clock::now_ns();
     let head = RUNTIME.lock();
     let mut count = 0;
@@ -221,16 +221,39 @@ pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> u
         }
         count += 1;
     }
-    for handle in RUNTIME.handles(&head) {
-        // State gone, OS thread not yet: known by the handle alone.
+    count += list_ending(interp, out.get_mut(count..).unwrap_or_default(), now, &head);
+    drop(head);
+    count
+}
+
+/// The part of [`list_awaited`] whose states are gone, but not their OS threads:
+/// they are known by their handles alone.
+fn list_ending(
+    interp: Interp,
+    out: &mut [PyTState_ThreadInfo],
+    now: i64,
+    head: &Guard<'_>,
+) -> usize {
+    let mut count = 0;
+    for handle in RUNTIME.handles(head) {
         let stateless = handle.tstate.load(Acquire).is_null();
-        if stateless && is_awaited_thread(interp, handle, &head) {
+        if stateless && is_awaited_thread(interp, handle, head) {
             if let Some(slot) = out.get_mut(count) {
-                *slot = census::info_of_handle(interp, handle);
+                *slot = census::info_of_handle(handle, now, head);
             }
             count += 1;
         }
     }
+    count
+}
+
+/// Fills `out` with the threads that a wait of `interp` still waits for though
+/// their states are gone, and returns their true number.
+pub(crate) fn list_ending_now(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let count = list_ending(interp, out, now, &head);
     drop(head);
     count
 }

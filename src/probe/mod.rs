@@ -12,6 +12,8 @@ pub(crate) mod point;
 pub(crate) mod text;
 
 #[cfg(not(loom))]
+pub(crate) mod callout;
+#[cfg(not(loom))]
 pub(crate) mod environment;
 #[cfg(not(loom))]
 mod monitor;

@@ -6,13 +6,14 @@
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 
+use super::callout::{self, Callout, Entry};
 use super::monitor::{self, Held, Monitor};
 use super::names::{self, NameError};
 use super::perturb::{self, Setting};
 use super::table::{self, Table};
 use super::{mode, point::Point, text};
 use crate::os::clock::Deadline;
-use crate::os::{errno, ids};
+use crate::os::{errno, ids, tls};
 
 pub(crate) use super::table::Hook;
 
@@ -110,7 +111,9 @@ fn call_hook(index: usize) {
     let Some(hook) = hook.filter(|_| !IN_HOOK.get()) else { return };
     IN_HOOK.set(true);
     // SAFETY: the host gave a function of this type, with this argument, to be called here on any thread.
-    unsafe { (hook.run)(names::name_of(index), hook.arg) };
+    let run = || unsafe { (hook.run)(names::name_of(index), hook.arg) };
+    let attached = tls::current().expose_provenance();
+    callout::inside(Entry { callout: Callout::SyncHook, attached, subject: 0 }, run);
     IN_HOOK.set(false);
 }
 

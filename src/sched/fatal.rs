@@ -6,6 +6,7 @@
 
 use crate::os::{thread, tls};
 use crate::probe::text::{LineBuf, Printable, write_fd};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current;
 use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
 use crate::state::interp::Interp;
@@ -92,7 +93,8 @@ fn call_check_callback(func: &CStr, message: Arguments<'_>) -> bool {
     // SAFETY: only `set_check_callback` fills the pointer, with this type.
     let callback = unsafe { core::mem::transmute::<*mut c_void, CheckCallback>(callback) };
     // SAFETY: the host's function; both texts are NUL-terminated and outlive the call.
-    unsafe { callback(func.as_ptr(), line.as_bytes().as_ptr().cast(), data) };
+    let run = || unsafe { callback(func.as_ptr(), line.as_bytes().as_ptr().cast(), data) };
+    callout::run(Callout::CheckCallback, core::ptr::null(), run);
     true
 }
 

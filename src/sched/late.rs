@@ -4,12 +4,17 @@
 use crate::os::thread;
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
-use crate::sched::{current, fatal, thread_end};
+use crate::sched::callout::{self, Callout};
+use crate::sched::thread_end::{self, Leaving};
+use crate::sched::{current, fatal};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Chooses the late-attach policy for one thread: returns a PyTState_LATE_*.
 pub type PyTState_LateAttachHook =
@@ -35,7 +40,8 @@ fn policy(state: Option<Ts>) -> c_int {
         let pointer = state.map_or(core::ptr::null_mut(), Ts::as_ptr);
         // SAFETY: the host's function; no lock held; the state's block is kept
         // for its OS thread.
-        return unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
+        let run = || unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
+        return callout::run(Callout::LateHook, pointer.cast(), run);
     }
     match RUNTIME.late_policy.load(Relaxed) {
         -1 => policy_by_default(),
@@ -52,6 +58,31 @@ fn policy_by_default() -> c_int {
     }
 }
 
+/// What the layers above give back for a thread that never runs again:
+/// `set_give_back` fills it.
+static GIVE_BACK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Registers the function that gives back what the layers above keep for a
+/// thread, before that thread exits or hangs.
+pub(crate) fn set_give_back(function: fn()) {
+    GIVE_BACK.store(function as *mut (), Release);
+}
+
+/// Gives back everything by which others could wait for the calling thread: its
+/// guards, its states in other interpreters, its handle.
+fn leave(leaving: Leaving) {
+    let function = GIVE_BACK.load(Acquire);
+    // SAFETY: `set_give_back` stored a function of this type; NULL is `None`.
+    let function = unsafe { core::mem::transmute::<*mut (), Option<fn()>>(function) };
+    if let Some(function) = function {
+        function();
+    }
+    thread_end::give_up_own_states();
+    // What it was in, it never returns to.
+    callout::leave_all();
+    thread_end::leave(leaving);
+}
+
 /// Ends the road of the calling thread. Nothing is attached and no lock of the
 /// library is held.
 #[cold]
@@ -62,7 +93,7 @@ pub(crate) fn meet(state: Option<Ts>) -> ! {
     current::set_current(None);
     match policy(state) {
         PyTState_LATE_EXIT => {
-            thread_end::leave(state, thread_end::Leaving::Exits);
+            leave(Leaving::Exits);
             thread::exit_thread()
         }
         PyTState_LATE_ABORT => {
@@ -79,7 +110,7 @@ pub(crate) fn meet(state: Option<Ts>) -> ! {
             )
         }
         _ => {
-            thread_end::leave(state, thread_end::Leaving::Hangs);
+            leave(Leaving::Hangs);
             thread::hang()
         }
     }

@@ -6,14 +6,18 @@
 use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO, Raised};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::{interp_of, may_handle_signals};
 use crate::sched::signals;
+use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::rank::Guard;
+use core::ffi::c_void;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
 
 /// Which queue a call goes to.
@@ -38,6 +42,9 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push(call);
+            // Pairs with the fence in `breaker::refresh_calls`: either this sees
+            // the main state, or an initialization that makes one sees the call.
+            fence(SeqCst);
             if let Some(state) = RUNTIME.main_state() {
                 breaker::set(state, CALLS_TO_DO);
             }
@@ -51,6 +58,12 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
 /// Sets the calls bit where a call for `interp` will be noticed (S-PC-03).
 fn signal_interpreter(interp: Interp) {
     let head = RUNTIME.lock();
+    ask_somebody(interp, &head);
+    drop(head);
+}
+
+/// As [`signal_interpreter`], under the head lock.
+fn ask_somebody(interp: Interp, head: &Guard<'_>) {
     // Pairs with the fence in `breaker::refresh_calls`.
     fence(SeqCst);
     let gil = interp.gil.load(Relaxed);
@@ -62,11 +75,10 @@ fn signal_interpreter(interp: Interp) {
             breaker::set(holder, CALLS_TO_DO);
         }
     } else {
-        for state in list::iter(interp, &head) {
+        for state in list::iter(interp, head) {
             breaker::set(state, CALLS_TO_DO);
         }
     }
-    drop(head);
 }
 
 /// Runs signal handlers and queued calls for the attached `state`.
@@ -91,16 +103,37 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
         return Ok(());
     }
     breaker::clear(state, CALLS_TO_DO);
-    let mut result = run_queue(&interp.pending, PASS_INTERPRETER);
+    let pass = Pass::new(interp);
+    let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
     if result.is_ok() && on_main {
-        result = run_queue(&RUNTIME.main_pending, MAX_MAIN);
+        result = run_queue(&RUNTIME.main_pending, MAX_MAIN, &pass);
+    }
+    if pass.is_over() {
+        return result;
     }
     let left = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
-    interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
+    interp.pending.handling.store(core::ptr::null_mut(), Release);
     result
+}
+
+/// One pass over the queues of an interpreter.
+struct Pass {
+    interp: Interp,
+    number: u32,
+}
+
+impl Pass {
+    fn new(interp: Interp) -> Pass {
+        Pass { interp, number: interp.pending.passes.load(Relaxed) }
+    }
+
+    /// Whether finalization took the queues over: see [`take_over`].
+    fn is_over(&self) -> bool {
+        self.interp.pending.passes.load(Relaxed) != self.number
+    }
 }
 
 /// Makes `state` the one that runs the calls of its interpreter. A second or
@@ -137,14 +170,30 @@ fn claim(interp: Interp, state: Ts) -> bool {
     }
 }
 
+/// `state` never runs again, or is being deleted: the calls of its interpreter
+/// that are left are the next poll's, whoever polls.
+pub(crate) fn stop_handling(interp: Interp, state: Ts, head: &Guard<'_>) {
+    let me: *mut c_void = state.as_raw().cast();
+    let handling = &interp.pending.handling;
+    if handling.load(Relaxed) == me
+        && handling.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed).is_ok()
+    {
+        ask_somebody(interp, head);
+    }
+}
+
 /// Runs up to `limit` calls, oldest first; stops at the first that fails.
-fn run_queue(queue: &PendingQueue, limit: u32) -> Result<(), Raised> {
+fn run_queue(queue: &PendingQueue, limit: u32, pass: &Pass) -> Result<(), Raised> {
     for _ in 0..limit {
+        if pass.is_over() {
+            break;
+        }
         let Some(call) = queue.pop() else { break };
         let Some(func) = call.func else { continue };
         probe::point(Point::PendingRun);
         // SAFETY: the host's function and argument; attached, no lock held.
-        let status = unsafe { func(call.arg) };
+        let run = || unsafe { func(call.arg) };
+        let status = callout::run(Callout::PendingCall, core::ptr::null(), run);
         if call.flags & RAW_FREE != 0 {
             // SAFETY: the flag says that the argument came from malloc (S-PC-11).
             unsafe { mem::free(call.arg.cast()) };
@@ -157,7 +206,8 @@ fn run_queue(queue: &PendingQueue, limit: u32) -> Result<(), Raised> {
 }
 
 /// Runs calls until the queues are empty; failures are reported and ignored
-/// (S-PC-12). For finalization.
+/// (S-PC-12). For finalization, which waits neither for a call of another
+/// thread nor for the one that it was called from: it takes the queues over.
 pub(crate) fn finish(state: Ts) {
     let interp = interp_of(state);
     loop {
@@ -166,8 +216,29 @@ pub(crate) fn finish(state: Ts) {
         if !queued {
             return;
         }
+        take_over(interp, state);
         if make_pending_calls(state).is_err() {
             crate::sched::raise::report_and_clear("in a pending call during finalization");
         }
+    }
+}
+
+/// Ends the pass of another thread of `interp`, or of a call that `state` is
+/// in: once that call returns, its pass runs no other.
+fn take_over(interp: Interp, state: Ts) {
+    let handling = &interp.pending.handling;
+    if handling.load(Relaxed).is_null() {
+        return;
+    }
+    // With a GIL no other thread is inside the queue. Without one a thread that
+    // stands is not: it takes a call out and runs it without a poll between.
+    let stops = state.gil.load(Relaxed).is_null() && !stw::is_requester();
+    if stops {
+        stw::stop(Scope::One(interp));
+    }
+    interp.pending.passes.fetch_add(1, Relaxed);
+    handling.store(core::ptr::null_mut(), Release);
+    if stops {
+        stw::start(Scope::One(interp));
     }
 }

@@ -5,6 +5,7 @@
 //! quiescent states decide; its slot is written by [`quiescent`] alone.
 
 use crate::os::mem;
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::interp_of;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -115,7 +116,8 @@ fn take(interp: Interp, ready: impl FnOnce(u64) -> bool, _head: &Guard<'_>) -> O
 
 fn run(node: &Deferred) {
     // SAFETY: the host's function and block; attached, no lock held.
-    unsafe { (node.free)(node.block) };
+    let run = || unsafe { (node.free)(node.block) };
+    callout::run(Callout::FreeFunction, core::ptr::null(), run);
 }
 
 /// Frees what may be freed by now. True when nothing is left.

@@ -2,6 +2,7 @@
 //! its own (extension API 4 and 6).
 
 use crate::probe::text::{LineBuf, write_fd};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::current;
 use crate::sched::fatal::STDERR;
 use crate::state::error::{self, Kind};
@@ -21,7 +22,8 @@ pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
     let Some(state) = current() else { return };
     if let Some(hook) = RUNTIME.objects().raise {
         // SAFETY: the host's hook; attached, no lock held, text outlives the call.
-        unsafe { hook(exception, message.as_ptr()) };
+        let run = || unsafe { hook(exception, message.as_ptr()) };
+        callout::run(Callout::RaiseHook, core::ptr::null(), run);
         return;
     }
     take_reference(exception);
@@ -45,7 +47,8 @@ pub(crate) fn take_reference(object: *mut PyObject) {
     }
     if let Some(incref) = RUNTIME.objects().incref {
         // SAFETY: the host's hook on the host's object.
-        unsafe { incref(object) };
+        let run = || unsafe { incref(object) };
+        callout::run(Callout::ObjectHook, core::ptr::null(), run);
     }
 }
 
@@ -57,7 +60,8 @@ pub(crate) fn drop_reference(object: *mut PyObject) {
     }
     if let Some(decref) = RUNTIME.objects().decref {
         // SAFETY: the host's hook on a reference that the library took.
-        unsafe { decref(object) };
+        let run = || unsafe { decref(object) };
+        callout::run(Callout::ObjectHook, core::ptr::null(), run);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::os::{thread, tls};
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Span};
 use crate::sched::blocking::detached;
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::{current, gilstate, interp_of};
 use crate::sched::{attach, late};
 use crate::state::interp::Interp;
@@ -179,7 +180,8 @@ impl Claim {
         detached(|| {
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
-            unsafe { function(state.unblock_arg.load(Relaxed)) };
+            let run = || unsafe { function(state.unblock_arg.load(Relaxed)) };
+            callout::run(Callout::UnblockFunction, state.as_ptr().cast(), run);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();
         });
@@ -202,22 +204,23 @@ pub(crate) fn unblock(state: Ts) -> bool {
     claim(state).is_some_and(Claim::run)
 }
 
-/// Calls the function of every state of `interp` that `wanted` chooses and
-/// whose turn it is.
-pub(crate) fn unblock_where(interp: Interp, wanted: impl Fn(Ts, &Guard<'_>) -> bool) {
-    loop {
-        let now = clock::now_ns();
-        let head = RUNTIME.lock();
-        let claimed = list::iter(interp, &head)
-            .filter(|state| {
-                state.region.load(Acquire) == OPEN && state.unblock_due_ns.load(Relaxed) <= now
-            })
-            .filter(|state| wanted(*state, &head))
-            .find_map(claim);
-        drop(head);
-        let Some(claimed) = claimed else { return };
+/// Calls one function: of the states of `interp` that `wanted` chooses and whose
+/// time has come, the one that has waited longest. False when there was none.
+pub(crate) fn unblock_one(interp: Interp, wanted: impl Fn(Ts, &Guard<'_>) -> bool) -> bool {
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let due = |state: &Ts| state.unblock_due_ns.load(Relaxed);
+    let next = list::iter(interp, &head)
+        .filter(|state| state.region.load(Acquire) == OPEN && due(state) <= now)
+        .filter(|state| wanted(*state, &head))
+        .min_by_key(due);
+    let claimed = next.and_then(claim);
+    drop(head);
+    let found = claimed.is_some();
+    if let Some(claimed) = claimed {
         let _ = claimed.run();
     }
+    found
 }
 
 /// In a fork child, for a state that survives: whoever ran its function did not.

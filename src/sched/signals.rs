@@ -8,6 +8,7 @@
 
 use crate::os::signal::{self, Disposition};
 use crate::sched::breaker::{self, Raised, SIGNALS_PENDING};
+use crate::sched::callout::{self, Callout};
 use crate::sched::current::may_handle_signals;
 use crate::sched::raise;
 use crate::state::error::Kind;
@@ -170,7 +171,8 @@ fn run_handler(number: c_int) -> Result<(), Raised> {
         // SAFETY: only `set_host_handler` fills the pointer, with this type.
         let host = unsafe { core::mem::transmute::<*mut c_void, HostHandler>(host) };
         // SAFETY: the host's function; attached, no lock held.
-        let status = unsafe { host(number, HOST_DATA.load(Relaxed)) };
+        let run = || unsafe { host(number, HOST_DATA.load(Relaxed)) };
+        let status = callout::run(Callout::SignalHandler, core::ptr::null(), run);
         return if status == 0 { Ok(()) } else { Err(Raised) };
     }
     if number == signal::SIGINT {

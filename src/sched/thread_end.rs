@@ -8,11 +8,14 @@ use crate::os::thread;
 use crate::os::thread::Join;
 use crate::os::{clock::Deadline, tls};
 use crate::probe::{self, Point};
-use crate::sched::current;
+use crate::sched::{current, pending};
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
+use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::lot;
+use crate::sync::rank::Guard;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// How a thread that met finalization goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,11 +26,13 @@ pub(crate) enum Leaving {
     Hangs,
 }
 
-/// Gives up what the calling thread still has: joins of it succeed from here.
-pub(crate) fn leave(_state: Option<Ts>, leaving: Leaving) {
+/// Gives up what the calling thread still has, because it never runs again:
+/// joins of it succeed from here.
+pub(crate) fn leave(leaving: Leaving) {
     let Some(handle) = current::own_handle() else {
         return;
     };
+    give_up_states(|state| core::ptr::eq(state.handle.load(Relaxed).cast(), handle.as_ptr()));
     current::set_own_handle(core::ptr::null_mut());
     if leaving == Leaving::Hangs {
         handle.hung.store(1, Relaxed);
@@ -35,10 +40,54 @@ pub(crate) fn leave(_state: Option<Ts>, leaving: Leaving) {
     finish(handle);
 }
 
+/// Gives up every linked state of the calling thread, which is late somewhere
+/// and never runs again.
+pub(crate) fn give_up_own_states() {
+    let me = thread::ident();
+    give_up_states(|state| state.thread_id() == me);
+}
+
+/// Takes the linked states that `chosen` names away from their thread, which
+/// never uses them again: no interpreter's end waits for them, none points to
+/// the handle, and none keeps the pending calls of its interpreter to itself.
+/// The states stay until their interpreters end, and are cleared there.
+fn give_up_states(chosen: impl Fn(Ts) -> bool) {
+    let head = RUNTIME.lock();
+    for interp in RUNTIME.interps(&head) {
+        let mut any = false;
+        for state in list::iter(interp, &head).filter(|state| chosen(*state)) {
+            // While the daemon field still has the host's value.
+            leave_handle(state, &head);
+            state.daemon().store(1, Relaxed);
+            pending::stop_handling(interp, state, &head);
+            any = true;
+        }
+        if any {
+            // A wait that looked before sleeps on this.
+            interp.departures.fetch_add(1, Release);
+            lot::unpark_all(core::ptr::from_ref(&interp.departures).cast());
+        }
+    }
+    drop(head);
+}
+
+/// Separates `state` from the handle of the thread that was started for it.
+pub(crate) fn leave_handle(state: Ts, _head: &Guard<'_>) {
+    let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);
+    // SAFETY: a thread that runs holds a reference to its handle (H1), and one
+    // that ends separates its states from the handle first.
+    if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
+        let daemon = u32::from(state.daemon().load(Relaxed) != 0);
+        handle.daemon.store(daemon, Relaxed);
+        handle.last.fill(state);
+        handle.tstate.store(core::ptr::null_mut(), Release);
+    }
+}
+
 /// The tail of a started thread: no state any more, only raw primitives
 /// (S-HD-09). Drops the thread's reference to `handle`.
 pub(crate) fn finish(handle: Handle) {
-    handle.tstate.store(core::ptr::null_mut(), core::sync::atomic::Ordering::Release);
+    handle.tstate.store(core::ptr::null_mut(), Release);
     handle.exiting.set();
     probe::point(Point::ThreadEventSet);
     release_handle(handle);
@@ -87,7 +136,7 @@ pub(crate) fn join_os_thread(handle: Handle, deadline: Deadline) -> Join {
     joined
 }
 
-/// Buried threads that one look at the graveyard joins at most.
+/// Ended threads that one look at a list joins at most.
 const BATCH: usize = 16;
 
 /// Joins buried threads that are gone already; never waits for one. They stay
@@ -97,28 +146,64 @@ pub(crate) fn reap_gone() -> usize {
     if RUNTIME.graveyard.load(Relaxed).is_null() {
         return 0;
     }
-    let mut batch = [None; BATCH];
-    let mut room = batch.iter_mut();
     let head = RUNTIME.lock();
-    for handle in RUNTIME.buried_handles(&head) {
-        if handle.ident() == thread::ident() || !handle.joining.try_lock() {
-            continue;
-        }
-        let Some(slot) = room.next() else {
-            let _ = handle.joining.unlock();
-            break;
-        };
-        handle.incref();
-        *slot = Some(handle);
-    }
+    let batch = Batch::of(RUNTIME.buried_handles(&head));
     drop(head);
-    let mut joined = 0;
-    for handle in batch.into_iter().flatten() {
-        joined += usize::from(join_os_thread(handle, Deadline::after(0)) == Join::Joined);
-        let _ = handle.joining.unlock();
-        release_handle(handle);
+    batch.join().joined
+}
+
+/// Joins the threads that `wanted` chooses and that are gone already, whoever
+/// refers to their handles; never waits for one.
+pub(crate) fn join_gone(wanted: impl Fn(Handle, &Guard<'_>) -> bool) {
+    let mut not_gone = 0;
+    loop {
+        let head = RUNTIME.lock();
+        let ended = |handle: &Handle| handle.exiting.is_set() && wanted(*handle, &head);
+        let batch = Batch::of(RUNTIME.handles(&head).filter(ended).skip(not_gone));
+        drop(head);
+        let done = batch.join();
+        if done.looked_at == 0 {
+            return;
+        }
+        not_gone += done.looked_at - done.joined;
     }
-    joined
+}
+
+/// Some handles whose `joining` the caller holds, with a reference of each.
+struct Batch([Option<Handle>; BATCH]);
+
+/// What became of a [`Batch`].
+struct Done {
+    looked_at: usize,
+    joined: usize,
+}
+
+impl Batch {
+    /// The first of `handles` that nobody else joins. Head lock held.
+    fn of(handles: impl Iterator<Item = Handle>) -> Batch {
+        let mut batch = [None; BATCH];
+        let free =
+            handles.filter(|handle| handle.ident() != thread::ident() && handle.joining.try_lock());
+        // The slots come first: a handle without one must not be locked.
+        for (slot, handle) in batch.iter_mut().zip(free) {
+            handle.incref();
+            *slot = Some(handle);
+        }
+        Batch(batch)
+    }
+
+    /// Joins those that are gone and lets go of all.
+    fn join(self) -> Done {
+        let mut done = Done { looked_at: 0, joined: 0 };
+        for handle in self.0.into_iter().flatten() {
+            let joined = join_os_thread(handle, Deadline::after(0)) == Join::Joined;
+            done.looked_at += 1;
+            done.joined += usize::from(joined);
+            let _ = handle.joining.unlock();
+            release_handle(handle);
+        }
+        done
+    }
 }
 
 /// Runs in every ending thread that had a gilstate: takes the mark from the
@@ -146,6 +231,6 @@ impl thread::ThreadEnd for AtExit {
         block.armed.store(0, Relaxed);
         // The host may have ended a started thread behind our back
         // (pthread_exit): its joiners must not wait for ever.
-        leave(None, Leaving::Exits);
+        leave(Leaving::Exits);
     }
 }

@@ -28,15 +28,17 @@
 
 use crate::os::mem;
 use crate::os::thread::OsThread;
-use crate::state::interp::PyInterpreterState;
-use crate::state::thread_state::ThreadState;
+use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::thread_state::{NAME_SIZE, ThreadState, Ts};
 use crate::sync::event::PyEvent;
 use crate::sync::mutex::PyMutex;
 use crate::sync::rank::Guard;
-use core::ffi::{c_ulong, c_void};
+use core::ffi::{c_char, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed,
+};
 
 pub(crate) const NOT_STARTED: u32 = 1;
 pub(crate) const STARTING: u32 = 2;
@@ -66,12 +68,53 @@ pub struct _PyThreadHandle {
     pub(crate) os: AtomicUsize,
     /// The thread's state until it is deleted, then NULL.
     pub(crate) tstate: AtomicPtr<ThreadState>,
+    /// The interpreter that it was started for, which of the lives of that
+    /// block, and its id: the block may be another interpreter's by now.
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
+    pub(crate) interp_life: AtomicU64,
+    pub(crate) interp_id: AtomicI64,
+    /// What its state was, once that is deleted or given up (head lock).
+    pub(crate) last: LastState,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
     /// What to run: read once by the new thread.
     pub(crate) func: AtomicPtr<c_void>,
     pub(crate) arg: AtomicPtr<c_void>,
+}
+
+/// What is known of a thread whose state is gone, until it is joined.
+pub(crate) struct LastState {
+    pub(crate) id: AtomicU64,
+    pub(crate) created_ns: AtomicI64,
+    pub(crate) changed_ns: AtomicI64,
+    pub(crate) created_at: AtomicPtr<c_char>,
+    pub(crate) last_at: AtomicPtr<c_char>,
+    name: [AtomicU64; NAME_SIZE / 8],
+}
+
+impl LastState {
+    /// Copies what is known of `state`. Head lock held.
+    pub(crate) fn fill(&self, state: Ts) {
+        self.id.store(state.id(), Relaxed);
+        self.created_ns.store(state.created_ns.load(Relaxed), Relaxed);
+        self.changed_ns.store(state.changed_ns(), Relaxed);
+        self.created_at.store(state.created_at.load(Relaxed), Relaxed);
+        self.last_at.store(state.last_at.load(Relaxed), Relaxed);
+        for (word, chunk) in self.name.iter().zip(state.name().chunks_exact(8)) {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Relaxed);
+        }
+    }
+
+    /// A copy of the name, NUL-padded.
+    pub(crate) fn name(&self) -> [u8; NAME_SIZE] {
+        let mut name = [0; NAME_SIZE];
+        for (word, chunk) in self.name.iter().zip(name.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        name
+    }
 }
 
 /// A thread that this library starts, or has started: for joining it, and for
@@ -185,6 +228,19 @@ impl _PyThreadHandle {
 
     pub(crate) fn os(&self) -> OsThread {
         self.os.load(Relaxed) as OsThread
+    }
+
+    /// Records the interpreter that the thread is started for.
+    pub(crate) fn set_interp(&self, interp: Interp) {
+        self.interp.store(interp.as_ptr(), Relaxed);
+        self.interp_life.store(interp.lives.load(Relaxed), Relaxed);
+        self.interp_id.store(interp.id(), Relaxed);
+    }
+
+    /// Whether the thread was started for the interpreter that `interp` is now.
+    pub(crate) fn is_of(&self, interp: Interp) -> bool {
+        self.interp.load(Relaxed) == interp.as_ptr()
+            && self.interp_life.load(Relaxed) == interp.lives.load(Relaxed)
     }
 
     pub(crate) fn is_daemon(&self) -> bool {

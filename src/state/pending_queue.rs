@@ -21,13 +21,13 @@
 //! The slots are allocated at the first use, so that an idle interpreter stays
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
-use crate::os::mem;
+use crate::os::{ids, mem, thread};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
-    Ordering::Release,
+    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire,
+    Ordering::Relaxed, Ordering::Release,
 };
 
 /// A pending call of the host.
@@ -74,6 +74,10 @@ pub(crate) struct PendingQueue {
     max: u32,
     /// The state whose pass is running, or NULL (S-PC-07).
     pub(crate) handling: AtomicPtr<c_void>,
+    /// How often finalization took the queue from a pass that was running.
+    pub(crate) passes: AtomicU32,
+    /// The process that last forgot what was queued, 0 before.
+    process: AtomicI64,
 }
 
 /// The queue is at its limit, or there was no memory for it.
@@ -88,6 +92,8 @@ impl PendingQueue {
             last: AtomicUsize::new(0),
             max,
             handling: AtomicPtr::new(core::ptr::null_mut()),
+            passes: AtomicU32::new(0),
+            process: AtomicI64::new(0),
         }
     }
 
@@ -142,6 +148,13 @@ impl PendingQueue {
         if !self.prepare() {
             return Err(Full);
         }
+        let position = self.win_position()?;
+        self.fill(position, call);
+        Ok(())
+    }
+
+    /// Makes the next position of the sequence the caller's, who fills it next.
+    fn win_position(&self) -> Result<usize, Full> {
         loop {
             let first = self.first.load(Acquire);
             let last = self.last.load(Relaxed);
@@ -159,12 +172,17 @@ impl PendingQueue {
             }
             let next = last.wrapping_add(1);
             if self.last.compare_exchange_weak(last, next, Relaxed, Relaxed).is_ok() {
-                // SAFETY: Q2: the position is ours until `turn` says otherwise.
-                unsafe { (*slot.call.get()).write(call) };
-                slot.turn.store(next, Release);
-                return Ok(());
+                return Ok(last);
             }
         }
+    }
+
+    /// Fills a position that the caller won.
+    fn fill(&self, position: usize, call: Call) {
+        let Some(slot) = self.slot(position) else { return };
+        // SAFETY: Q2: the position is ours until `turn` says otherwise.
+        unsafe { (*slot.call.get()).write(call) };
+        slot.turn.store(position.wrapping_add(1), Release);
     }
 
     /// Takes the oldest call. `None` when there is none, or when the oldest is
@@ -188,16 +206,33 @@ impl PendingQueue {
         Some(call)
     }
 
-    /// Forgets everything queued, keeping the slots. Nobody adds or takes.
+    /// Forgets everything that is queued at this moment, keeping the slots.
+    /// Nobody takes, but others may add: one that is about to fill its position
+    /// is waited for, unless it did not survive a fork.
     pub(crate) fn forget(&self) {
-        self.finish_writes();
-        while self.pop().is_some() {}
+        let process = ids::process();
+        let before = self.process.swap(process, Relaxed);
+        if before != 0 && before != process {
+            self.finish_writes();
+        }
+        let end = self.last.load(Acquire);
+        while self.first.load(Relaxed) != end {
+            match self.pop() {
+                None => thread::yield_now(),
+                Some(call) if call.flags & RAW_FREE != 0 => {
+                    // SAFETY: the flag says that the argument came from malloc.
+                    unsafe { mem::free(call.arg.cast()) };
+                }
+                Some(_) => {}
+            }
+        }
         self.handling.store(core::ptr::null_mut(), Relaxed);
     }
 
     /// In a fork child: positions that a vanished thread won and did not fill
     /// get a call that does nothing. Nobody else adds or takes.
     pub(crate) fn finish_writes(&self) {
+        self.process.store(ids::process(), Relaxed);
         let (first, last) = (self.first.load(Relaxed), self.last.load(Relaxed));
         let mut position = first;
         while position != last {
@@ -233,6 +268,30 @@ mod tests {
                 assert_eq!(queue.pop().unwrap().arg.addr(), round * 1000 + number);
             }
             assert!(queue.pop().is_none());
+        }
+    }
+
+    #[test]
+    fn forgetting_waits_for_an_adder_that_has_a_position() {
+        static QUEUE: PendingQueue = PendingQueue::new(MAX_MAIN);
+        assert!(QUEUE.prepare());
+        QUEUE.push(call(1)).unwrap();
+        let position = QUEUE.win_position().unwrap();
+        let forgetter = std::thread::spawn(|| QUEUE.forget());
+        while QUEUE.first.load(Acquire) != position {
+            std::thread::yield_now();
+        }
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        assert!(!forgetter.is_finished());
+        QUEUE.fill(position, call(2));
+        forgetter.join().unwrap();
+        assert_eq!(QUEUE.len(), 0);
+        // Every slot is as it was: the ring turns twice.
+        for number in 0..2 * SLOTS {
+            QUEUE.push(call(number)).unwrap();
+            assert_eq!(QUEUE.pop().unwrap().arg.addr(), number);
         }
     }
 

@@ -88,7 +88,8 @@ pub struct _ts {
     /// Top of the critical-section stack (tagged pointer), 0 when empty.
     pub critical_section: usize,
     /// Called exactly once, at the end of PyThreadState_Clear(), by the thread
-    /// that clears, attached; the state is still linked and valid then.
+    /// that clears, attached; the state is still linked and valid then. The hook
+    /// may not end that state, its interpreter or the runtime (docs/shutdown.md).
     pub on_delete: PyTState_Callback,
     /// Argument of `on_delete`.
     pub on_delete_data: *mut c_void,
