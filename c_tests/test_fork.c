@@ -231,6 +231,37 @@ static void fork_and_return(void *unused) {
     /* In the child the thread's function returns as in the parent. */
 }
 
+static int count_call(void *arg) {
+    count_run(arg);
+    return 0;
+}
+
+static void queue_and_fork(void *interp) {
+    enter(interp);
+    CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+    IN_CHILD {
+        poll_once();
+        CHECK_INT_EQ(n_ran, 1);
+        CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+        poll_once();
+        CHECK_INT_EQ(n_ran, 2);
+    }
+    CHECK_INT_EQ(n_ran, 0);
+    leave();
+}
+
+TEST("a call for the main thread runs in the child at a poll of the thread "
+     "that forked") {
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT;
+    peers_add(&peers, 1, queue_and_fork, mine->interp);
+    peers_start(&peers);
+    join_peers(&peers);
+    poll_once();
+    CHECK_INT_EQ(n_ran, 1);
+    finish();
+}
+
 TEST("the thread that forked may just return in the child") {
     begin();
     join_and_drop(start(fork_and_return, NULL));

@@ -271,7 +271,10 @@ struct _ts {
     int gil_requested;
     /** Unique in the interpreter, from 1 up, never reused. */
     uint64_t id;
-    /** Identity of the bound OS thread; 0 before it is bound. */
+    /**
+     * Identity of the bound OS thread; 0 before it is bound. That of a started
+     * thread is there when PyThreadHandle_Start() returns.
+     */
     unsigned long thread_id;
     /** Kernel id of the bound OS thread; 0 before it is bound. */
     unsigned long native_thread_id;

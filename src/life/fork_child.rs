@@ -248,7 +248,13 @@ fn keep_interp(forker: Forker, interp: Interp) {
         interp.phase.store(PyTState_PHASE_RUNNING, Relaxed);
     }
     if RUNTIME.main_interp() == Some(interp) {
-        RUNTIME.main_state.store(kept_raw, Release);
+        match kept {
+            Some(state) => breaker::become_main_state(state),
+            None => RUNTIME.main_state.store(kept_raw, Release),
+        }
+    } else if let Some(state) = kept {
+        // A call may have been noticed by a state that did not survive.
+        breaker::refresh_calls(state);
     }
 }
 

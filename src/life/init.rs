@@ -7,7 +7,7 @@ use crate::life::tstate::{self, Origin};
 use crate::os::{clock, env, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, current, signals};
+use crate::sched::{attach, breaker, current, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
@@ -160,7 +160,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         interp::discard(main, life);
         return Err(c"no memory for the main thread state");
     };
-    RUNTIME.main_state.store(state.as_raw(), Release);
+    breaker::become_main_state(state);
     attach::attach(state);
     if settings.install_signals {
         signals::install();

@@ -99,6 +99,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
         Ok(os) => {
             handle.os.store(os as usize, Relaxed);
             handle.ident.store(os as usize, Relaxed);
+            name_thread(handle);
             handle.publish(RUNNING);
             probe::point(Point::ThreadStartCreated);
             handle.ready.set();
@@ -116,6 +117,17 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind
     handle.func.store(body as *mut c_void, Relaxed);
     handle.arg.store(arg, Relaxed);
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
+}
+
+/// Tells the state that was made for a started thread whose it is, so that who
+/// knows the thread by its identity finds the state before the thread runs.
+fn name_thread(handle: Handle) {
+    let head = RUNTIME.lock();
+    // SAFETY: under the head lock the pointer is NULL or names a linked state.
+    if let Some(state) = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) } {
+        state.thread_id_cell().store(handle.ident() as usize, Relaxed);
+    }
+    drop(head);
 }
 
 /// A started OS thread, from its first function on.

@@ -184,7 +184,7 @@ pub(crate) fn bind(state: Ts) -> bool {
 #[cold]
 fn become_main_state(state: Ts) {
     if current::may_handle_signals(state) {
-        RUNTIME.main_state.store(state.as_raw(), Release);
+        breaker::become_main_state(state);
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push(call);
+            // Pairs with the fence in `breaker::become_main_state`.
+            fence(SeqCst);
             if let Some(state) = RUNTIME.main_state() {
                 breaker::set(state, CALLS_TO_DO);
             }

@@ -16,6 +16,7 @@ use crate::state::thread_state::Ts;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    Ordering::SeqCst, fence,
 };
 
 /// Host's handler, run attached on the main thread; non-zero: an error is set.
@@ -49,9 +50,16 @@ pub(crate) fn trip(number: c_int) {
 
 /// Has the main thread look for signals at its next poll. Async-signal-safe.
 pub(crate) fn ask_main_thread() {
+    // Pairs with the fence in `breaker::become_main_state`.
+    fence(SeqCst);
     if let Some(state) = RUNTIME.main_state() {
         breaker::set(state, SIGNALS_PENDING);
     }
+}
+
+/// Whether a signal waits for its handler. One that comes now may be missed.
+pub(crate) fn any_tripped() -> bool {
+    ANY.load(Relaxed)
 }
 
 /// Whether `number` can be simulated at all (S-PC-15).

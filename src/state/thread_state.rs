@@ -75,7 +75,8 @@ pub struct _ts {
     pub gil_requested: c_int,
     /// Unique in the interpreter, from 1 up, never reused.
     pub id: u64,
-    /// Identity of the bound OS thread; 0 before it is bound.
+    /// Identity of the bound OS thread; 0 before it is bound. That of a started
+    /// thread is there when PyThreadHandle_Start() returns.
     pub thread_id: c_ulong,
     /// Kernel id of the bound OS thread; 0 before it is bound.
     pub native_thread_id: c_ulong,
