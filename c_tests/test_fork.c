@@ -492,6 +492,54 @@ TEST("sub-interpreters that are alive are ended in the child (gh-139759)") {
     CHECK_INT_EQ(atomic_load(&n_deleted), 3);
 }
 
+struct latecomer {
+    PyInterpreterState *interp;
+    struct latch detached, may_attach;
+};
+
+static void *attach_late(void *raw) {
+    struct latecomer *me = raw;
+    PyThreadState *mine = enter(me->interp);
+    PyEval_SaveThread();
+    latch_arrive(&me->detached);
+    CHECK_INT_EQ(latch_wait(&me->may_attach, LIMIT_MS), 1);
+    PyEval_RestoreThread(mine); /* late: does not return */
+    return NULL;
+}
+
+TEST("the GIL of an ended interpreter that a late thread has for an instant is "
+     "free in the child") {
+    static struct latecomer late = {NULL, LATCH_INIT(1), LATCH_INIT(1)};
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.compat = 0x030E0000; /* an end gives up what is left */
+    PyThreadState *mine = begin_with(&config);
+    PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
+    late.interp = sub->interp;
+    PyEval_SaveThread();
+    pthread_t thread;
+    CHECK_INT_EQ(pthread_create(&thread, NULL, attach_late, &late), 0);
+    CHECK_INT_EQ(latch_wait(&late.detached, LIMIT_MS), 1);
+    PyEval_RestoreThread(sub);
+    hold("attach.begin");
+    latch_arrive(&late.may_attach);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
+    Py_EndInterpreter(sub);
+    hold("attach.gil_taken");
+    let_go("attach.begin");
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
+    PyThreadState_Swap(mine);
+    IN_CHILD {
+        PyThreadState *next = new_interp(PyInterpreterConfig_OWN_GIL);
+        CHECK_PTR_EQ(next->interp, late.interp); /* the same block */
+        Py_EndInterpreter(next);
+        PyEval_RestoreThread(mine);
+        finish();
+    }
+    let_go("attach.gil_taken");
+    finish();
+}
+
 TEST("forking from a sub-interpreter ends the child with status 1 (S-FK-11)") {
     EXPECT_CHILD_EXIT(0) {
         PyThreadState *main_state = begin();

@@ -176,10 +176,11 @@ fn refresh_states(forker: Forker, interp: Interp) {
     drop(head);
 }
 
-/// Frees every GIL but the one that the calling thread holds.
+/// Frees every GIL but the one that the calling thread holds: those of ended
+/// interpreters, too, which a late thread has for an instant.
 fn reset_gils() {
     let holder = current().filter(|state| state.holds_gil().load(Relaxed) != 0);
-    for interp in interps() {
+    for interp in interps().chain(RUNTIME.pooled_interps()) {
         let gil: &Gil = &interp.own_gil;
         let holder = holder.filter(|state| core::ptr::eq(state.gil.load(Relaxed), gil));
         gil.word.store(if holder.is_some() { LOCKED } else { 0 }, Relaxed);

@@ -213,6 +213,11 @@ impl Runtime {
         self.spare_interps.store(interp.as_ptr(), Relaxed);
     }
 
+    /// The blocks of ended interpreters. For the only thread of a fork child.
+    pub(crate) fn pooled_interps(&self) -> Interps {
+        Interps { next: self.spare_interps.load(Relaxed) }
+    }
+
     /// The interpreters, newest first.
     pub(crate) fn interps(&self, _head: &Guard) -> Interps {
         Interps { next: self.interpreters.load(Relaxed) }
