@@ -123,7 +123,9 @@ fn own() -> Option<Ts> {
     let listed = RUNTIME.interps(&head).flat_map(|interp| list::iter(interp, &head));
     let found = listed
         .chain(RUNTIME.abandoned_states(&head))
-        .find(|state| state.thread_id() == thread::ident() && inside(state));
+        // Identities are used again, but not together with kernel ids.
+        .filter(|state| state.thread_id() == thread::ident())
+        .find(|state| state.native_id() == thread::native_id() && inside(state));
     drop(head);
     found
 }

@@ -136,6 +136,38 @@ impl Interp {
     }
 }
 
+/// The name of an interpreter for those who may outlive it. An address or an id
+/// alone is no name: blocks are used again, ids begin at 0 in each life of the
+/// runtime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InterpName {
+    interp: Interp,
+    life: u64,
+}
+
+impl InterpName {
+    /// The name of what the block is now.
+    pub(crate) fn of(interp: Interp) -> InterpName {
+        InterpName { interp, life: interp.lives.load(Relaxed) }
+    }
+
+    /// What [`InterpName::of`] gave in the life `life`.
+    pub(crate) fn new(interp: Interp, life: u64) -> InterpName {
+        InterpName { interp, life }
+    }
+
+    /// The interpreter, while it is alive. It stays that under the head lock.
+    pub(crate) fn look_up(self) -> Option<Interp> {
+        let same = self.interp.is_alive() && self.interp.lives.load(Relaxed) == self.life;
+        same.then_some(self.interp)
+    }
+
+    /// How many interpreters the block had been.
+    pub(crate) fn life(self) -> u64 {
+        self.life
+    }
+}
+
 impl _is {
     /// An interpreter block that nobody uses.
     pub(crate) const fn new() -> _is {
