@@ -118,11 +118,7 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
     } else {
         // SAFETY: the caller's contract: a state that this thread had attached.
         let before = unsafe { Ts::from_ptr(token.cast()) };
-        Some(
-            before
-                .filter(|&before| fits(before, state, made))
-                .ok_or(ReleaseError::WrongToken)?,
-        )
+        Some(before.filter(|&before| fits(before, state, made)).ok_or(ReleaseError::WrongToken)?)
     };
     count(state, -1);
     if left == 0 {

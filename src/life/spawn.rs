@@ -114,8 +114,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
 
 fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
     handle.interp.store(interp.as_ptr(), Relaxed);
-    handle.func.store(body as *mut c_void, Relaxed);
-    handle.arg.store(arg, Relaxed);
+    handle.body.set_own(Some(body), arg);
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
 }
 
@@ -177,11 +176,10 @@ fn run(handle: Handle, state: Ts) {
     probe::point(Point::ThreadBound);
     attach::attach(state);
     probe::point(Point::ThreadFuncBegin);
-    let body = handle.func.load(Relaxed);
-    // SAFETY: `fill` stored a function of this type.
-    let body = unsafe { core::mem::transmute::<*mut c_void, Body>(body) };
-    // SAFETY: the host's function and argument; attached, no lock held.
-    unsafe { body(handle.arg.load(Relaxed)) };
+    if let Some((body, arg)) = handle.body.get() {
+        // SAFETY: the host's function and argument; attached, no lock held.
+        unsafe { body(arg) };
+    }
     probe::point(Point::ThreadFuncEnd);
     if let Err(other) = drop_own_state(handle) {
         fatal::fatal(

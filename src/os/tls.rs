@@ -7,6 +7,7 @@
 //! `gilstate`, which a foreign deleter may empty under the head lock; that is
 //! why the words are atomics with relaxed access (plain moves on the machine).
 
+use super::function::FunctionCell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 /// Words of the calling thread. Must match `struct pytstate_tls_block`.
@@ -26,7 +27,7 @@ pub(crate) struct TlsBlock {
     pub(crate) handle: AtomicPtr<()>,
     /// What ends the state that is kept for this thread (`life::keep`), or NULL:
     /// none is kept.
-    pub(crate) keeper: AtomicPtr<()>,
+    pub(crate) keeper: FunctionCell<fn()>,
     /// Set while a fatal error is being reported on this thread.
     pub(crate) in_fatal: AtomicU32,
     /// Blocking regions that the thread has begun and not ended.

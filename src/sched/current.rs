@@ -113,15 +113,12 @@ pub(crate) fn leave_gilstate_slot(state: Ts) {
 
 /// What ends the state that is kept for this thread; `None`: none is kept.
 pub(crate) fn keeper() -> Option<fn()> {
-    let pointer = tls::block().keeper.load(Relaxed);
-    // SAFETY: `set_keeper` stored NULL, which is None, or a function.
-    unsafe { core::mem::transmute::<*mut (), Option<fn()>>(pointer) }
+    tls::block().keeper.load(Relaxed)
 }
 
-/// Sets it.
+/// Registers what ends the state that is kept for this thread, or removes it.
 pub(crate) fn set_keeper(keeper: Option<fn()>) {
-    let pointer = keeper.map_or(core::ptr::null_mut(), |keeper| keeper as *mut ());
-    tls::block().keeper.store(pointer, Relaxed);
+    tls::block().keeper.store(keeper, Relaxed);
 }
 
 /// Whether the caller is the main OS thread and `state` is in the main

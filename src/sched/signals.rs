@@ -13,9 +13,10 @@ use crate::sched::raise;
 use crate::state::error::Kind;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
     Ordering::SeqCst, fence,
 };
 
@@ -29,8 +30,7 @@ const HANDLED: u8 = 1;
 static HANDLERS: [AtomicU8; signal::COUNT] = [const { AtomicU8::new(UNHANDLED) }; signal::COUNT];
 static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) }; signal::COUNT];
 static ANY: AtomicBool = AtomicBool::new(false);
-static HOST: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-static HOST_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static HOST: Hook<HostHandler> = Hook::new();
 
 /// The runtime's handler of the OS's signals.
 struct Runtime;
@@ -93,7 +93,7 @@ pub(crate) fn uninstall() {
             signal::set(number, Disposition::Default);
         }
     }
-    HOST.store(core::ptr::null_mut(), Relaxed);
+    set_host_handler(None, core::ptr::null_mut());
     forget();
 }
 
@@ -120,9 +120,9 @@ pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
 
 /// Installs the host's handler for everything that is routed to the runtime.
 pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) {
-    HOST_DATA.store(data, Relaxed);
-    let pointer = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut c_void);
-    HOST.store(pointer, Release);
+    let head = RUNTIME.lock();
+    HOST.set(handler, data, &head);
+    drop(head);
 }
 
 /// Whether SIGINT is tripped; clears it.
@@ -173,12 +173,9 @@ fn run_handler(number: c_int) -> Result<(), Raised> {
         // Routed elsewhere since it arrived.
         return Ok(());
     }
-    let host = HOST.load(Acquire);
-    if !host.is_null() {
-        // SAFETY: only `set_host_handler` fills the pointer, with this type.
-        let host = unsafe { core::mem::transmute::<*mut c_void, HostHandler>(host) };
+    if let Some((host, data)) = HOST.get() {
         // SAFETY: the host's function; attached, no lock held.
-        let status = unsafe { host(number, HOST_DATA.load(Relaxed)) };
+        let status = unsafe { host(number, data) };
         return if status == 0 { Ok(()) } else { Err(Raised) };
     }
     if number == signal::SIGINT {

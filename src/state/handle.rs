@@ -31,6 +31,7 @@ use crate::os::thread::OsThread;
 use crate::state::interp::PyInterpreterState;
 use crate::state::thread_state::ThreadState;
 use crate::sync::event::PyEvent;
+use crate::sync::hook::Hook;
 use crate::sync::mutex::PyMutex;
 use crate::sync::rank::Guard;
 use core::ffi::{c_ulong, c_void};
@@ -69,9 +70,9 @@ pub struct _PyThreadHandle {
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
-    /// What to run: read once by the new thread.
-    pub(crate) func: AtomicPtr<c_void>,
-    pub(crate) arg: AtomicPtr<c_void>,
+    /// What to run, with its argument: written by the starter, read once by
+    /// the new thread.
+    pub(crate) body: Hook<Body>,
 }
 
 /// A thread that this library starts, or has started: for joining it, and for

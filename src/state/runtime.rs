@@ -60,8 +60,6 @@ pub(crate) struct Runtime {
     /// States left over at finalization, kept for their OS threads.
     pub(crate) abandoned: AtomicPtr<ThreadState>,
     pub(crate) late_policy: AtomicI32,
-    pub(crate) late_hook: AtomicPtr<c_void>,
-    pub(crate) late_hook_arg: AtomicPtr<c_void>,
     pub(crate) check_level: AtomicI32,
     compat: AtomicU32,
     host_size: AtomicUsize,
@@ -95,8 +93,6 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     spare_interps: AtomicPtr::new(core::ptr::null_mut()),
     abandoned: AtomicPtr::new(core::ptr::null_mut()),
     late_policy: AtomicI32::new(-1),
-    late_hook: AtomicPtr::new(core::ptr::null_mut()),
-    late_hook_arg: AtomicPtr::new(core::ptr::null_mut()),
     check_level: AtomicI32::new(0),
     compat: AtomicU32::new(Compat::DEFAULT.0),
     host_size: AtomicUsize::new(0),

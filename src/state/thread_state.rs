@@ -28,12 +28,14 @@
 //! `_PyThreadStateImpl` (pycore_tstate.h); `on_delete` as in 3.12.
 
 use crate::os::clock;
+use crate::os::function::FunctionCell;
 use crate::state::gil_word::Gil;
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::{PyObject, PyTState_Callback};
 use crate::state::qsbr::Qsbr;
 use crate::state::stack_bounds::StackBounds;
 use crate::sync::event::PyEvent;
+use crate::sync::hook::Hook;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_ulong, c_void};
 use core::mem::offset_of;
@@ -170,10 +172,9 @@ pub(crate) struct ThreadState {
     pub(crate) region: AtomicU32,
     /// How its thread came to wait for the end of a pause (`sched::stw`).
     pub(crate) turn: AtomicU32,
-    /// Unblock function of that region, its argument, and when a shutdown may
-    /// call it (again).
-    pub(crate) unblock: AtomicPtr<c_void>,
-    pub(crate) unblock_arg: AtomicPtr<c_void>,
+    /// Unblock function of that region with its argument.
+    pub(crate) unblock: Hook<unsafe extern "C" fn(*mut c_void)>,
+    /// When a shutdown may call it (again).
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: AtomicPtr<ThreadState>,
@@ -316,7 +317,7 @@ impl ThreadState {
         native_id_cell: native_thread_id as AtomicUsize;
         exit_event_cell: exit_event as AtomicPtr<PyEvent>;
         on_delete_data: on_delete_data as AtomicPtr<c_void>;
-        on_delete_cell: on_delete as AtomicPtr<c_void>;
+        on_delete_cell: on_delete as FunctionCell<unsafe extern "C" fn(*mut c_void)>;
     }
 
     #[inline(always)]
@@ -349,10 +350,7 @@ impl ThreadState {
 
     /// Takes the hook out, so that it runs at most once.
     pub(crate) fn take_on_delete(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
-        let hook = self.on_delete_cell().swap(core::ptr::null_mut(), Relaxed);
-        // SAFETY: the field holds NULL or a function pointer of this type, and
-        // the two representations are the same (NULL is None).
-        unsafe { core::mem::transmute::<*mut c_void, PyTState_Callback>(hook) }
+        self.on_delete_cell().take(Relaxed)
     }
 
     /// Sets a life bit and returns the bits before.
