@@ -24,6 +24,8 @@ fn main() {
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os == "linux" {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libpytstate.so.0");
+        // Threads run its code when they end, long after a dlclose().
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
     build_shims();
 

@@ -271,11 +271,6 @@ fn find_state(interp: Interp, wanted: impl Fn(Ts) -> bool) -> Option<Ts> {
 fn discard(state: Ts, forker: Forker) {
     let interp = interp_of(state);
     let head = RUNTIME.lock();
-    // The thread of another state is gone, and its thread-local block with it;
-    // only this thread's own slot may be emptied.
-    if state.thread_id() != forker.ident {
-        state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-    }
     state.handle.store(core::ptr::null_mut(), Relaxed);
     tstate::forget(state, &head);
     list::unlink(interp, state, &head);

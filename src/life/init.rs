@@ -174,9 +174,6 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 fn apply(settings: &Settings) {
     clock::prepare();
     leftovers::sweep();
-    if RUNTIME.host_size() != settings.host_size {
-        leftovers::free_spares();
-    }
     RUNTIME.generation.fetch_add(1, Relaxed);
     RUNTIME.next_interp_id.store(0, Relaxed);
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);

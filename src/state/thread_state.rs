@@ -17,8 +17,7 @@
 //!
 //! Invariants:
 //! - T1: a [`Ts`] is only made from a pointer to a mapped block. Blocks of dead
-//!   states are kept for new ones and not returned to the system (unless the
-//!   host changes `host_tstate_size` between two lives of the runtime): a stale
+//!   states are kept for new ones and not returned to the system: a stale
 //!   pointer reads a DELETED status, not unmapped memory.
 //! - T2: `refs` is 1 for the state itself plus one per reference to its exit
 //!   event; the block is reused only at 0.
@@ -142,7 +141,8 @@ pub(crate) struct ThreadState {
     /// The GIL to hold while attached, NULL without one. Constant while alive.
     pub(crate) gil: AtomicPtr<Gil>,
     pub(crate) event: PyEvent,
-    /// 1: this state is in its thread's gilstate slot, at `gilstate_slot`.
+    /// Address of the thread-local block whose `gilstate` leads here; NULL if
+    /// none does. Only compared: the thread of the block may be gone.
     pub(crate) gilstate_slot: AtomicPtr<crate::os::tls::TlsBlock>,
     /// Handle of the thread that the library started for it, or NULL.
     pub(crate) handle: AtomicPtr<c_void>,
