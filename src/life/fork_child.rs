@@ -13,6 +13,7 @@ use crate::life::{finalize, guards, init, interp, tstate};
 use crate::os::{futex, thread};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
+use crate::sched::frozen::{self, Departed};
 use crate::sched::{breaker, raise, region, signals};
 use crate::state::error;
 use crate::state::gil_word::{Gil, LOCKED};
@@ -95,6 +96,7 @@ pub(crate) unsafe fn make_whole(keep: Survivors) {
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
     thread::forget_native_id();
+    settle_lists();
     for interp in interps() {
         refresh_states(forker, interp);
     }
@@ -160,6 +162,17 @@ unsafe fn reset_locks() {
     for interp in interps() {
         interp.stop.reset_in_child();
     }
+}
+
+/// What was made and deleted while the pause of the fork stood.
+fn settle_lists() {
+    let mut departed = Departed::NONE;
+    let head = RUNTIME.lock();
+    for interp in interps() {
+        departed = frozen::settle(interp, departed, &head);
+    }
+    drop(head);
+    departed.give_back();
 }
 
 /// The kept states of `interp`: nobody stops them any more, and their thread

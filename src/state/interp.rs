@@ -53,6 +53,10 @@ pub struct _is {
     pub(crate) next: AtomicPtr<_is>,
     /// Newest thread state.
     pub(crate) threads: AtomicPtr<_ts>,
+    /// States that were made while a pause stood, to be linked at its end
+    /// (`sched::frozen`), and 1: states of the list are to be unlinked then.
+    pub(crate) joining: AtomicPtr<ThreadState>,
+    pub(crate) leaving: AtomicU32,
     /// Last id given to a thread state.
     pub(crate) last_thread_id: AtomicU64,
     /// The state that the interpreter was born with, NULL when deleted.
@@ -177,6 +181,8 @@ impl _is {
             lives: AtomicU64::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
             threads: AtomicPtr::new(core::ptr::null_mut()),
+            joining: AtomicPtr::new(core::ptr::null_mut()),
+            leaving: AtomicU32::new(0),
             last_thread_id: AtomicU64::new(0),
             first_state: AtomicPtr::new(core::ptr::null_mut()),
             thread_count: AtomicUsize::new(0),
@@ -216,6 +222,8 @@ impl _is {
         self.id.store(id, Relaxed);
         self.lives.store(self.lives.load(Relaxed) + 1, Relaxed);
         self.threads.store(core::ptr::null_mut(), Relaxed);
+        self.joining.store(core::ptr::null_mut(), Relaxed);
+        self.leaving.store(0, Relaxed);
         self.last_thread_id.store(0, Relaxed);
         self.first_state.store(core::ptr::null_mut(), Relaxed);
         self.thread_count.store(0, Relaxed);
