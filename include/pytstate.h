@@ -3114,7 +3114,9 @@ PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
 void PyInterpreterGuard_Close(PyInterpreterGuard *guard);
 
 /**
- * Makes a view of the attached interpreter: a name of it that can outlive it.
+ * Makes a view of the attached interpreter: a name of it that can outlive it,
+ * and that names no other interpreter then, neither in this life of the runtime
+ * nor in a later one.
  *
  * @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
  *
