@@ -27,6 +27,8 @@ fn main() {
         // A call from our own code reaches our own function, whatever else in the process has one of that name (a
         // libpython has most of them).
         println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
+        // Threads run its code when they end, long after a dlclose().
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
     build_shims();
 

@@ -231,6 +231,37 @@ static void fork_and_return(void *unused) {
     /* In the child the thread's function returns as in the parent. */
 }
 
+static int count_call(void *arg) {
+    count_run(arg);
+    return 0;
+}
+
+static void queue_and_fork(void *interp) {
+    enter(interp);
+    CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+    IN_CHILD {
+        poll_once();
+        CHECK_INT_EQ(n_ran, 1);
+        CHECK_INT_EQ(Py_AddPendingCall(count_call, NULL), 0);
+        poll_once();
+        CHECK_INT_EQ(n_ran, 2);
+    }
+    CHECK_INT_EQ(n_ran, 0);
+    leave();
+}
+
+TEST("a call for the main thread runs in the child at a poll of the thread "
+     "that forked") {
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT;
+    peers_add(&peers, 1, queue_and_fork, mine->interp);
+    peers_start(&peers);
+    join_peers(&peers);
+    poll_once();
+    CHECK_INT_EQ(n_ran, 1);
+    finish();
+}
+
 TEST("the thread that forked may just return in the child") {
     begin();
     join_and_drop(start(fork_and_return, NULL));
@@ -459,6 +490,54 @@ TEST("sub-interpreters that are alive are ended in the child (gh-139759)") {
         join_and_drop(handle[gil]);
     finish();
     CHECK_INT_EQ(atomic_load(&n_deleted), 3);
+}
+
+struct latecomer {
+    PyInterpreterState *interp;
+    struct latch detached, may_attach;
+};
+
+static void *attach_late(void *raw) {
+    struct latecomer *me = raw;
+    PyThreadState *mine = enter(me->interp);
+    PyEval_SaveThread();
+    latch_arrive(&me->detached);
+    CHECK_INT_EQ(latch_wait(&me->may_attach, LIMIT_MS), 1);
+    PyEval_RestoreThread(mine); /* late: does not return */
+    return NULL;
+}
+
+TEST("the GIL of an ended interpreter that a late thread has for an instant is "
+     "free in the child") {
+    static struct latecomer late = {NULL, LATCH_INIT(1), LATCH_INIT(1)};
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.compat = 0x030E0000; /* an end gives up what is left */
+    PyThreadState *mine = begin_with(&config);
+    PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
+    late.interp = sub->interp;
+    PyEval_SaveThread();
+    pthread_t thread;
+    CHECK_INT_EQ(pthread_create(&thread, NULL, attach_late, &late), 0);
+    CHECK_INT_EQ(latch_wait(&late.detached, LIMIT_MS), 1);
+    PyEval_RestoreThread(sub);
+    hold("attach.begin");
+    latch_arrive(&late.may_attach);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
+    Py_EndInterpreter(sub);
+    hold("attach.gil_taken");
+    let_go("attach.begin");
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
+    PyThreadState_Swap(mine);
+    IN_CHILD {
+        PyThreadState *next = new_interp(PyInterpreterConfig_OWN_GIL);
+        CHECK_PTR_EQ(next->interp, late.interp); /* the same block */
+        Py_EndInterpreter(next);
+        PyEval_RestoreThread(mine);
+        finish();
+    }
+    let_go("attach.gil_taken");
+    finish();
 }
 
 TEST("forking from a sub-interpreter ends the child with status 1 (S-FK-11)") {

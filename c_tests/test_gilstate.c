@@ -227,6 +227,89 @@ TEST("a state may outlive its thread, and is deleted by another") {
     finish();
 }
 
+/* The C library runs four rounds of destructors: each that leaves a value for
+ * its key is called again, and in the last round no other comes after it. */
+static pthread_key_t again_key;
+static int n_rounds, used_before;
+static PyThreadState *left_in_last_round;
+
+static void in_each_round(void *value) {
+    if (++n_rounds < 4) {
+        pthread_setspecific(again_key, value);
+        return;
+    }
+    left_in_last_round = PyThreadState_New(PyInterpreterState_Main());
+    PyEval_RestoreThread(left_in_last_round);
+    PyEval_SaveThread();
+}
+
+static void *end_in_rounds(void *unused) {
+    if (used_before)
+        PyGILState_Release(PyGILState_Ensure());
+    pthread_setspecific(again_key, &again_key);
+    return unused;
+}
+
+TEST("a state of a thread's last destructor outlives the thread and is deleted "
+     "by another") {
+#ifdef __SANITIZE_THREAD__
+    SKIP("ThreadSanitizer gives its own thread up in the last round");
+#endif
+    begin();
+    CHECK_INT_EQ(pthread_key_create(&again_key, in_each_round), 0);
+    for (used_before = 0; used_before < 2; used_before++) {
+        pthread_attr_t big; /* more than the C library keeps: it is unmapped */
+        pthread_t thread;
+        n_rounds = 0;
+        pthread_attr_init(&big);
+        pthread_attr_setstacksize(&big, (size_t)128 << 20);
+        PyThreadState *mine = PyEval_SaveThread();
+        CHECK_INT_EQ(pthread_create(&thread, &big, end_in_rounds, NULL), 0);
+        CHECK_INT_EQ(pthread_join(thread, NULL), 0);
+        PyEval_RestoreThread(mine);
+        CHECK_INT_EQ(n_rounds, 4);
+        PyThreadState_Clear(left_in_last_round);
+        PyThreadState_Delete(left_in_last_round);
+        CHECK_PTR_EQ(PyGILState_GetThisThreadState(), mine);
+        CHECK_UINT_EQ(n_states(NULL), 1);
+    }
+    finish();
+}
+
+struct stale {
+    PyThreadState *state;
+    struct latch made, ended;
+};
+
+static void keep_a_stale_slot(void *arg) {
+    struct stale *stale = arg;
+    stale->state = PyThreadState_New(PyInterpreterState_Main());
+    latch_arrive(&stale->made);
+    CHECK_INT_EQ(latch_wait(&stale->ended, LIMIT_MS), 1);
+    CHECK_NULL(PyGILState_GetThisThreadState());
+    ensure_and_release(NULL);
+}
+
+TEST("a thread whose state was deleted in a life with states of another size "
+     "has none in the next") {
+    struct stale stale = {NULL, LATCH_INIT(1), LATCH_INIT(1)};
+    struct peers peers = PEERS_INIT;
+    PyTState_Config config;
+    PyTState_Config_Init(&config);
+    config.host_tstate_size = 1 << 20; /* given back, it would be unmapped */
+    begin_with(&config);
+    peers_add(&peers, 1, keep_a_stale_slot, &stale);
+    peers_start(&peers);
+    CHECK_INT_EQ(latch_wait(&stale.made, LIMIT_MS), 1);
+    PyThreadState_Clear(stale.state);
+    PyThreadState_Delete(stale.state);
+    finish();
+    begin();
+    latch_arrive(&stale.ended);
+    join_peers(&peers);
+    finish();
+}
+
 static atomic_int inside;
 static long turns;
 

@@ -172,6 +172,30 @@ TEST("the main interpreter's view is there at any time, and names the one of "
     PyInterpreterView_Close(view);
 }
 
+TEST("a view leads to no interpreter of the next life") {
+    PyThreadState *main_state = begin();
+    PyInterpreterView *of_main = PyInterpreterView_FromCurrent();
+    PyThreadState *other = new_interp(PyInterpreterConfig_SHARED_GIL);
+    PyInterpreterState *block = other->interp;
+    PyInterpreterView *view = PyInterpreterView_FromCurrent();
+    int64_t id = PyInterpreterState_GetID(block);
+    Py_EndInterpreter(other);
+    PyThreadState_Swap(main_state);
+    finish();
+    main_state = begin();
+    other = new_interp(PyInterpreterConfig_SHARED_GIL);
+    /* The same id, and one of them the same block. */
+    CHECK_INT_EQ(PyInterpreterState_GetID(other->interp), id);
+    CHECK(other->interp == block || main_state->interp == block);
+    CHECK_NULL(PyInterpreterGuard_FromView(view));
+    CHECK_NULL(PyThreadState_EnsureFromView(view));
+    CHECK_NULL(PyInterpreterGuard_FromView(of_main));
+    PyInterpreterView_Close(view);
+    PyInterpreterView_Close(of_main);
+    PyThreadState_Swap(main_state);
+    finish();
+}
+
 /* ---- An interpreter that ends by force (S-G8-07)
  * ------------------------------ */
 
@@ -191,6 +215,29 @@ TEST("a guard on an interpreter that was deleted by force holds nothing") {
     CHECK_NULL(PyThreadState_Ensure(second));
     CHECK_PTR_EQ(PyThreadState_Get(), next);
     PyInterpreterGuard_Close(second);
+    CHECK_INT_EQ(open_on(next), 0);
+    Py_EndInterpreter(next);
+    PyEval_RestoreThread(main_state);
+    finish();
+}
+
+TEST("... not in the next life either") {
+    PyThreadState *main_state = begin();
+    PyInterpreterState *bare = PyInterpreterState_New();
+    int64_t id = PyInterpreterState_GetID(bare);
+    PyThreadState_Swap(PyThreadState_New(bare));
+    PyInterpreterGuard *guard = PyInterpreterGuard_FromCurrent();
+    PyInterpreterState_Clear(bare);
+    PyThreadState_Swap(main_state);
+    PyInterpreterState_Delete(bare);
+    finish();
+    main_state = begin();
+    PyThreadState *next = new_interp(PyInterpreterConfig_SHARED_GIL);
+    CHECK_INT_EQ(PyInterpreterState_GetID(next->interp), id);
+    CHECK_NULL(_PyInterpreterGuard_GetInterpreter(guard));
+    CHECK_NULL(PyThreadState_Ensure(guard));
+    CHECK_PTR_EQ(PyThreadState_Get(), next);
+    PyInterpreterGuard_Close(guard);
     CHECK_INT_EQ(open_on(next), 0);
     Py_EndInterpreter(next);
     PyEval_RestoreThread(main_state);

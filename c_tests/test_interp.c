@@ -207,6 +207,25 @@ TEST("an interpreter is cleared and deleted from another one (S-IN-14)") {
     finish();
 }
 
+TEST("finalization ends an interpreter that was cleared and not deleted, and "
+     "calls its hooks once") {
+    for (int attached = 0; attached < 2; attached++) {
+        PyThreadState *main_state = begin();
+        PyInterpreterState *interp = PyInterpreterState_New();
+        PyThreadState *one = PyThreadState_New(interp);
+        one->on_delete = count_deleted;
+        if (attached)
+            PyThreadState_Swap(one);
+        atomic_store(&n_deleted, 0);
+        PyInterpreterState_Clear(interp);
+        CHECK_INT_EQ(atomic_load(&n_deleted), 1);
+        if (attached)
+            PyThreadState_Swap(main_state);
+        finish();
+        CHECK_INT_EQ(atomic_load(&n_deleted), 1);
+    }
+}
+
 TEST("the main interpreter goes last, an unknown one not at all (S-IN-06)") {
     EXPECT_FATAL("PyInterpreterState_Delete", "remaining subinterpreters") {
         begin();

@@ -167,6 +167,82 @@ static void ensure_with_guards(void *raw) {
     CHECK_INT_EQ(deleted, 0);
 }
 
+static void nest_in_ensured(void *raw) {
+    PyInterpreterView *view = raw;
+    PyTState_KeepThreadState(1);
+    PyThreadState *mine = come_and_go(); /* kept, counter 0 */
+    PyThreadStateToken *outer = PyThreadState_EnsureFromView(view);
+    CHECK_PTR_EQ(PyThreadState_Get(), mine);
+    PyGILState_STATE inner = PyGILState_Ensure();
+    CHECK_INT_EQ(inner, PyGILState_LOCKED);
+    PyGILState_Release(inner);
+    CHECK_PTR_EQ(PyThreadState_Get(), mine); /* still attached */
+    PyEval_SaveThread();
+    inner = PyGILState_Ensure();
+    CHECK_INT_EQ(inner, PyGILState_UNLOCKED);
+    PyGILState_Release(inner);
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    PyEval_RestoreThread(mine);
+    PyThreadState_Release(outer);
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    CHECK_INT_EQ(deleted, 0);
+
+    /* Attached by hand, it is not detached by a nested pair either. */
+    PyEval_RestoreThread(mine);
+    inner = PyGILState_Ensure();
+    PyGILState_Release(inner);
+    CHECK_PTR_EQ(PyThreadState_Get(), mine);
+    PyEval_SaveThread();
+}
+
+TEST("a nested pair leaves a kept state attached that an outer call attached") {
+    begin();
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    in_foreign_thread(nest_in_ensured, view);
+    CHECK_INT_EQ(deleted, 1);
+    PyInterpreterView_Close(view);
+    finish();
+}
+
+static void switch_off_in_ensured(void *raw) {
+    PyInterpreterView *view = raw;
+    PyTState_KeepThreadState(1);
+    PyThreadState *mine = come_and_go();
+    PyThreadStateToken *outer = PyThreadState_EnsureFromView(view);
+    CHECK_INT_EQ(PyTState_KeepThreadState(0), 1);
+    PyGILState_STATE inner = PyGILState_Ensure();
+    PyGILState_Release(inner);
+    CHECK_PTR_EQ(PyThreadState_Get(), mine); /* in use: it stays */
+    CHECK_INT_EQ(deleted, 0);
+    PyThreadState_Release(outer);
+    CHECK_NULL(PyThreadState_GetUnchecked());
+    CHECK_INT_EQ(deleted, 1);
+    CHECK_NULL(PyGILState_GetThisThreadState());
+
+    /* The same the other way round: made by PyThreadState_Ensure. */
+    PyTState_KeepThreadState(1);
+    outer = PyThreadState_EnsureFromView(view);
+    mine = PyThreadState_Get();
+    mine->on_delete = note_deleted;
+    PyThreadState_Release(outer);
+    inner = PyGILState_Ensure();
+    CHECK_PTR_EQ(PyThreadState_Get(), mine);
+    CHECK_INT_EQ(PyTState_KeepThreadState(0), 1);
+    PyGILState_Release(inner);
+    CHECK_INT_EQ(deleted, 2);
+    CHECK_NULL(PyGILState_GetThisThreadState());
+}
+
+TEST("a kept state goes with the outermost release after it is switched off") {
+    begin();
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    in_foreign_thread(switch_off_in_ensured, view);
+    CHECK_INT_EQ(deleted, 2);
+    CHECK_UINT_EQ(n_states(NULL), 1);
+    PyInterpreterView_Close(view);
+    finish();
+}
+
 TEST("PyThreadState_Ensure of the main interpreter keeps, too") {
     begin();
     PyInterpreterView *view = PyInterpreterView_FromMain();

@@ -324,6 +324,36 @@ static void finalize_with(void *state) {
     CHECK_INT_EQ(Py_FinalizeEx(), 0);
 }
 
+static atomic_int n_called;
+
+static int count_called(void *arg) {
+    (void)arg;
+    atomic_fetch_add(&n_called, 1);
+    return 0;
+}
+
+static void take_and_ask_main_thread(void *main_state) {
+    CHECK_INT_EQ(PyTState_Rebind(main_state), 0);
+    CHECK_INT_EQ(Py_AddPendingCall(count_called, NULL), 0);
+    PyErr_SetInterrupt();
+}
+
+TEST("what came for the main thread while its state was lent is served after "
+     "it came back") {
+    Py_InitializeEx(1);
+    PyThreadState *mine = PyEval_SaveThread();
+    in_other_thread(take_and_ask_main_thread, mine);
+    CHECK_INT_EQ(PyTState_Rebind(mine), 0);
+    PyEval_RestoreThread(mine);
+    CHECK_INT_NE(mine->eval_breaker, 0);
+    CHECK_INT_EQ(_Py_HandlePending(mine), -1);
+    check_raised(PyExc_KeyboardInterrupt, "");
+    CHECK_INT_NE(mine->eval_breaker, 0);
+    CHECK_INT_EQ(_Py_HandlePending(mine), 0);
+    CHECK_INT_EQ(n_called, 1);
+    finish();
+}
+
 TEST("the main thread's state can be given away, and either side finalizes") {
     for (int round = 0; round < 2; round++) {
         PyThreadState *mine = begin();

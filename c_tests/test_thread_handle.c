@@ -83,6 +83,38 @@ TEST("the function runs attached to a fresh state of the interpreter") {
     finish();
 }
 
+static atomic_int n_raised;
+
+static void count_raised(PyObject *type, const char *message) {
+    (void)message;
+    atomic_fetch_add(&n_raised, type == (PyObject *)&n_raised);
+}
+
+static void poll_for_exception(void *arg) {
+    (void)arg;
+    (void)_Py_HandlePending(PyThreadState_Get());
+}
+
+static void ignore_object(PyObject *object) { (void)object; }
+
+TEST("an asynchronous exception reaches a thread that was started but does not "
+     "run yet") {
+    static const PyTState_ObjectHooks hooks = {ignore_object, ignore_object,
+                                               NULL, count_raised, NULL};
+    begin_mode(PyTState_GIL_SHARED, &hooks);
+    hold("thread.entry");
+    PyThreadHandle *handle = start(poll_for_exception, NULL);
+    PyThreadState *state = PyThreadHandle_ThreadState(handle);
+    CHECK_UINT_EQ(state->thread_id, PyThreadHandle_Ident(handle));
+    CHECK_INT_EQ(PyThreadState_SetAsyncExc(PyThreadHandle_Ident(handle),
+                                           (PyObject *)&n_raised),
+                 1);
+    let_go("thread.entry");
+    join_and_drop(handle);
+    CHECK_INT_EQ(n_raised, 1);
+    finish();
+}
+
 TEST("the handle leads to the state until that is deleted") {
     struct seen seen = {0};
     PyThreadState *main_state = begin();

@@ -271,7 +271,10 @@ struct _ts {
     int gil_requested;
     /** Unique in the interpreter, from 1 up, never reused. */
     uint64_t id;
-    /** Identity of the bound OS thread; 0 before it is bound. */
+    /**
+     * Identity of the bound OS thread; 0 before it is bound. That of a started
+     * thread is there when PyThreadHandle_Start() returns.
+     */
     unsigned long thread_id;
     /** Kernel id of the bound OS thread; 0 before it is bound. */
     unsigned long native_thread_id;
@@ -3134,7 +3137,9 @@ PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
 void PyInterpreterGuard_Close(PyInterpreterGuard *guard);
 
 /**
- * Makes a view of the attached interpreter: a name of it that can outlive it.
+ * Makes a view of the attached interpreter: a name of it that can outlive it,
+ * and that names no other interpreter then, neither in this life of the runtime
+ * nor in a later one.
  *
  * @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
  *
@@ -4112,6 +4117,13 @@ int PyTState_InstallForkHandlers(void);
  * When the call returns, no other thread of the scope is attached, and none can
  * attach until PyTState_StartTheWorld(). This holds in every mode, with a GIL
  * and without.
+ *
+ * The lists of thread states of the scope stand still: this thread, and others
+ * on its behalf, may walk them. A state that a detached thread makes meanwhile
+ * is put into its list when the pause ends; one that a detached thread deletes
+ * stays in its list, and its memory valid, until the pause ends. A thread that
+ * would make or delete an interpreter waits for the end of a pause of all, or
+ * of that interpreter. The calling thread changes the lists at once.
  *
  * @param interp_or_NULL The interpreter; NULL for all. Borrowed. Not deleted
  *     before the restart.

@@ -14,9 +14,6 @@ use crate::state::interp::PyInterpreterState;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-/// Id of the main interpreter, in every life of the runtime.
-const MAIN_ID: i64 = 0;
-
 /// Opens a guard on the attached interpreter: its end is not committed while the guard is open.
 ///
 /// Threads, callbacks and sub-interpreters are still waited for and ended; then the end waits for the guard. Guards that
@@ -136,7 +133,8 @@ pub unsafe extern "C" fn _PyInterpreterState_GuardCountdown(
     interp.guards.open_now() as isize
 }
 
-/// Makes a view of the attached interpreter: a name of it that can outlive it.
+/// Makes a view of the attached interpreter: a name of it that can outlive it, and that names no other interpreter then,
+/// neither in this life of the runtime nor in a later one.
 ///
 /// @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
 ///
@@ -147,7 +145,7 @@ pub unsafe extern "C" fn _PyInterpreterState_GuardCountdown(
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
     let interp = interp_of(arg::attached(c"PyInterpreterView_FromCurrent"));
-    match guards::view(interp.id()) {
+    match guards::view(Some(interp)) {
         Some(view) => view.as_ptr(),
         None => {
             raise::raise(Kind::Memory, c"");
@@ -166,7 +164,7 @@ pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
 /// Source:  CPython 3.15.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInterpreterView_FromMain() -> *mut PyInterpreterView {
-    guards::view(MAIN_ID).map_or(ptr::null_mut(), NonNull::as_ptr)
+    guards::view(None).map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Frees a view. Guards that were opened through it stay open.

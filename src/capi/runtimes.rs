@@ -26,6 +26,11 @@ unsafe fn scope(interp: *mut PyInterpreterState) -> Scope {
 /// When the call returns, no other thread of the scope is attached, and none can attach until PyTState_StartTheWorld().
 /// This holds in every mode, with a GIL and without.
 ///
+/// The lists of thread states of the scope stand still: this thread, and others on its behalf, may walk them. A state that
+/// a detached thread makes meanwhile is put into its list when the pause ends; one that a detached thread deletes stays in
+/// its list, and its memory valid, until the pause ends. A thread that would make or delete an interpreter waits for the end
+/// of a pause of all, or of that interpreter. The calling thread changes the lists at once.
+///
 /// @param interp_or_NULL  The interpreter; NULL for all. Borrowed. Not deleted before the restart.
 /// @return 0; -1 with RuntimeError (if a state is attached) when this thread has stopped a world already: pauses do not nest.
 ///

@@ -30,8 +30,11 @@ fn start(scope: Scope, func: &CStr) {
 
 /// Stops every thread state of every interpreter, except the caller's.
 ///
-/// On return no other thread is attached, and none can attach, in any mode, until _PyEval_StartTheWorldAll(). States that are
-/// made meanwhile are stopped from the start. Requests are served in the order of their arrival; those for different single
+/// On return no other thread is attached, and none can attach, in any mode, until _PyEval_StartTheWorldAll(). The lists of
+/// thread states stand still: this thread, and others on its behalf, may walk them. A state that another thread makes
+/// meanwhile, without being attached, is put into its list when the pause ends, and is stopped until then; one that another
+/// thread deletes stays in its list, and its memory valid, until the pause ends. A thread that would make or delete an
+/// interpreter waits for the end of the pause. The calling thread changes the lists at once. Requests are served in the order of their arrival; those for different single
 /// interpreters go on side by side. A thread that was kept from attaching by one pause is let in by the next one, up to its
 /// first poll.
 ///

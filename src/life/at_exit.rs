@@ -1,6 +1,7 @@
 //! Functions that run at the end: of the process's runtime (32 slots), of an
 //! interpreter while it is cleared, and before its end is committed (S-AE).
 
+use crate::os::function::FunctionCell;
 use crate::os::mem;
 use crate::sched::callout::{self, Callout};
 use crate::state::interp::Interp;
@@ -17,8 +18,7 @@ pub(crate) type ExitFunction = unsafe extern "C" fn();
 /// Function with data.
 pub(crate) type DataFunction = unsafe extern "C" fn(*mut c_void);
 
-static FUNCTIONS: [AtomicPtr<c_void>; SLOTS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; SLOTS];
+static FUNCTIONS: [FunctionCell<ExitFunction>; SLOTS] = [const { FunctionCell::new() }; SLOTS];
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Registers a function to run last in Py_FinalizeEx; false when all slots are
@@ -29,7 +29,7 @@ pub(crate) fn register(function: ExitFunction) -> bool {
     let used = USED.load(Relaxed);
     let free = used < SLOTS;
     if free {
-        FUNCTIONS[used].store(function as *mut c_void, Relaxed);
+        FUNCTIONS[used].store(Some(function), Relaxed);
         USED.store(used + 1, Relaxed);
     }
     drop(head);
@@ -42,14 +42,12 @@ pub(crate) fn run() {
     loop {
         let head = RUNTIME.lock();
         let used = USED.load(Relaxed);
-        let function = used.checked_sub(1).map(|last| {
+        let function = used.checked_sub(1).and_then(|last| {
             USED.store(last, Relaxed);
-            FUNCTIONS[last].swap(core::ptr::null_mut(), Relaxed)
+            FUNCTIONS[last].take(Relaxed)
         });
         drop(head);
         let Some(function) = function else { return };
-        // SAFETY: `register` stored a function of this type.
-        let function = unsafe { core::mem::transmute::<*mut c_void, ExitFunction>(function) };
         // SAFETY: the host's function; no lock held.
         unsafe { function() };
     }

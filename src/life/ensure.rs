@@ -115,26 +115,17 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
     if left < 0 {
         return Err(ReleaseError::Unbalanced);
     }
-    let deletes = left == 0 && state.ensure_deletes.load(Relaxed) != 0;
+    let made = left == 0 && state.ensure_deletes.load(Relaxed) != 0;
     let before = if token == sentinel() {
         None
     } else {
         // SAFETY: the caller's contract: a state that this thread had attached.
         let before = unsafe { Ts::from_ptr(token.cast()) };
-        Some(
-            before
-                .filter(|&before| fits(before, state, deletes))
-                .ok_or(ReleaseError::WrongToken)?,
-        )
+        Some(before.filter(|&before| fits(before, state, made)).ok_or(ReleaseError::WrongToken)?)
     };
-    if deletes {
-        if let Some(callout) = callout::forbids(Ends::State(state)) {
-            return Err(ReleaseError::Needed(callout));
-        }
-    }
     count(state, -1);
     if left == 0 {
-        release_last(state, before, deletes);
+        release_last(state, before, made)?;
     } else if before.is_none() {
         let _ = attach::detach(state);
     }
@@ -144,16 +135,21 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
 
 /// Whether the Ensure that is undone can have found `before` attached: itself,
 /// or, when it made `state`, another live state of this thread.
-fn fits(before: Ts, state: Ts, deletes: bool) -> bool {
-    if !deletes || before == state {
-        return !deletes && before == state;
+fn fits(before: Ts, state: Ts, made: bool) -> bool {
+    if !made || before == state {
+        return !made && before == state;
     }
     before.thread_id() == thread::ident() && !before.has(status::DELETED)
 }
 
-fn release_last(state: Ts, before: Option<Ts>, deletes: bool) {
-    let deletes = deletes && !keep::keeps(state);
+fn release_last(state: Ts, before: Option<Ts>, made: bool) -> Result<(), ReleaseError> {
+    // A state that was kept may come from PyGILState_Ensure.
+    let unused = made || (before.is_none() && keep::is_idle(state));
+    let deletes = unused && !keep::keeps(state);
     if deletes {
+        if let Some(callout) = callout::forbids(Ends::State(state)) {
+            return Err(ReleaseError::Needed(callout));
+        }
         // Destructors may nest Ensure (S-G8-28).
         count(state, 1);
         let _ = tstate::clear(state);
@@ -177,6 +173,7 @@ fn release_last(state: Ts, before: Option<Ts>, deletes: bool) {
         attach::attach(before);
     }
     close_owned(guard);
+    Ok(())
 }
 
 fn close_owned(guard: Option<Guard>) {

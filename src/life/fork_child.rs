@@ -13,6 +13,7 @@ use crate::life::{finalize, guards, init, interp, tstate};
 use crate::os::{futex, thread};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
+use crate::sched::frozen::{self, Departed};
 use crate::sched::{breaker, raise, region, signals};
 use crate::state::error;
 use crate::state::gil_word::{Gil, LOCKED};
@@ -95,6 +96,7 @@ pub(crate) unsafe fn make_whole(keep: Survivors) {
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
     thread::forget_native_id();
+    settle_lists();
     for interp in interps() {
         refresh_states(forker, interp);
     }
@@ -162,6 +164,17 @@ unsafe fn reset_locks() {
     }
 }
 
+/// What was made and deleted while the pause of the fork stood.
+fn settle_lists() {
+    let mut departed = Departed::NONE;
+    let head = RUNTIME.lock();
+    for interp in interps() {
+        departed = frozen::settle(interp, departed, &head);
+    }
+    drop(head);
+    departed.give_back();
+}
+
 /// The kept states of `interp`: nobody stops them any more, and their thread
 /// has another kernel id.
 fn refresh_states(forker: Forker, interp: Interp) {
@@ -176,10 +189,11 @@ fn refresh_states(forker: Forker, interp: Interp) {
     drop(head);
 }
 
-/// Frees every GIL but the one that the calling thread holds.
+/// Frees every GIL but the one that the calling thread holds: those of ended
+/// interpreters, too, which a late thread has for an instant.
 fn reset_gils() {
     let holder = current().filter(|state| state.holds_gil().load(Relaxed) != 0);
-    for interp in interps() {
+    for interp in interps().chain(RUNTIME.pooled_interps()) {
         let gil: &Gil = &interp.own_gil;
         let holder = holder.filter(|state| core::ptr::eq(state.gil.load(Relaxed), gil));
         gil.word.store(if holder.is_some() { LOCKED } else { 0 }, Relaxed);
@@ -248,7 +262,13 @@ fn keep_interp(forker: Forker, interp: Interp) {
         interp.phase.store(PyTState_PHASE_RUNNING, Relaxed);
     }
     if RUNTIME.main_interp() == Some(interp) {
-        RUNTIME.main_state.store(kept_raw, Release);
+        match kept {
+            Some(state) => breaker::become_main_state(state),
+            None => RUNTIME.main_state.store(kept_raw, Release),
+        }
+    } else if let Some(state) = kept {
+        // A call may have been noticed by a state that did not survive.
+        breaker::refresh_calls(state);
     }
 }
 
@@ -264,11 +284,6 @@ fn find_state(interp: Interp, wanted: impl Fn(Ts) -> bool) -> Option<Ts> {
 fn discard(state: Ts, forker: Forker) {
     let interp = interp_of(state);
     let head = RUNTIME.lock();
-    // The thread of another state is gone, and its thread-local block with it;
-    // only this thread's own slot may be emptied.
-    if state.thread_id() != forker.ident {
-        state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-    }
     state.handle.store(core::ptr::null_mut(), Relaxed);
     tstate::forget(state, &head);
     list::unlink(interp, state, &head);

@@ -104,6 +104,14 @@ fn may_reach_zero(state: Ts) -> bool {
         && !state.has(status::FINALIZING)
 }
 
+/// Whether a release that leaves `left` Ensure calls open is the outermost use
+/// of `state`. A state that was kept may be attached by PyThreadState_Ensure
+/// with no PyGILState_Ensure open, or have been made by the former.
+fn is_last(state: Ts, left: i32, token: Ensured) -> bool {
+    let unused = left == 0 || (token == Ensured::Unlocked && keep::is_idle(state));
+    unused && state.ensure_counter.load(Relaxed) == 0
+}
+
 /// Undoes one Ensure.
 pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     probe::point(Point::GilstateReleaseBegin);
@@ -114,10 +122,8 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     match count(state, -1) {
         left if left < 0 => return Err(ReleaseError::Unbalanced),
         0 if !may_reach_zero(state) => return Err(ReleaseError::Unbalanced),
-        0 if keep::keeps(state) => {
-            let _ = attach::detach(state);
-        }
-        0 => {
+        // Only the outermost call may delete the state, or keep it detached.
+        left if is_last(state, left, token) && !keep::keeps(state) => {
             if let Some(callout) = callout::forbids(Ends::State(state)) {
                 return Err(ReleaseError::Needed(callout));
             }
@@ -130,6 +136,7 @@ pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
         _ if token == Ensured::Unlocked => {
             let _ = attach::detach(state);
         }
+        // The matching Ensure found the state attached.
         _ => {}
     }
     probe::point(Point::GilstateReleaseDone);

@@ -26,7 +26,7 @@ use crate::probe::trace::{self, Event, Mark};
 use crate::sched::current::{self, current, interp_of};
 use crate::sched::fatal::{Name, Text};
 use crate::state::guard_count::Close;
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::interp::{Interp, InterpName, PyInterpreterState};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
@@ -50,10 +50,14 @@ const DROPPED: u32 = 2;
 pub struct PyInterpreterGuard {
     status: AtomicU32,
     interp: AtomicPtr<PyInterpreterState>,
+    /// Which of those that the block has been ([`InterpName`]).
+    interp_life: AtomicU64,
     interp_id: AtomicI64,
     /// The state that took it, NULL when none was attached; and its id.
     taker: AtomicPtr<PyThreadState>,
     taker_id: AtomicU64,
+    /// Life of the block of the taker's interpreter.
+    taker_life: AtomicU64,
     thread_id: AtomicUsize,
     native_id: AtomicUsize,
     /// Identity of the thread that attached through it last, 0: nobody yet.
@@ -71,7 +75,8 @@ pub struct PyInterpreterGuard {
 /// A weak name of an interpreter, through which a guard can be opened while the
 /// interpreter is alive. Opaque.
 pub struct PyInterpreterView {
-    id: i64,
+    /// `None`: whatever the main interpreter is.
+    name: Option<InterpName>,
 }
 
 /// A pointer to a guard's block (G1).
@@ -98,11 +103,11 @@ impl Guard {
         self.0.as_ptr()
     }
 
-    /// The interpreter that the guard was opened on, if it is still the one.
+    /// The interpreter that the guard was opened on, if it is alive.
     pub(crate) fn interp(self) -> Option<Interp> {
         // SAFETY: interpreter blocks are never unmapped (I1).
-        let interp = unsafe { Interp::from_ptr(self.interp.load(Relaxed)) };
-        interp.filter(|interp| interp.is_alive() && interp.id() == self.interp_id.load(Relaxed))
+        let interp = unsafe { Interp::from_ptr(self.interp.load(Relaxed)) }?;
+        InterpName::new(interp, self.interp_life.load(Relaxed)).look_up()
     }
 
     /// The calling thread attaches through the guard.
@@ -114,6 +119,7 @@ impl Guard {
     pub(crate) fn take(self, taker: Option<Ts>) {
         self.taker.store(taker.map_or(ptr::null_mut(), Ts::as_ptr), Relaxed);
         self.taker_id.store(taker.map_or(0, |state| state.id()), Relaxed);
+        self.taker_life.store(taker.map_or(0, life_of), Relaxed);
         let name = taker.map_or([0; NAME_SIZE], |state| state.name());
         for (word, chunk) in self.name.iter().zip(name.chunks_exact(8)) {
             let mut eight = [0; 8];
@@ -129,6 +135,10 @@ impl Guard {
         }
         name
     }
+}
+
+fn life_of(state: Ts) -> u64 {
+    InterpName::of(interp_of(state)).life()
 }
 
 /// Spare blocks (head lock).
@@ -193,7 +203,10 @@ pub(crate) fn open_current(state: Ts) -> Result<Guard, GuardError> {
 /// Opens a guard on the interpreter that `view` names. Lookup and acquisition
 /// are one step with respect to the interpreter's end (S-G8-03).
 pub(crate) fn open_view(view: &PyInterpreterView) -> Result<Guard, GuardError> {
-    open(|head| RUNTIME.interps(head).find(|interp| interp.id() == view.id && interp.is_alive()))
+    open(|_| match view.name {
+        Some(name) => name.look_up(),
+        None => RUNTIME.main_interp().filter(|main| main.is_alive()),
+    })
 }
 
 fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardError> {
@@ -229,6 +242,7 @@ fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardE
 
 fn fill(guard: Guard, interp: Interp) {
     guard.interp.store(interp.as_ptr(), Relaxed);
+    guard.interp_life.store(InterpName::of(interp).life(), Relaxed);
     guard.interp_id.store(interp.id(), Relaxed);
     guard.take(current());
     guard.thread_id.store(thread::ident() as usize, Relaxed);
@@ -381,9 +395,11 @@ pub(crate) fn count_of(state: Ts, _head: &HeadGuard<'_>) -> c_int {
 
 /// As [`count_of`], for the dump that takes no lock.
 pub(crate) fn count_unlocked(state: Ts) -> c_int {
+    // The block of a state is used again, and ids repeat in other interpreters.
     let took = |guard: &Guard| {
         ptr::eq(guard.taker.load(Relaxed), state.as_ptr())
             && guard.taker_id.load(Relaxed) == state.id()
+            && guard.taker_life.load(Relaxed) == life_of(state)
     };
     open_list().filter(took).count() as c_int
 }
@@ -415,11 +431,12 @@ pub(crate) fn dump(fd: c_int, interp: Option<Interp>, now: i64) {
     }
 }
 
-/// A view of the interpreter with this id; `None` without memory.
-pub(crate) fn view(id: i64) -> Option<NonNull<PyInterpreterView>> {
+/// A view of `interp`, or of whatever is the main interpreter when it is used;
+/// `None` without memory.
+pub(crate) fn view(interp: Option<Interp>) -> Option<NonNull<PyInterpreterView>> {
     let view = mem::alloc_zeroed::<PyInterpreterView>()?;
     // SAFETY: a fresh block.
-    unsafe { view.write(PyInterpreterView { id }) };
+    unsafe { view.write(PyInterpreterView { name: interp.map(InterpName::of) }) };
     Some(view)
 }
 

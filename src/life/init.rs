@@ -173,9 +173,8 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         interp::discard(main, life);
         return Err(c"no memory for the main thread state");
     };
-    RUNTIME.main_state.store(state.as_raw(), Release);
     // A call may have been added since those of the last life were forgotten.
-    breaker::refresh_calls(state);
+    breaker::become_main_state(state);
     attach::attach(state);
     if settings.install_signals {
         signals::install();
@@ -192,9 +191,6 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 fn apply(settings: &Settings) {
     clock::prepare();
     leftovers::sweep();
-    if RUNTIME.host_size() != settings.host_size {
-        leftovers::free_spares();
-    }
     RUNTIME.generation.fetch_add(1, Relaxed);
     RUNTIME.next_interp_id.store(0, Relaxed);
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);

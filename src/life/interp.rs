@@ -9,7 +9,8 @@ use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
 use crate::sched::attach;
 use crate::sched::current::{current, interp_of};
-use crate::sched::{qsbr, raise};
+use crate::sched::frozen::Departed;
+use crate::sched::{frozen, qsbr, raise};
 use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
 use crate::state::list;
@@ -39,20 +40,18 @@ pub(crate) fn new(
     kind: GilKind,
     whence: i64,
 ) -> Result<(Interp, u64), NewInterpError> {
-    let head = RUNTIME.lock();
-    let mut block = RUNTIME.take_interp_block(&head);
-    drop(head);
-    if block.is_none() {
-        let fresh = mem::calloc(size_of::<_is>()).cast::<_is>();
-        if !fresh.is_null() {
-            // SAFETY: a fresh block of the right size.
-            unsafe { fresh.write(_is::new()) };
+    let (interp, head) = loop {
+        let interp = take_block()?;
+        match frozen::try_lock(None) {
+            Ok(head) => break (interp, head),
+            Err(held) => {
+                let head = RUNTIME.lock();
+                RUNTIME.pool_interp_block(interp, &head);
+                drop(head);
+                held.wait();
+            }
         }
-        // SAFETY: NULL or initialised just now.
-        block = unsafe { Interp::from_ptr(fresh) };
-    }
-    let interp = block.ok_or(NewInterpError::NoMemory)?;
-    let head = RUNTIME.lock();
+    };
     let id = RUNTIME.next_interp_id.load(Relaxed);
     if id < 0 {
         RUNTIME.pool_interp_block(interp, &head);
@@ -80,6 +79,23 @@ pub(crate) fn new(
     drop(head);
     trace::at(Point::InterpNew, Event::At(Mark::InterpreterNew), || id);
     Ok((interp, life))
+}
+
+/// A block that no interpreter uses.
+fn take_block() -> Result<Interp, NewInterpError> {
+    let head = RUNTIME.lock();
+    let block = RUNTIME.take_interp_block(&head);
+    drop(head);
+    if let Some(block) = block {
+        return Ok(block);
+    }
+    let fresh = mem::calloc(size_of::<_is>()).cast::<_is>();
+    if !fresh.is_null() {
+        // SAFETY: a fresh block of the right size.
+        unsafe { fresh.write(_is::new()) };
+    }
+    // SAFETY: NULL or initialised just now.
+    unsafe { Interp::from_ptr(fresh) }.ok_or(NewInterpError::NoMemory)
 }
 
 /// Deletes what [`new`] made, but which got no state; unless somebody else is
@@ -157,14 +173,23 @@ fn delete_with(
         let _ = attach::detach(state);
     }
     check_deletable(interp)?;
-    while let Some(state) = first_state(interp) {
-        use crate::state::word::ATTACHED;
-        if state.word().load(Relaxed) == ATTACHED {
-            return Err(DeleteError::RemainingThreads);
+    let head = loop {
+        let head = frozen::lock(interp);
+        let departed = frozen::settle(interp, Departed::NONE, &head);
+        let first = list::iter(interp, &head).next();
+        if first.is_none() && !departed.is_any() {
+            break head;
         }
-        tstate::delete(state);
-    }
-    let head = RUNTIME.lock();
+        drop(head);
+        departed.give_back();
+        if let Some(state) = first {
+            use crate::state::word::ATTACHED;
+            if state.word().load(Relaxed) == ATTACHED {
+                return Err(DeleteError::RemainingThreads);
+            }
+            tstate::delete(state);
+        }
+    };
     let previous = RUNTIME.interps(&head).find(|one| one.next.load(Relaxed) == interp.as_ptr());
     let after = interp.next.load(Relaxed);
     match previous {
@@ -199,13 +224,6 @@ fn check_deletable(interp: Interp) -> Result<(), DeleteError> {
     }
     drop(head);
     Ok(())
-}
-
-fn first_state(interp: Interp) -> Option<Ts> {
-    let head = RUNTIME.lock();
-    let first = list::iter(interp, &head).next();
-    drop(head);
-    first
 }
 
 /// The interpreter with this id.

@@ -28,6 +28,10 @@ pub(crate) fn set(on: bool) -> bool {
     current::set_keeper(on.then_some(end as fn()));
     if before && !on {
         let attached = current();
+        // The host attached it itself: it is in use.
+        if attached.is_some() && attached == gilstate() {
+            return before;
+        }
         if let Some(state) = attached {
             let _ = attach::detach(state);
         }
@@ -39,8 +43,9 @@ pub(crate) fn set(on: bool) -> bool {
     before
 }
 
-/// Whether nobody but this module still wants `state`.
-fn is_idle(state: Ts) -> bool {
+/// Whether no PyGILState_Ensure and no PyThreadState_Ensure of `state`, which one
+/// of them made, is open.
+pub(crate) fn is_idle(state: Ts) -> bool {
     let made_here = state.whence().load(Relaxed) == Whence::CApi as i32;
     let by_ensure = i32::from(state.ensure_deletes.load(Relaxed) != 0);
     made_here

@@ -4,12 +4,13 @@
 //! They are taken out of the list with the world stopped, marked so that their
 //! threads can never attach again, then cleared: their hooks run and their exit
 //! events are set. Their blocks stay for the threads that still hold pointers;
-//! [`sweep`] frees those whose thread has ended.
+//! [`sweep`] gives back those whose thread has ended.
 
 use crate::life::tstate::{self, Cleared};
+use crate::os::task;
 use crate::os::thread;
-use crate::os::{mem, task};
 use crate::probe::{self, Point};
+use crate::sched::current::leave_gilstate_slot;
 use crate::sched::gil;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -70,7 +71,7 @@ pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
     }
 }
 
-/// Frees the kept blocks whose OS thread has ended, and those of the calling
+/// Gives back the kept blocks whose OS thread has ended, and those of the calling
 /// thread: it is about to begin a new life of the runtime.
 pub(crate) fn sweep() {
     let head = RUNTIME.lock();
@@ -87,28 +88,8 @@ pub(crate) fn sweep() {
             RUNTIME.abandoned.store(state.as_raw(), Relaxed);
             drop(head);
         } else {
-            if native == thread::native_id() {
-                let head = RUNTIME.lock();
-                crate::sched::current::leave_gilstate_slot(state);
-                drop(head);
-            } else {
-                // Its thread is gone, and the slot with it.
-                state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-            }
+            leave_gilstate_slot(state);
             tstate::give_back(state);
         }
-    }
-}
-
-/// Returns the spare blocks of thread states to the system.
-pub(crate) fn free_spares() {
-    let head = RUNTIME.lock();
-    let mut next = RUNTIME.take_spares(&head);
-    drop(head);
-    // SAFETY: spare blocks are mapped and used by nobody.
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        // SAFETY: taken out of the list above.
-        unsafe { mem::free(state.as_raw().cast()) };
     }
 }

@@ -6,22 +6,23 @@ use crate::state::interp::{
     Interp, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING,
     PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
 };
+use crate::state::runtime::RUNTIME;
+use crate::sync::hook::Hook;
 use crate::sync::lot;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Hears of every phase change.
 pub(crate) type PhaseHook =
     unsafe extern "C" fn(interp: *mut PyInterpreterState, phase: c_int, data: *mut c_void);
 
-static HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-static HOOK_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static HOOK: Hook<PhaseHook> = Hook::new();
 
 /// Installs (or removes) the hook.
 pub(crate) fn set_hook(hook: Option<PhaseHook>, data: *mut c_void) {
-    HOOK_DATA.store(data, Relaxed);
-    let pointer = hook.map_or(core::ptr::null_mut(), |hook| hook as *mut c_void);
-    HOOK.store(pointer, Release);
+    let head = RUNTIME.lock();
+    HOOK.set(hook, data, &head);
+    drop(head);
 }
 
 /// Key on which others wait for the next phase of `interp`.
@@ -39,14 +40,9 @@ pub(crate) fn set(interp: Interp, phase: c_int) {
     if let Some(span) = span_of(phase) {
         trace::event(Event::Begin(span), || interp.id());
     }
-    let hook = HOOK.load(Acquire);
-    if hook.is_null() {
-        return;
-    }
-    // SAFETY: only `set_hook` fills the pointer, with this type.
-    let hook = unsafe { core::mem::transmute::<*mut c_void, PhaseHook>(hook) };
+    let Some((hook, data)) = HOOK.get() else { return };
     // SAFETY: the host's function; no lock held.
-    let run = || unsafe { hook(interp.as_ptr(), phase, HOOK_DATA.load(Relaxed)) };
+    let run = || unsafe { hook(interp.as_ptr(), phase, data) };
     callout::run(Callout::PhaseHook, interp.as_ptr().cast(), run);
 }
 

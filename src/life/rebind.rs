@@ -7,11 +7,11 @@
 //! two threads then want the same state at the same time.
 
 use crate::os::thread;
-use crate::sched::{current, region, stw};
+use crate::sched::{breaker, current, region, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{Ts, status};
 use crate::state::word::{self, TryAttach};
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use core::sync::atomic::fence;
 
 /// Why a state was not handed on.
@@ -86,6 +86,6 @@ fn hand_over_main(state: Ts) {
         let none = core::ptr::null_mut();
         let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
     } else if current::may_handle_signals(state) && RUNTIME.main_state().is_none() {
-        RUNTIME.main_state.store(raw, Release);
+        breaker::become_main_state(state);
     }
 }

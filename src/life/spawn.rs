@@ -99,6 +99,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
         Ok(os) => {
             handle.os.store(os as usize, Relaxed);
             handle.ident.store(os as usize, Relaxed);
+            name_thread(handle);
             handle.publish(RUNNING);
             probe::point(Point::ThreadStartCreated);
             handle.ready.set();
@@ -113,9 +114,19 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
 
 fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
     handle.set_interp(interp);
-    handle.func.store(body as *mut c_void, Relaxed);
-    handle.arg.store(arg, Relaxed);
+    handle.body.set_own(Some(body), arg);
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
+}
+
+/// Tells the state that was made for a started thread whose it is, so that who
+/// knows the thread by its identity finds the state before the thread runs.
+fn name_thread(handle: Handle) {
+    let head = RUNTIME.lock();
+    // SAFETY: under the head lock the pointer is NULL or names a linked state.
+    if let Some(state) = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) } {
+        state.thread_id_cell().store(handle.ident() as usize, Relaxed);
+    }
+    drop(head);
 }
 
 /// A started OS thread, from its first function on.
@@ -162,11 +173,10 @@ fn run(handle: Handle, state: Ts) {
     probe::point(Point::ThreadBound);
     attach::attach(state);
     probe::point(Point::ThreadFuncBegin);
-    let body = handle.func.load(Relaxed);
-    // SAFETY: `fill` stored a function of this type.
-    let body = unsafe { core::mem::transmute::<*mut c_void, Body>(body) };
-    // SAFETY: the host's function and argument; attached, no lock held.
-    unsafe { body(handle.arg.load(Relaxed)) };
+    if let Some((body, arg)) = handle.body.get() {
+        // SAFETY: the host's function and argument; attached, no lock held.
+        unsafe { body(arg) };
+    }
     probe::point(Point::ThreadFuncEnd);
     if let Err(other) = drop_own_state(handle) {
         fatal::fatal(

@@ -18,6 +18,7 @@ use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, signals_served};
 use crate::sched::current::{current, interp_of};
 use crate::sched::fatal::STDERR;
+use crate::sched::frozen::{self, Departed};
 use crate::sched::stw::{self, Scope};
 use crate::sched::{attach, pending, raise, region};
 use crate::state::config::PyInterpreterConfig;
@@ -28,7 +29,7 @@ use crate::state::interp::{
 };
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::{Ts, status};
 use crate::sync::lot::{self, Parked};
 use crate::sync::waiting::{OnSignal, Stay, Waiting};
 use core::ffi::CStr;
@@ -138,9 +139,10 @@ pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> 
         stw::start(Scope::One(interp));
     }
     let head = RUNTIME.lock();
-    let mut others = list::iter(interp, &head).filter(|one| *one != state);
-    let refused = if policy == Leftovers::Refuse { others.next() } else { None };
-    if let Some(other) = refused {
+    // One that was deleted in this pause is still listed.
+    let is_left = |one: &Ts| *one != state && !one.has(status::DELETED);
+    let other = list::iter(interp, &head).find(is_left);
+    if let Some(other) = other.filter(|_| policy == Leftovers::Refuse) {
         drop(head);
         return Err(EndError::NotLast(other));
     }
@@ -284,6 +286,8 @@ impl Rounds {
     ) -> bool {
         let interp = self.interp;
         let head = RUNTIME.lock();
+        // What other threads made and deleted in this pause counts.
+        let departed = frozen::settle(interp, Departed::NONE, &head);
         let busy = list::iter(interp, &head).any(|state| wait::is_awaited(interp, state))
             || at_exit::any(interp, When::BeforeCommit)
             || interp.pending.len() != 0;
@@ -292,6 +296,7 @@ impl Rounds {
             interp.commit(self.state.as_raw());
         }
         drop(head);
+        departed.give_back();
         commit
     }
 }

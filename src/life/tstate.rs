@@ -16,16 +16,14 @@ use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
-use crate::sched::{attach, pending, raise, stw, thread_end};
+use crate::sched::{attach, frozen, pending, raise, stw, thread_end};
 use crate::state::error;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
-use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{Ts, Whence, status};
 use crate::state::word;
 use crate::sync::atomic::AtomicPtr;
-use crate::sync::lot;
 use crate::sync::rank::Guard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
@@ -109,7 +107,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
         return Err(NewError::Refused);
     }
     admit(state, interp, &head);
-    list::link(interp, state, &head);
+    frozen::join(interp, state, &head);
     if origin.first_of.is_some() {
         interp.first_state.store(state.as_raw(), Relaxed);
     }
@@ -185,7 +183,7 @@ pub(crate) fn bind(state: Ts) -> bool {
 #[cold]
 fn become_main_state(state: Ts) {
     if current::may_handle_signals(state) {
-        RUNTIME.main_state.store(state.as_raw(), Release);
+        breaker::become_main_state(state);
     }
 }
 
@@ -244,9 +242,14 @@ pub(crate) fn finish_clear(state: Ts) {
 /// Deletes a cleared state that nobody runs with.
 pub(crate) fn delete(state: Ts) {
     trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(state).id());
-    unlink(state);
-    give_back(state);
+    unlink_and_give_back(state);
     probe::point(Point::DeleteDone);
+}
+
+fn unlink_and_give_back(state: Ts) {
+    if unlink(state) {
+        give_back(state);
+    }
 }
 
 /// Deletes the attached, cleared state of the calling thread.
@@ -257,25 +260,35 @@ pub(crate) fn delete_current(state: Ts) {
     }
     // Once unlinked, nothing keeps the interpreter from being ended and used again.
     let interp = interp_of(state).id();
-    unlink(state);
+    let unlinked = unlink(state);
     trace::at(Point::DeleteUnlinked, Event::End(Span::Attached), || interp);
     // From here on no call on this thread may use the API (S-DL-03).
     let _ = attach::let_go(state);
     probe::point(Point::DeleteGilReleased);
-    give_back(state);
+    if unlinked {
+        give_back(state);
+    }
     probe::point(Point::DeleteDone);
 }
 
 /// Takes `state` out of everything that leads to it and tells those who wait
-/// for departures.
-fn unlink(state: Ts) {
+/// for departures. False if others give its block back: the end of the pause
+/// that stands, or the end that has given the state up.
+#[must_use]
+fn unlink(state: Ts) -> bool {
     let interp = interp_of(state);
     let head = RUNTIME.lock();
+    if state.has(status::ABANDONED) {
+        return false;
+    }
     forget(state, &head);
-    list::unlink(interp, state, &head);
-    stw::count_out(state, &head);
+    let unlinked = frozen::leave(interp, state, &head);
+    if unlinked {
+        stw::count_out(state, &head);
+    }
     drop(head);
-    tell_departure(interp);
+    frozen::tell_departure(interp);
+    unlinked
 }
 
 /// Removes every pointer to `state` that others may follow under the head lock.
@@ -303,15 +316,6 @@ fn forget_in<T>(slot: &AtomicPtr<T>, me: *mut T) {
     }
 }
 
-/// Wakes who waits until states of `interp` are gone.
-pub(crate) fn tell_departure(interp: Interp) {
-    if interp.departure_waiters.load(Relaxed) == 0 {
-        return;
-    }
-    interp.departures.fetch_add(1, Release);
-    lot::unpark_all(core::ptr::from_ref(&interp.departures).cast());
-}
-
 /// Returns the block of an unlinked state.
 pub(crate) fn give_back(state: Ts) {
     state.advance(status::DELETED);
@@ -322,6 +326,5 @@ pub(crate) fn give_back(state: Ts) {
 pub(crate) fn discard(state: Ts) {
     state.advance(status::FINALIZING | status::CLEARED);
     state.event.set();
-    unlink(state);
-    give_back(state);
+    unlink_and_give_back(state);
 }

@@ -25,7 +25,7 @@ extern "C" fn in_child<H: ForkHandlers>() {
 /// Has `H` run around every fork from now on; there is no way back. False when the OS has no memory for that.
 #[must_use]
 pub(crate) fn install<H: ForkHandlers>() -> bool {
-    // SAFETY: three plain functions; the C library forgets them when this library is unloaded.
+    // SAFETY: three plain functions; the library is never unloaded (build.rs).
     let status = unsafe {
         libc::pthread_atfork(Some(before::<H>), Some(in_parent::<H>), Some(in_child::<H>))
     };

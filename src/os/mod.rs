@@ -8,6 +8,7 @@ pub(crate) mod errno;
 pub(crate) mod file;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+pub(crate) mod function;
 pub(crate) mod futex;
 pub(crate) mod ids;
 pub(crate) mod mem;

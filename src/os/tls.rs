@@ -3,10 +3,11 @@
 //! States: all zero when the thread begins; filled by `sched`; emptied by the
 //! thread-exit destructor (`os::thread::at_exit`).
 //!
-//! Access: every word is written by the owning thread. The one exception is
-//! `gilstate`, which a foreign deleter may empty under the head lock; that is
-//! why the words are atomics with relaxed access (plain moves on the machine).
+//! Access: every word is read and written by the owning thread alone; others
+//! only compare the block's address. The words are atomics with relaxed access
+//! (plain moves on the machine) because the block is shared with C.
 
+use super::function::FunctionCell;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 /// Words of the calling thread. Must match `struct pytstate_tls_block`.
@@ -14,7 +15,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 pub(crate) struct TlsBlock {
     /// The attached thread state, or NULL. Stays first: see [`current`].
     pub(crate) current: AtomicPtr<()>,
-    /// The state that the PyGILState calls use, or NULL.
+    /// The state that the PyGILState calls use, or NULL; it counts only while
+    /// the state says so, too (`sched::current::gilstate`).
     pub(crate) gilstate: AtomicPtr<()>,
     /// "file:line" left by the caller for the next recorded place, or NULL.
     pub(crate) place: AtomicPtr<i8>,
@@ -26,7 +28,7 @@ pub(crate) struct TlsBlock {
     pub(crate) handle: AtomicPtr<()>,
     /// What ends the state that is kept for this thread (`life::keep`), or NULL:
     /// none is kept.
-    pub(crate) keeper: AtomicPtr<()>,
+    pub(crate) keeper: FunctionCell<fn()>,
     /// Set while a fatal error is being reported on this thread.
     pub(crate) in_fatal: AtomicU32,
     /// Blocking regions that the thread has begun and not ended.

@@ -117,6 +117,7 @@ points! {
     StwStopped = "stw.stopped", "The world has stopped for the calling thread.";
     StwResumed = "stw.resumed", "The calling thread has started the world again.";
     StwSuspended = "stw.suspended", "A thread has suspended itself for somebody else's pause and is about to park.";
+    StwHeldBack = "stw.held_back", "A thread that would make or delete an interpreter is about to wait for the end of somebody else's pause.";
 
     PendingAdded = "pending.added", "A pending call was queued.";
     PendingRun = "pending.run", "A pending call is about to be run.";

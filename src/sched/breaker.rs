@@ -10,7 +10,7 @@ use crate::sched::current::interp_of;
 use crate::sched::{async_exc, attach, pending, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
 
 pub(crate) const GIL_DROP_REQUEST: usize = 1 << 0;
@@ -49,6 +49,24 @@ pub(crate) fn refresh_calls(state: Ts) {
     let queued = interp_of(state).pending.len() != 0
         || (RUNTIME.main_pending.len() != 0 && RUNTIME.on_main_thread());
     if queued {
+        set(state, CALLS_TO_DO);
+    }
+}
+
+/// Makes `state` the one that is asked to serve signals and calls of the main
+/// thread, and asks it for those that came while there was none. The caller
+/// knows that the state is the main thread's, in the main interpreter.
+///
+/// The fence pairs with those in `signals::ask_main_thread` and
+/// `pending::add`: either they see the new main state, or it sees what came.
+#[cold]
+pub(crate) fn become_main_state(state: Ts) {
+    RUNTIME.main_state.store(state.as_raw(), Release);
+    fence(SeqCst);
+    if crate::sched::signals::any_tripped() {
+        set(state, SIGNALS_PENDING);
+    }
+    if RUNTIME.main_pending.len() != 0 || interp_of(state).pending.len() != 0 {
         set(state, CALLS_TO_DO);
     }
 }

@@ -3,7 +3,7 @@
 use crate::os::{thread, tls};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::Ts;
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -41,43 +41,34 @@ pub(crate) fn traced_interp() -> i64 {
 }
 
 /// The state that the PyGILState calls of this thread use.
+///
+/// A deleter takes the mark from the state and leaves the slot of the other
+/// thread alone, which may be gone: the mark decides.
 #[inline(always)]
 pub(crate) fn gilstate() -> Option<Ts> {
     let block = tls::block();
     let pointer = block.gilstate.load(Relaxed);
-    // SAFETY: NULL or a block of a state, which stays mapped (T1). Whoever
-    // deletes a state empties the slot it is in, unless its end is not told.
+    // SAFETY: NULL or a block of a state, which stays mapped (T1).
     let state = unsafe { Ts::from_raw(pointer.cast()) };
-    if block.armed.load(Relaxed) != 0 { state } else { state.filter(|state| is_own(*state)) }
-}
-
-/// Whether a state from a slot that nobody else empties is still what it was:
-/// this thread's, and not deleted.
-#[cold]
-fn is_own(state: Ts) -> bool {
-    state.has(status::BOUND) && !state.has(status::UNBOUND) && state.thread_id() == thread::ident()
+    state.filter(|state| core::ptr::eq(state.gilstate_slot.load(Relaxed), block))
 }
 
 /// Makes `state` this thread's gilstate; the replaced one loses the mark
 /// (S-BD-06).
 #[inline(always)]
 pub(crate) fn become_gilstate(state: Ts) {
-    let block = tls::block();
-    let old = block.gilstate.load(Relaxed);
-    if core::ptr::eq(old, state.as_raw().cast()) {
-        return;
+    if gilstate() != Some(state) {
+        replace_gilstate(tls::block(), state);
     }
-    replace_gilstate(block, state);
 }
 
 #[cold]
 fn replace_gilstate(block: &'static tls::TlsBlock, state: Ts) {
     if let Some(old) = gilstate() {
-        old.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+        leave_gilstate_slot(old);
     }
-    // Others write into the slot only of a thread whose end will be told.
-    let slot = if arm_thread_end() { core::ptr::from_ref(block) } else { core::ptr::null() };
-    state.gilstate_slot.store(slot.cast_mut(), Relaxed);
+    let _ = arm_thread_end();
+    state.gilstate_slot.store(core::ptr::from_ref(block).cast_mut(), Relaxed);
     block.gilstate.store(state.as_raw().cast(), Relaxed);
 }
 
@@ -93,35 +84,19 @@ pub(crate) fn arm_thread_end() -> bool {
     armed
 }
 
-/// Empties whatever slot `state` is in: its own thread's, even if another
-/// thread deletes it. Head lock held, or the slot is the caller's.
+/// Takes the mark from `state`: it is no thread's gilstate any more.
 pub(crate) fn leave_gilstate_slot(state: Ts) {
-    let slot = state.gilstate_slot.swap(core::ptr::null_mut(), Relaxed);
-    if slot.is_null() {
-        return;
-    }
-    // SAFETY: a thread that ends empties the mark of the state in its slot
-    // first (`thread_end`), so a marked slot belongs to a living thread.
-    let slot = unsafe { &*slot };
-    let _ = slot.gilstate.compare_exchange(
-        state.as_raw().cast(),
-        core::ptr::null_mut(),
-        Relaxed,
-        Relaxed,
-    );
+    state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
 }
 
 /// What ends the state that is kept for this thread; `None`: none is kept.
 pub(crate) fn keeper() -> Option<fn()> {
-    let pointer = tls::block().keeper.load(Relaxed);
-    // SAFETY: `set_keeper` stored NULL, which is None, or a function.
-    unsafe { core::mem::transmute::<*mut (), Option<fn()>>(pointer) }
+    tls::block().keeper.load(Relaxed)
 }
 
-/// Sets it.
+/// Registers what ends the state that is kept for this thread, or removes it.
 pub(crate) fn set_keeper(keeper: Option<fn()>) {
-    let pointer = keeper.map_or(core::ptr::null_mut(), |keeper| keeper as *mut ());
-    tls::block().keeper.store(pointer, Relaxed);
+    tls::block().keeper.store(keeper, Relaxed);
 }
 
 /// Whether the caller is the main OS thread and `state` is in the main

@@ -13,9 +13,10 @@ use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{NAME_SIZE, STOOD, Ts};
 use crate::state::word;
+use crate::sync::hook::Hook;
 use core::ffi::{CStr, c_char, c_void};
 use core::fmt::{Arguments, Write};
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// File descriptor of the standard error stream.
 pub(crate) const STDERR: i32 = 2;
@@ -69,29 +70,20 @@ pub(crate) fn misuse(func: &CStr, message: Arguments<'_>) {
 pub(crate) type CheckCallback =
     unsafe extern "C" fn(func: *const c_char, message: *const c_char, data: *mut c_void);
 
-static CHECK_CALLBACK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-static CHECK_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static CHECK: Hook<CheckCallback> = Hook::new();
 
 /// Installs (or, with `None`, removes) the misuse callback.
 pub(crate) fn set_check_callback(callback: Option<CheckCallback>, data: *mut c_void) {
-    CHECK_DATA.store(data, Relaxed);
-    CHECK_CALLBACK.store(
-        callback.map_or(core::ptr::null_mut(), |callback| callback as *mut c_void),
-        core::sync::atomic::Ordering::Release,
-    );
+    let head = RUNTIME.lock();
+    CHECK.set(callback, data, &head);
+    drop(head);
 }
 
 fn call_check_callback(func: &CStr, message: Arguments<'_>) -> bool {
-    let callback = CHECK_CALLBACK.load(core::sync::atomic::Ordering::Acquire);
-    if callback.is_null() {
-        return false;
-    }
+    let Some((callback, data)) = CHECK.get() else { return false };
     let mut line = LineBuf::<1024>::new();
     let _ = line.write_fmt(message);
     let _ = line.write_str("\0");
-    let data = CHECK_DATA.load(Relaxed);
-    // SAFETY: only `set_check_callback` fills the pointer, with this type.
-    let callback = unsafe { core::mem::transmute::<*mut c_void, CheckCallback>(callback) };
     // SAFETY: the host's function; both texts are NUL-terminated and outlive the call.
     let run = || unsafe { callback(func.as_ptr(), line.as_bytes().as_ptr().cast(), data) };
     callout::run(Callout::CheckCallback, core::ptr::null(), run);

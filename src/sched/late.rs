@@ -10,6 +10,7 @@ use crate::sched::{current, fatal};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
+use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
     AtomicPtr,
@@ -24,23 +25,22 @@ pub type PyTState_LateAttachHook =
 pub(crate) type LateHook =
     unsafe extern "C" fn(state: *mut PyThreadState, data: *mut c_void) -> c_int;
 
+static HOOK: Hook<LateHook> = Hook::new();
+
 /// Installs (or removes) the hook.
 pub(crate) fn set_hook(hook: Option<LateHook>, data: *mut c_void) {
-    RUNTIME.late_hook_arg.store(data, Relaxed);
-    let pointer = hook.map_or(core::ptr::null_mut(), |hook| hook as *mut c_void);
-    RUNTIME.late_hook.store(pointer, Release);
+    let head = RUNTIME.lock();
+    HOOK.set(hook, data, &head);
+    drop(head);
 }
 
 /// The policy in force.
 fn policy(state: Option<Ts>) -> c_int {
-    let hook = RUNTIME.late_hook.load(Acquire);
-    if !hook.is_null() {
-        // SAFETY: only `set_hook` fills the pointer, with this type.
-        let hook = unsafe { core::mem::transmute::<*mut c_void, LateHook>(hook) };
+    if let Some((hook, data)) = HOOK.get() {
         let pointer = state.map_or(core::ptr::null_mut(), Ts::as_ptr);
         // SAFETY: the host's function; no lock held; the state's block is kept
         // for its OS thread.
-        let run = || unsafe { hook(pointer, RUNTIME.late_hook_arg.load(Relaxed)) };
+        let run = || unsafe { hook(pointer, data) };
         return callout::run(Callout::LateHook, pointer.cast(), run);
     }
     match RUNTIME.late_policy.load(Relaxed) {

@@ -10,6 +10,7 @@ pub(crate) mod callout;
 pub(crate) mod critical_section;
 pub(crate) mod current;
 pub(crate) mod fatal;
+pub(crate) mod frozen;
 pub(crate) mod gil;
 pub(crate) mod gilfree;
 pub(crate) mod late;

@@ -42,7 +42,7 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push(call);
-            // Pairs with the fence in `breaker::refresh_calls`: either this sees
+            // Pairs with the fence in `breaker::become_main_state`: either this sees
             // the main state, or an initialization that makes one sees the call.
             fence(SeqCst);
             if let Some(state) = RUNTIME.main_state() {

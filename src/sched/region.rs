@@ -13,8 +13,8 @@
 //! keeps alive; RUNNING, AWAITED -> OPEN whoever made it RUNNING.
 //!
 //! Invariants:
-//! - R1: `unblock` and `unblock_arg` are written before OPEN is (release) and
-//!   constant until NONE; who moved the word to RUNNING (acquire) may read them.
+//! - R1: `unblock` is written before OPEN is (release) and constant until NONE;
+//!   who moved the word to RUNNING (acquire) may read it.
 //! - R2: a region cannot be left while the word is RUNNING or AWAITED: the
 //!   function never runs after the end of the region.
 //! - R3: who runs the function holds a reference to the state's block (T2).
@@ -70,9 +70,7 @@ pub(crate) fn begin(
     if state.region.load(Relaxed) != NONE {
         return Err(RegionError::Nested);
     }
-    let function = unblock.map_or(core::ptr::null_mut(), |unblock| unblock as *mut c_void);
-    state.unblock.store(function, Relaxed);
-    state.unblock_arg.store(arg, Relaxed);
+    state.unblock.set_own(unblock, arg);
     state.unblock_due_ns.store(0, Relaxed);
     state.region.store(OPEN, Release);
     // A GIL that was not locked is reported by the next attach's owner.
@@ -124,7 +122,9 @@ fn own() -> Option<Ts> {
     let listed = RUNTIME.interps(&head).flat_map(|interp| list::iter(interp, &head));
     let found = listed
         .chain(RUNTIME.abandoned_states(&head))
-        .find(|state| state.thread_id() == thread::ident() && inside(state));
+        // Identities are used again, but not together with kernel ids.
+        .filter(|state| state.thread_id() == thread::ident())
+        .find(|state| state.native_id() == thread::native_id() && inside(state));
     drop(head);
     found
 }
@@ -170,17 +170,14 @@ impl Claim {
     /// Runs the function, detached. True when there was one.
     fn run(self) -> bool {
         let state = self.0;
-        let function = state.unblock.load(Relaxed);
-        if function.is_null() {
+        let Some((function, arg)) = state.unblock.get() else {
             self.give_back();
             return false;
-        }
-        // SAFETY: `begin` stored a function of this type (R1).
-        let function = unsafe { core::mem::transmute::<*mut c_void, Unblock>(function) };
+        };
         detached(|| {
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
-            let run = || unsafe { function(state.unblock_arg.load(Relaxed)) };
+            let run = || unsafe { function(arg) };
             callout::run(Callout::UnblockFunction, state.as_ptr().cast(), run);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();

@@ -14,9 +14,11 @@ use crate::sched::raise;
 use crate::state::error::Kind;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    Ordering::SeqCst, fence,
 };
 
 /// Host's handler, run attached on the main thread; non-zero: an error is set.
@@ -29,8 +31,7 @@ const HANDLED: u8 = 1;
 static HANDLERS: [AtomicU8; signal::COUNT] = [const { AtomicU8::new(UNHANDLED) }; signal::COUNT];
 static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) }; signal::COUNT];
 static ANY: AtomicBool = AtomicBool::new(false);
-static HOST: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-static HOST_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+static HOST: Hook<HostHandler> = Hook::new();
 
 /// The runtime's handler of the OS's signals.
 struct Runtime;
@@ -50,9 +51,16 @@ pub(crate) fn trip(number: c_int) {
 
 /// Has the main thread look for signals at its next poll. Async-signal-safe.
 pub(crate) fn ask_main_thread() {
+    // Pairs with the fence in `breaker::become_main_state`.
+    fence(SeqCst);
     if let Some(state) = RUNTIME.main_state() {
         breaker::set(state, SIGNALS_PENDING);
     }
+}
+
+/// Whether a signal waits for its handler. One that comes now may be missed.
+pub(crate) fn any_tripped() -> bool {
+    ANY.load(Relaxed)
 }
 
 /// Whether `number` can be simulated at all (S-PC-15).
@@ -86,7 +94,7 @@ pub(crate) fn uninstall() {
             signal::set(number, Disposition::Default);
         }
     }
-    HOST.store(core::ptr::null_mut(), Relaxed);
+    set_host_handler(None, core::ptr::null_mut());
     forget();
 }
 
@@ -113,9 +121,9 @@ pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
 
 /// Installs the host's handler for everything that is routed to the runtime.
 pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) {
-    HOST_DATA.store(data, Relaxed);
-    let pointer = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut c_void);
-    HOST.store(pointer, Release);
+    let head = RUNTIME.lock();
+    HOST.set(handler, data, &head);
+    drop(head);
 }
 
 /// Whether SIGINT is tripped; clears it.
@@ -166,12 +174,9 @@ fn run_handler(number: c_int) -> Result<(), Raised> {
         // Routed elsewhere since it arrived.
         return Ok(());
     }
-    let host = HOST.load(Acquire);
-    if !host.is_null() {
-        // SAFETY: only `set_host_handler` fills the pointer, with this type.
-        let host = unsafe { core::mem::transmute::<*mut c_void, HostHandler>(host) };
+    if let Some((host, data)) = HOST.get() {
         // SAFETY: the host's function; attached, no lock held.
-        let run = || unsafe { host(number, HOST_DATA.load(Relaxed)) };
+        let run = || unsafe { host(number, data) };
         let status = callout::run(Callout::SignalHandler, core::ptr::null(), run);
         return if status == 0 { Ok(()) } else { Err(Raised) };
     }

@@ -30,7 +30,8 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, PLEASE_STOP};
 use crate::sched::current::{current, interp_of, set_current, traced_interp};
-use crate::sched::{attach, gil, late, watchdog};
+use crate::sched::frozen::Departed;
+use crate::sched::{attach, frozen, gil, late, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
@@ -95,7 +96,9 @@ pub(crate) fn stop(scope: Scope) {
             dog.look();
         }
     }
-    scope.data().set_stopped();
+    let head = RUNTIME.lock();
+    scope.data().set_stopped(&head);
+    drop(head);
     come_back(scope, aside);
     probe::point(Point::StwStopped);
 }
@@ -160,6 +163,10 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
 /// Ends the pause.
 pub(crate) fn start(scope: Scope) {
     let head = RUNTIME.lock();
+    let mut departed = Departed::NONE;
+    for interp in RUNTIME.interps(&head).filter(|interp| scope.covers(*interp)) {
+        departed = frozen::settle(interp, departed, &head);
+    }
     scope.others(&head, |state| {
         breaker::clear(state, PLEASE_STOP);
         let _ = word::resume(state.word());
@@ -175,6 +182,8 @@ pub(crate) fn start(scope: Scope) {
     let granted = RUNTIME.stop_gate.leave(scope, &head);
     drop(head);
     granted.tell();
+    departed.give_back();
+    frozen::wake(scope.data());
     trace::at(Point::StwResumed, Event::End(Span::StopTheWorld), traced_interp);
 }
 

@@ -206,8 +206,8 @@ impl Batch {
     }
 }
 
-/// Runs in every ending thread that had a gilstate: takes the mark from the
-/// state, so that nobody writes into this thread's block after it is gone.
+/// Runs in every ending thread that had a gilstate: ends a state that is kept
+/// for it, takes the mark from its state, gives its handle up.
 pub(crate) struct AtExit;
 
 impl thread::ThreadEnd for AtExit {
@@ -219,15 +219,12 @@ impl thread::ThreadEnd for AtExit {
             end();
         }
         current::set_keeper(None);
-        let head = RUNTIME.lock();
         if let Some(state) = current::gilstate() {
-            state.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
+            current::leave_gilstate_slot(state);
             block.gilstate.store(core::ptr::null_mut(), Relaxed);
         }
-        drop(head);
-        // Only now: of a thread that is not armed, `gilstate` does not show a
-        // state that finalization gave up, and the mark would stay. A later
-        // destructor that ensures arms it once more.
+        // A later destructor that ensures arms it once more; in the last round
+        // of destructors that has no effect, and the mark stays on the state.
         block.armed.store(0, Relaxed);
         // The host may have ended a started thread behind our back
         // (pthread_exit): its joiners must not wait for ever.

@@ -31,6 +31,7 @@ use crate::os::thread::OsThread;
 use crate::state::interp::{Interp, PyInterpreterState};
 use crate::state::thread_state::{NAME_SIZE, ThreadState, Ts};
 use crate::sync::event::PyEvent;
+use crate::sync::hook::Hook;
 use crate::sync::mutex::PyMutex;
 use crate::sync::rank::Guard;
 use core::ffi::{c_char, c_ulong, c_void};
@@ -77,9 +78,9 @@ pub struct _PyThreadHandle {
     pub(crate) last: LastState,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
-    /// What to run: read once by the new thread.
-    pub(crate) func: AtomicPtr<c_void>,
-    pub(crate) arg: AtomicPtr<c_void>,
+    /// What to run, with its argument: written by the starter, read once by
+    /// the new thread.
+    pub(crate) body: Hook<Body>,
 }
 
 /// What is known of a thread whose state is gone, until it is joined.

@@ -53,6 +53,10 @@ pub struct _is {
     pub(crate) next: AtomicPtr<_is>,
     /// Newest thread state.
     pub(crate) threads: AtomicPtr<_ts>,
+    /// States that were made while a pause stood, to be linked at its end
+    /// (`sched::frozen`), and 1: states of the list are to be unlinked then.
+    pub(crate) joining: AtomicPtr<ThreadState>,
+    pub(crate) leaving: AtomicU32,
     /// Last id given to a thread state.
     pub(crate) last_thread_id: AtomicU64,
     /// The state that the interpreter was born with, NULL when deleted.
@@ -136,6 +140,38 @@ impl Interp {
     }
 }
 
+/// The name of an interpreter for those who may outlive it. An address or an id
+/// alone is no name: blocks are used again, ids begin at 0 in each life of the
+/// runtime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InterpName {
+    interp: Interp,
+    life: u64,
+}
+
+impl InterpName {
+    /// The name of what the block is now.
+    pub(crate) fn of(interp: Interp) -> InterpName {
+        InterpName { interp, life: interp.lives.load(Relaxed) }
+    }
+
+    /// What [`InterpName::of`] gave in the life `life`.
+    pub(crate) fn new(interp: Interp, life: u64) -> InterpName {
+        InterpName { interp, life }
+    }
+
+    /// The interpreter, while it is alive. It stays that under the head lock.
+    pub(crate) fn look_up(self) -> Option<Interp> {
+        let same = self.interp.is_alive() && self.interp.lives.load(Relaxed) == self.life;
+        same.then_some(self.interp)
+    }
+
+    /// How many interpreters the block had been.
+    pub(crate) fn life(self) -> u64 {
+        self.life
+    }
+}
+
 impl _is {
     /// An interpreter block that nobody uses.
     pub(crate) const fn new() -> _is {
@@ -145,6 +181,8 @@ impl _is {
             lives: AtomicU64::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
             threads: AtomicPtr::new(core::ptr::null_mut()),
+            joining: AtomicPtr::new(core::ptr::null_mut()),
+            leaving: AtomicU32::new(0),
             last_thread_id: AtomicU64::new(0),
             first_state: AtomicPtr::new(core::ptr::null_mut()),
             thread_count: AtomicUsize::new(0),
@@ -184,6 +222,8 @@ impl _is {
         self.id.store(id, Relaxed);
         self.lives.store(self.lives.load(Relaxed) + 1, Relaxed);
         self.threads.store(core::ptr::null_mut(), Relaxed);
+        self.joining.store(core::ptr::null_mut(), Relaxed);
+        self.leaving.store(0, Relaxed);
         self.last_thread_id.store(0, Relaxed);
         self.first_state.store(core::ptr::null_mut(), Relaxed);
         self.thread_count.store(0, Relaxed);

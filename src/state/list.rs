@@ -9,11 +9,15 @@ use crate::state::thread_state::Ts;
 use crate::sync::rank::Guard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-/// Gives `state` the next id and puts it at the head.
-pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
+/// Gives `state` the next id.
+pub(crate) fn number(interp: Interp, state: Ts, _head: &Guard) {
     let id = interp.last_thread_id.load(Relaxed) + 1;
     interp.last_thread_id.store(id, Relaxed);
     state.id_cell().store(id, Relaxed);
+}
+
+/// Puts `state`, which has its id, at the head.
+pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
     let old = interp.threads.load(Relaxed);
     state.next().store(old, Release);
     state.prev().store(core::ptr::null_mut(), Relaxed);

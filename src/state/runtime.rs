@@ -55,7 +55,9 @@ pub(crate) struct Runtime {
     pub(crate) open_guards: AtomicPtr<c_void>,
     /// Calls for the main thread (S-PC-01).
     pub(crate) main_pending: PendingQueue,
+    /// Blocks of dead states: of the size in force, and of other sizes.
     spare_states: AtomicPtr<ThreadState>,
+    misfit_states: AtomicPtr<ThreadState>,
     spare_interps: AtomicPtr<_is>,
     /// States left over at finalization, kept for their OS threads.
     pub(crate) abandoned: AtomicPtr<ThreadState>,
@@ -63,8 +65,6 @@ pub(crate) struct Runtime {
     pub(crate) late_policy: AtomicI32,
     /// The environment's, in force where the host chose none; -1: none either.
     pub(crate) late_by_environment: AtomicI32,
-    pub(crate) late_hook: AtomicPtr<c_void>,
-    pub(crate) late_hook_arg: AtomicPtr<c_void>,
     pub(crate) check_level: AtomicI32,
     compat: AtomicU32,
     host_size: AtomicUsize,
@@ -95,12 +95,11 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
     spare_states: AtomicPtr::new(core::ptr::null_mut()),
+    misfit_states: AtomicPtr::new(core::ptr::null_mut()),
     spare_interps: AtomicPtr::new(core::ptr::null_mut()),
     abandoned: AtomicPtr::new(core::ptr::null_mut()),
     late_policy: AtomicI32::new(-1),
     late_by_environment: AtomicI32::new(-1),
-    late_hook: AtomicPtr::new(core::ptr::null_mut()),
-    late_hook_arg: AtomicPtr::new(core::ptr::null_mut()),
     check_level: AtomicI32::new(0),
     compat: AtomicU32::new(Compat::DEFAULT.0),
     host_size: AtomicUsize::new(0),
@@ -154,8 +153,24 @@ impl Runtime {
         self.host_size.load(Relaxed)
     }
 
-    pub(crate) fn set_host_size(&self, size: usize) {
+    /// Changes the size of the host's bytes, before any state is made, and
+    /// sorts the blocks of dead states anew.
+    pub(crate) fn set_host_size(&'static self, size: usize) {
+        if self.host_size() == size {
+            return;
+        }
+        let head = self.lock();
         self.host_size.store(size, Relaxed);
+        let kept = [&self.spare_states, &self.misfit_states]
+            .map(|list| list.swap(core::ptr::null_mut(), Relaxed));
+        for mut next in kept {
+            // SAFETY: spare blocks are mapped and used by nobody.
+            while let Some(state) = unsafe { Ts::from_raw(next) } {
+                next = state.spare.load(Relaxed);
+                self.keep_state_block(state, &head);
+            }
+        }
+        drop(head);
     }
 
     pub(crate) fn objects(&self) -> PyTState_ObjectHooks {
@@ -170,13 +185,10 @@ impl Runtime {
         unsafe { *self.objects.get() = hooks };
     }
 
-    /// A zeroed block for a thread state: a spare one if it fits (T1).
+    /// A spare block for a thread state (T1).
     pub(crate) fn take_state_block(&self, _head: &Guard) -> Option<Ts> {
         // SAFETY: spare blocks are mapped and used by nobody.
         let spare = unsafe { Ts::from_raw(self.spare_states.load(Relaxed)) }?;
-        if spare.host_size.load(Relaxed) != self.host_size() {
-            return None;
-        }
         self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
         Some(spare)
     }
@@ -191,16 +203,12 @@ impl Runtime {
         Some(state)
     }
 
-    /// Keeps a dead block for the next state (T1).
+    /// Keeps a dead block for a state of its size, in this life or another (T1).
     pub(crate) fn keep_state_block(&self, state: Ts, _head: &Guard<'_>) {
-        state.spare.store(self.spare_states.load(Relaxed), Relaxed);
-        self.spare_states.store(state.as_raw(), Relaxed);
-    }
-
-    /// Empties the list of spare blocks and returns its head (chained by
-    /// `spare`) to be freed by the caller.
-    pub(crate) fn take_spares(&self, _head: &Guard<'_>) -> *mut ThreadState {
-        self.spare_states.swap(core::ptr::null_mut(), Relaxed)
+        let fits = state.host_size.load(Relaxed) == self.host_size();
+        let list = if fits { &self.spare_states } else { &self.misfit_states };
+        state.spare.store(list.load(Relaxed), Relaxed);
+        list.store(state.as_raw(), Relaxed);
     }
 
     /// A pooled interpreter block.
@@ -215,6 +223,11 @@ impl Runtime {
     pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &Guard) {
         interp.next.store(self.spare_interps.load(Relaxed), Relaxed);
         self.spare_interps.store(interp.as_ptr(), Relaxed);
+    }
+
+    /// The blocks of ended interpreters. For the only thread of a fork child.
+    pub(crate) fn pooled_interps(&self) -> Interps {
+        Interps { next: self.spare_interps.load(Relaxed) }
     }
 
     /// The interpreters, newest first.
@@ -284,8 +297,8 @@ impl Runtime {
         Handles { next: self.graveyard.load(Relaxed) }
     }
 
-    /// Drops one reference to a state's block; returns it to the spare list or
-    /// to the system at the last one (T2).
+    /// Drops one reference to a state's block, which is a spare one at the last
+    /// one (T2).
     pub(crate) fn drop_state_ref(&'static self, state: Ts) {
         // A lone reference needs no read-modify-write: nobody else can take one.
         if state.refs.load(Ordering::Acquire) != 1 && state.refs.fetch_sub(1, Ordering::AcqRel) != 1
@@ -294,16 +307,8 @@ impl Runtime {
         }
         debug_assert!(state.has(status::DELETED));
         let head = self.lock();
-        // A block of another size serves nobody in this life of the runtime.
-        let fits = state.host_size.load(Relaxed) == self.host_size();
-        if fits {
-            self.keep_state_block(state, &head);
-        }
+        self.keep_state_block(state, &head);
         drop(head);
-        if !fits {
-            // SAFETY: the last reference is gone (T2).
-            unsafe { mem::free(state.as_raw().cast()) };
-        }
     }
 }
 

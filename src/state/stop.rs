@@ -24,7 +24,8 @@ use crate::sync::rank::Guard;
 use crate::sync::waiting::Stay;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::Release,
+    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
 };
 
 /// What a pause covers.
@@ -67,6 +68,11 @@ pub(crate) struct StopScope {
     pub(crate) requested: AtomicU32,
     /// 1 while the world of this scope stands. See [`StopScope::is_stopped`].
     stopped: AtomicU32,
+    /// Pauses of this scope that have stood so far.
+    pauses: AtomicU32,
+    /// 1: a thread waits for the end of the pause to make or delete an
+    /// interpreter (`sched::frozen`).
+    pub(crate) held_back: AtomicU32,
     /// States that do not stand yet.
     pub(crate) countdown: AtomicI64,
     /// The state that asked (exempt), NULL when the caller had none.
@@ -86,6 +92,8 @@ impl StopScope {
         StopScope {
             requested: AtomicU32::new(0),
             stopped: AtomicU32::new(0),
+            pauses: AtomicU32::new(0),
+            held_back: AtomicU32::new(0),
             countdown: AtomicI64::new(0),
             requester: AtomicPtr::new(ptr::null_mut()),
             thread: AtomicUsize::new(0),
@@ -101,9 +109,21 @@ impl StopScope {
         self.stopped.load(Relaxed) != 0
     }
 
-    /// Records that the world of this scope stands.
-    pub(crate) fn set_stopped(&self) {
-        self.stopped.store(1, Relaxed);
+    /// Records that the world of this scope stands: from here on its lists
+    /// stand still.
+    pub(crate) fn set_stopped(&self, _head: &Guard<'_>) {
+        self.pauses.store(self.pauses.load(Relaxed).wrapping_add(1), Relaxed);
+        self.stopped.store(1, Release);
+    }
+
+    /// Number of the pause that stands, or stood last.
+    pub(crate) fn pause(&self) -> u32 {
+        self.pauses.load(Relaxed)
+    }
+
+    /// Whether that pause still stands.
+    pub(crate) fn stands(&self, pause: u32) -> bool {
+        self.stopped.load(Acquire) != 0 && self.pause() == pause
     }
 
     /// Ends the request.
@@ -124,6 +144,7 @@ impl StopScope {
         self.home.store(ptr::null_mut(), Relaxed);
         self.away.store(0, Relaxed);
         self.countdown.store(0, Relaxed);
+        self.held_back.store(0, Relaxed);
         self.clear();
     }
 }

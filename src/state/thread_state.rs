@@ -17,8 +17,7 @@
 //!
 //! Invariants:
 //! - T1: a [`Ts`] is only made from a pointer to a mapped block. Blocks of dead
-//!   states are kept for new ones and not returned to the system (unless the
-//!   host changes `host_tstate_size` between two lives of the runtime): a stale
+//!   states are kept for new ones and not returned to the system: a stale
 //!   pointer reads a DELETED status, not unmapped memory.
 //! - T2: `refs` is 1 for the state itself plus one per reference to its exit
 //!   event; the block is reused only at 0.
@@ -28,12 +27,14 @@
 //! `_PyThreadStateImpl` (pycore_tstate.h); `on_delete` as in 3.12.
 
 use crate::os::clock;
+use crate::os::function::FunctionCell;
 use crate::state::gil_word::Gil;
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::{PyObject, PyTState_Callback};
 use crate::state::qsbr::Qsbr;
 use crate::state::stack_bounds::StackBounds;
 use crate::sync::event::PyEvent;
+use crate::sync::hook::Hook;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_ulong, c_void};
 use core::mem::offset_of;
@@ -75,7 +76,8 @@ pub struct _ts {
     pub gil_requested: c_int,
     /// Unique in the interpreter, from 1 up, never reused.
     pub id: u64,
-    /// Identity of the bound OS thread; 0 before it is bound.
+    /// Identity of the bound OS thread; 0 before it is bound. That of a started
+    /// thread is there when PyThreadHandle_Start() returns.
     pub thread_id: c_ulong,
     /// Kernel id of the bound OS thread; 0 before it is bound.
     pub native_thread_id: c_ulong,
@@ -146,7 +148,8 @@ pub(crate) struct ThreadState {
     /// The GIL to hold while attached, NULL without one. Constant while alive.
     pub(crate) gil: AtomicPtr<Gil>,
     pub(crate) event: PyEvent,
-    /// 1: this state is in its thread's gilstate slot, at `gilstate_slot`.
+    /// Address of the thread-local block whose `gilstate` leads here; NULL if
+    /// none does. Only compared: the thread of the block may be gone.
     pub(crate) gilstate_slot: AtomicPtr<crate::os::tls::TlsBlock>,
     /// Handle of the thread that the library started for it, or NULL.
     pub(crate) handle: AtomicPtr<c_void>,
@@ -176,10 +179,9 @@ pub(crate) struct ThreadState {
     pub(crate) region: AtomicU32,
     /// How its thread came to wait for the end of a pause (`sched::stw`).
     pub(crate) turn: AtomicU32,
-    /// Unblock function of that region, its argument, and when a shutdown may
-    /// call it (again).
-    pub(crate) unblock: AtomicPtr<c_void>,
-    pub(crate) unblock_arg: AtomicPtr<c_void>,
+    /// Unblock function of that region with its argument.
+    pub(crate) unblock: Hook<unsafe extern "C" fn(*mut c_void)>,
+    /// When a shutdown may call it (again).
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: AtomicPtr<ThreadState>,
@@ -322,7 +324,7 @@ impl ThreadState {
         native_id_cell: native_thread_id as AtomicUsize;
         exit_event_cell: exit_event as AtomicPtr<PyEvent>;
         on_delete_data: on_delete_data as AtomicPtr<c_void>;
-        on_delete_cell: on_delete as AtomicPtr<c_void>;
+        on_delete_cell: on_delete as FunctionCell<unsafe extern "C" fn(*mut c_void)>;
     }
 
     #[inline(always)]
@@ -355,10 +357,7 @@ impl ThreadState {
 
     /// Takes the hook out, so that it runs at most once.
     pub(crate) fn take_on_delete(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
-        let hook = self.on_delete_cell().swap(core::ptr::null_mut(), Relaxed);
-        // SAFETY: the field holds NULL or a function pointer of this type, and
-        // the two representations are the same (NULL is None).
-        unsafe { core::mem::transmute::<*mut c_void, PyTState_Callback>(hook) }
+        self.on_delete_cell().take(Relaxed)
     }
 
     /// Sets a life bit and returns the bits before.

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod event;
 #[cfg(not(loom))]
 pub(crate) mod event_rc;
+pub(crate) mod hook;
 pub(crate) mod lot;
 pub(crate) mod mutex;
 pub(crate) mod once;

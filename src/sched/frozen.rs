@@ -1,0 +1,217 @@
+//! While a pause stands, the lists of states in its scope stand still: whoever
+//! stopped the world can walk them, and so can others on its behalf.
+//!
+//! A thread that the pause does not stop may make and delete states meanwhile
+//! without waiting. A new state is numbered and kept aside, a deleted one marked
+//! and left in the list; both are put right when the pause ends ([`settle`]), and
+//! before a requester ends an interpreter in its pause. A thread that would make
+//! or delete an interpreter waits ([`try_lock`]).
+//!
+//! The thread that asked for the pause, or runs with the state that did, may
+//! change the lists at once.
+//!
+//! F1 Under the head lock: `joining` and `leaving` are empty unless a pause of
+//!    the interpreter's stands.
+//! F2 A state in `joining` is suspended, chained by `spare`, and in no list.
+//! F3 A state that leaves is DELETED and in the list or in `joining`.
+
+use crate::os::clock::Deadline;
+use crate::os::thread;
+use crate::probe::{self, Point};
+use crate::sched::blocking::Detach;
+use crate::sched::breaker::{self, CALLS_TO_DO};
+use crate::sched::current::{current, interp_of};
+use crate::state::interp::Interp;
+use crate::state::list;
+use crate::state::runtime::RUNTIME;
+use crate::state::stop::StopScope;
+use crate::state::thread_state::{ThreadState, Ts, status};
+use crate::sync::lot;
+use crate::sync::rank::Guard;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+/// The pause of another thread that `interp` stands in.
+fn standing(interp: Interp, head: &Guard<'_>) -> Option<&'static StopScope> {
+    standing_one(&RUNTIME.stop, head).or_else(|| standing_one(&interp.block().stop, head))
+}
+
+fn standing_one(scope: &'static StopScope, _head: &Guard<'_>) -> Option<&'static StopScope> {
+    if !scope.is_stopped() || scope.thread.load(Relaxed) == thread::ident() as usize {
+        return None;
+    }
+    let attached = current().map_or(core::ptr::null_mut(), |state| state.as_raw());
+    let own = !attached.is_null() && scope.requester.load(Relaxed) == attached;
+    (!own).then_some(scope)
+}
+
+/// Puts a new, suspended state into the list of `interp`, now or when the pause
+/// that stands is over.
+pub(crate) fn join(interp: Interp, state: Ts, head: &Guard<'_>) {
+    list::number(interp, state, head);
+    if standing(interp, head).is_some() {
+        state.spare.store(interp.joining.load(Relaxed), Relaxed);
+        interp.joining.store(state.as_raw(), Relaxed);
+    } else {
+        list::link(interp, state, head);
+    }
+}
+
+/// Takes `state` out of the list of `interp`. False while a pause stands: then
+/// the end of the pause does it, and gives the block back.
+#[must_use]
+pub(crate) fn leave(interp: Interp, state: Ts, head: &Guard<'_>) -> bool {
+    if standing(interp, head).is_none() && !is_joining(interp, state) {
+        list::unlink(interp, state, head);
+        return true;
+    }
+    state.advance(status::DELETED);
+    interp.leaving.store(1, Relaxed);
+    false
+}
+
+/// The requester may delete what another thread made in the pause.
+fn is_joining(interp: Interp, state: Ts) -> bool {
+    // SAFETY: states that join are live until they are linked (F2).
+    let mut next = unsafe { Ts::from_raw(interp.joining.load(Relaxed)) };
+    while let Some(one) = next.filter(|one| *one != state) {
+        // SAFETY: as above.
+        next = unsafe { Ts::from_raw(one.spare.load(Relaxed)) };
+    }
+    next.is_some()
+}
+
+/// States that left while a pause stood, out of the list, chained by `spare`.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) struct Departed(*mut ThreadState);
+
+impl Departed {
+    pub(crate) const NONE: Departed = Departed(core::ptr::null_mut());
+
+    /// Whether there are any.
+    pub(crate) fn is_any(self) -> bool {
+        !self.0.is_null()
+    }
+
+    /// Gives their blocks back; no lock is held.
+    pub(crate) fn give_back(self) {
+        let mut next = self.0;
+        // SAFETY: taken out by `settle`; live until they are given back here.
+        while let Some(state) = unsafe { Ts::from_raw(next) } {
+            next = state.spare.load(Relaxed);
+            let interp = interp_of(state);
+            RUNTIME.drop_state_ref(state);
+            tell_departure(interp);
+        }
+    }
+}
+
+/// Wakes who waits until states of `interp` are gone.
+pub(crate) fn tell_departure(interp: Interp) {
+    if interp.departure_waiters.load(Relaxed) == 0 {
+        return;
+    }
+    interp.departures.fetch_add(1, Release);
+    lot::unpark_all(core::ptr::from_ref(&interp.departures).cast());
+}
+
+/// Puts the list of `interp` right: the caller ends the pause, or is the one
+/// that may change the list in it. Adds to `departed`.
+pub(crate) fn settle(interp: Interp, departed: Departed, head: &Guard<'_>) -> Departed {
+    let mut next = interp.joining.load(Relaxed);
+    if next.is_null() && interp.leaving.load(Relaxed) == 0 {
+        return departed;
+    }
+    interp.joining.store(core::ptr::null_mut(), Relaxed);
+    interp.leaving.store(0, Relaxed);
+    next = oldest_first(next);
+    // SAFETY: states that join are live (F2).
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        list::link(interp, state, head);
+        if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
+            breaker::set(state, CALLS_TO_DO);
+        }
+    }
+    let mut departed = departed;
+    while let Some(state) = list::iter(interp, head).find(|state| state.has(status::DELETED)) {
+        list::unlink(interp, state, head);
+        state.spare.store(departed.0, Relaxed);
+        departed = Departed(state.as_raw());
+    }
+    departed
+}
+
+fn oldest_first(newest: *mut ThreadState) -> *mut ThreadState {
+    let mut turned: *mut ThreadState = core::ptr::null_mut();
+    let mut next = newest;
+    // SAFETY: states that join are live (F2).
+    while let Some(state) = unsafe { Ts::from_raw(next) } {
+        next = state.spare.load(Relaxed);
+        state.spare.store(turned, Relaxed);
+        turned = state.as_raw();
+    }
+    turned
+}
+
+/// A pause that keeps the caller from changing the list of interpreters.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    scope: &'static StopScope,
+    /// Which pause of the scope.
+    pause: u32,
+}
+
+impl Held {
+    /// Sleeps until the pause is over, detached: the requester may need the
+    /// caller's GIL. May not return if the caller is attached, which has given
+    /// back what it took before.
+    pub(crate) fn wait(self) {
+        let Held { scope, pause } = self;
+        probe::point(Point::StwHeldBack);
+        let _ = lot::park(
+            key(scope),
+            || scope.stands(pause),
+            Deadline::NEVER,
+            core::ptr::null_mut(),
+            &mut Detach::new(),
+        );
+    }
+}
+
+/// The head lock, to make or delete an interpreter, unless a pause stands that
+/// is not the caller's: of all, or of the interpreter that is deleted.
+pub(crate) fn try_lock(deleted: Option<Interp>) -> Result<Guard<'static>, Held> {
+    let head = RUNTIME.lock();
+    let scope = match deleted {
+        Some(interp) => standing(interp, &head),
+        None => standing_one(&RUNTIME.stop, &head),
+    };
+    let Some(scope) = scope else { return Ok(head) };
+    scope.held_back.store(1, Relaxed);
+    Err(Held { scope, pause: scope.pause() })
+}
+
+/// As [`try_lock`]; waits for the end of the pause.
+pub(crate) fn lock(deleted: Interp) -> Guard<'static> {
+    loop {
+        match try_lock(Some(deleted)) {
+            Ok(head) => return head,
+            Err(held) => held.wait(),
+        }
+    }
+}
+
+/// Wakes whom the pause of `scope`, which is over, held back. No lock is held.
+pub(crate) fn wake(scope: &StopScope) {
+    // They set it under the head lock, while the pause stood.
+    if scope.held_back.load(Relaxed) != 0 {
+        scope.held_back.store(0, Relaxed);
+        lot::unpark_all(key(scope));
+    }
+}
+
+fn key(scope: &StopScope) -> *const () {
+    core::ptr::from_ref(&scope.held_back).cast()
+}
