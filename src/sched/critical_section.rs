@@ -200,10 +200,10 @@ fn top_is_pair(state: Ts, first: &PyMutex, other: &PyMutex) -> bool {
     })
 }
 
-/// Whether everybody else in the interpreter stands: then the caller made the
-/// pause, and whoever has the lock cannot let go of it (S-CS-09).
+/// Whether the thread of `state` has stopped every other thread of its
+/// interpreter: a thread that holds the mutex cannot release it then (S-CS-09).
 fn world_stopped(state: Ts) -> bool {
-    RUNTIME.stop.is_stopped() || interp_of(state).stop.is_stopped()
+    RUNTIME.stop.is_stopped_by(state) || interp_of(state).stop.is_stopped_by(state)
 }
 
 /// Why a section was not ended.

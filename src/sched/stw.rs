@@ -161,6 +161,8 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
 /// Ends the pause.
 pub(crate) fn start(scope: Scope) {
     let head = RUNTIME.lock();
+    // Before the first thread runs again: the release of `resume` orders it.
+    scope.data().clear_stopped();
     scope.others(&head, |state| {
         breaker::clear(state, PLEASE_STOP);
         let _ = word::resume(state.word());
