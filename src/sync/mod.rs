@@ -19,4 +19,6 @@ pub(crate) mod thread_lock;
 pub(crate) mod waiting;
 
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
+#[cfg(loom)]
+pub(crate) mod planted;
