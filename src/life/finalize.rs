@@ -90,6 +90,7 @@ pub(crate) fn wait_until_over() {
             Deadline::NEVER,
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }
@@ -201,6 +202,7 @@ fn end_subinterpreters(main: Interp, state: Ts) {
                 Deadline::after(RESCAN_NS),
                 core::ptr::null_mut(),
                 &mut Detach::new(),
+                lot::nothing,
             );
             continue;
         }

@@ -24,6 +24,7 @@ use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::owed;
 use core::sync::atomic::{
     AtomicI64, AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
@@ -167,7 +168,10 @@ impl ForkHandlers for Handlers {
         }
         // Another fork may hold it, and wait for this thread to detach.
         init::INIT.lock(&mut Detach::new());
-        hold();
+        let free = || {
+            let _ = init::INIT.unlock();
+        };
+        owed::or_give_back(free, hold);
         BY_HANDLERS.store(HELD, Relaxed);
     }
 

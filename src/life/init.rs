@@ -16,6 +16,7 @@ use crate::state::config::{
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
+use crate::sync::owed;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -129,7 +130,10 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
         } else if finalize::is_under_way_elsewhere() {
             None
         } else {
-            Some(first_time(settings))
+            let free = || {
+                let _ = INIT.unlock();
+            };
+            Some(owed::or_give_back(free, || first_time(settings)))
         };
         let _ = INIT.unlock();
         if let Some(result) = result {

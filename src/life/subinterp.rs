@@ -171,6 +171,7 @@ pub(crate) fn leave_to_other(state: Ts) {
             Deadline::after(wait::RESCAN_NS),
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }
@@ -234,6 +235,7 @@ impl Rounds {
                 deadline,
                 core::ptr::null_mut(),
                 &mut waiting,
+                lot::nothing,
             );
             let failed = match parked {
                 Parked::Interrupted => waiting.interrupted() == OnSignal::GiveUp,

@@ -105,6 +105,8 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
             waiter.patience(),
             core::ptr::from_ref(&entry).cast_mut().cast(),
             waiter,
+            // The hooks of a waiter attach nothing: it comes back, and resigns.
+            lot::nothing,
         );
         woken = false;
         match parked {

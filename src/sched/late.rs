@@ -8,6 +8,7 @@ use crate::sched::{current, fatal, thread_end};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
+use crate::sync::owed;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -44,14 +45,16 @@ fn policy(state: Option<Ts>) -> c_int {
     }
 }
 
-/// Ends the road of the calling thread. Nothing is attached and no lock of the
-/// library is held.
+/// Ends the road of the calling thread, which first gives back what the
+/// primitives around it have taken (`sync::owed`). Nothing is attached, and no
+/// ranked lock of the library is held.
 #[cold]
 pub(crate) fn meet(state: Option<Ts>) -> ! {
     trace::at(Point::LateAttachMet, Event::At(Mark::LateAttach), || {
         state.map_or(-1, |state| current::interp_of(state).id())
     });
     current::set_current(None);
+    owed::give_back_all();
     match policy(state) {
         PyTState_LATE_EXIT => {
             thread_end::leave(state, thread_end::Leaving::Exits);

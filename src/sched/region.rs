@@ -31,6 +31,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot;
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
@@ -144,6 +145,7 @@ fn close(state: Ts) {
                     Deadline::NEVER,
                     core::ptr::null_mut(),
                     &mut Stay,
+                    lot::nothing,
                 );
             }
         }
@@ -176,13 +178,19 @@ impl Claim {
         }
         // SAFETY: `begin` stored a function of this type (R1).
         let function = unsafe { core::mem::transmute::<*mut c_void, Unblock>(function) };
-        detached(|| {
+        let call = || {
+            let argument = state.unblock_arg.load(Relaxed);
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
-            unsafe { function(state.unblock_arg.load(Relaxed)) };
+            unsafe { function(argument) };
+        };
+        let work = || {
+            // The function may attach and never return.
+            owed::or_give_back(|| Claim(state).give_back(), call);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();
-        });
+        };
+        detached(work, |()| {});
         true
     }
 

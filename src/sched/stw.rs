@@ -30,7 +30,7 @@ use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, PLEASE_STOP};
 use crate::sched::current::{current, interp_of, set_current, traced_interp};
-use crate::sched::{attach, gil, late, watchdog};
+use crate::sched::{attach, gil, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
@@ -38,6 +38,7 @@ use crate::state::stop::{Request, StopScope};
 use crate::state::thread_state::Ts;
 use crate::state::word;
 use crate::sync::lot;
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -118,19 +119,15 @@ fn step_aside(own: Option<Ts>) -> Aside {
     }
 }
 
-/// Undoes it. A requester whose interpreter ended meanwhile ends its pause.
+/// Reverses `step_aside` or `detach`. A requester whose interpreter ended
+/// meanwhile ends its pause and never returns.
 fn come_back(scope: Scope, aside: Aside) {
-    match aside {
+    let step = || match aside {
         Aside::No => {}
         Aside::Gil(state) => attach::take_gil_only(state),
-        Aside::Detached(state) => {
-            if !attach::attach_unless_over(state) {
-                start(scope);
-                late::meet(Some(state));
-            }
-            state.away.store(0, Relaxed);
-        }
-    }
+        Aside::Detached(state) => attach::step_in(state),
+    };
+    owed::or_give_back(|| start(scope), step);
 }
 
 /// Suspends what is detached and asks what is attached. True when all stand.
@@ -294,6 +291,7 @@ fn wait_resumed(state: Ts, turn: u32) {
             Deadline::NEVER,
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }

@@ -12,6 +12,7 @@ use crate::sched::current;
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::owed;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// How a thread that met finalization goes on.
@@ -128,6 +129,7 @@ pub(crate) struct AtExit;
 impl thread::ThreadEnd for AtExit {
     fn run() {
         let block = tls::block();
+        owed::forget();
         // A state that is still attached belongs to a thread that the host
         // ended in the middle; nobody can tell what it was about.
         if let Some(end) = current::keeper().filter(|_| current::current().is_none()) {

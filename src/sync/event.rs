@@ -77,7 +77,8 @@ impl PyEvent {
             }
             let validate = || self.v.load(Ordering::Relaxed) == HAS_PARKED;
             let token = ptr::null_mut();
-            match lot::park_at(Place::Crowd, self.key(), validate, deadline, token, waiting) {
+            let (place, gives) = (Place::Crowd, lot::nothing);
+            match lot::park_at(place, self.key(), validate, deadline, token, waiting, gives) {
                 Parked::Unparked | Parked::Again => {
                     if self.is_set() {
                         return true;

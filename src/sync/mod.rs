@@ -8,6 +8,7 @@ pub(crate) mod event_rc;
 pub(crate) mod lot;
 pub(crate) mod mutex;
 pub(crate) mod once;
+pub(crate) mod owed;
 pub(crate) mod rank;
 pub(crate) mod raw;
 pub(crate) mod raw_mutex;

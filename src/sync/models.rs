@@ -105,6 +105,7 @@ fn loom_lot_no_wake_up_is_lost() {
                     Deadline::NEVER,
                     ptr::null_mut(),
                     &mut Stay,
+                    lot::nothing,
                 );
                 assert!(matches!(parked, Parked::Unparked | Parked::Again));
             })
@@ -123,7 +124,14 @@ fn loom_lot_a_chosen_waiter_is_unparked_and_no_other() {
         let waiter = {
             let place = place.clone();
             thread::spawn(move || {
-                lot::park(key_of(&*place), || true, some_time(), ptr::null_mut(), &mut Stay)
+                lot::park(
+                    key_of(&*place),
+                    || true,
+                    some_time(),
+                    ptr::null_mut(),
+                    &mut Stay,
+                    lot::nothing,
+                )
             })
         };
         let mut chosen = false;
@@ -142,8 +150,14 @@ fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
             let places = places.clone();
             thread::spawn(move || {
                 let validate = || places[0].load(Ordering::Relaxed) == 0;
-                let _ =
-                    lot::park(key_of(&places[0]), validate, deadline, ptr::null_mut(), &mut Stay);
+                let _ = lot::park(
+                    key_of(&places[0]),
+                    validate,
+                    deadline,
+                    ptr::null_mut(),
+                    &mut Stay,
+                    lot::nothing,
+                );
             })
         });
         lot::unpark_one(key_of(&places[1]), |token, more| assert!(token.is_none() && !more));
@@ -167,7 +181,15 @@ fn loom_lot_the_crowd_is_woken_together() {
                 let validate = || place.load(Ordering::Relaxed) == 0;
                 let nothing = ptr::null_mut();
                 let crowd = lot::Place::Crowd;
-                lot::park_at(crowd, key_of(place), validate, deadline, nothing, &mut Stay)
+                lot::park_at(
+                    crowd,
+                    key_of(place),
+                    validate,
+                    deadline,
+                    nothing,
+                    &mut Stay,
+                    lot::nothing,
+                )
             })
         });
         let mut chosen = false;

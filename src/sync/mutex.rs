@@ -174,7 +174,8 @@ impl PyMutex {
             });
             let validate = || self._bits.load(Ordering::Relaxed) == LOCKED | HAS_PARKED;
             let token = ptr::from_ref(entry).cast_mut().cast();
-            match lot::park(self.key(), validate, deadline, token, waiting) {
+            let give_back = |parked| self.pass_on(parked, entry.handed_off.get());
+            match lot::park(self.key(), validate, deadline, token, waiting, give_back) {
                 Parked::Unparked if entry.handed_off.get() => return LockOutcome::Acquired,
                 Parked::Unparked | Parked::Again => {}
                 Parked::TimedOut => return LockOutcome::TimedOut,
@@ -184,6 +185,15 @@ impl PyMutex {
                     }
                 }
             }
+        }
+    }
+
+    /// For a waiter that will not come: unlocks what it was handed. If it was woken to compete, the others sleep on until it
+    /// has had its turn: a free mutex is locked for a moment, so that its unlock wakes the next.
+    fn pass_on(&self, parked: Parked, handed_off: bool) {
+        if parked == Parked::Unparked && (handed_off || self.try_lock()) {
+            let unlocked = self.unlock();
+            debug_assert_eq!(unlocked, Ok(()));
         }
     }
 

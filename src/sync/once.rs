@@ -17,6 +17,7 @@
 
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
 use super::lot;
+use super::owed;
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use core::ptr;
@@ -101,7 +102,8 @@ impl _PyOnceFlag {
                 }
             }
         }
-        if function() {
+        // A caller that never comes back has not done it: the next one runs its own.
+        if owed::or_give_back(|| self.finish(INITIAL), function) {
             self.finish(DONE);
             Once::Done
         } else {
@@ -121,7 +123,8 @@ impl _PyOnceFlag {
             }
         }
         let validate = || self.v.load(Ordering::Relaxed) == parked;
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+        let token = ptr::null_mut();
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, lot::nothing);
     }
 
     fn finish(&self, end: u8) {

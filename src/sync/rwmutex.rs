@@ -18,7 +18,7 @@
 //! Mirrors CPython 3.13 Python/lock.c.
 
 use super::atomic::{AtomicUsize, Ordering, const_unless_loom};
-use super::lot;
+use super::lot::{self, Parked};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use core::ptr;
@@ -150,8 +150,19 @@ impl _PyRWMutex {
             }
         }
         let validate = || self.bits.load(Ordering::Relaxed) == parked;
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+        let token = ptr::null_mut();
+        let give_back = |parked| self.pass_on(parked);
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, give_back);
         self.bits.load(Ordering::Relaxed)
+    }
+
+    /// For a woken thread that will not come: as long as bit 1 stands on a free mutex, readers wait for a writer (R3), and
+    /// this may be the one. It takes the mutex and frees it, if it is free, which wakes all others.
+    fn pass_on(&self, parked: Parked) {
+        if parked == Parked::Unparked && self.change(HAS_PARKED, HAS_PARKED | WRITER).is_ok() {
+            let freed = self.write_unlock();
+            debug_assert!(freed.is_ok());
+        }
     }
 
     /// The word, for tests and diagnostics.

@@ -156,5 +156,5 @@ fn loom_gil_roused_waiters_lose_no_wake_up() {
 #[test]
 #[should_panic]
 fn loom_gil_finds_a_torn_change_of_the_word() {
-    explore_with(Bug::TornWake, 3, FROZEN, || one_resigns(false));
+    explore_with(Bug::TornWake, 4, FROZEN, || one_resigns(false));
 }
