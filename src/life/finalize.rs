@@ -177,6 +177,7 @@ fn commit(main: Interp, state: Ts) {
             let alone = RUNTIME.interps(head).all(|interp| interp == main)
                 && RUNTIME.main_pending.len() == 0;
             if alone {
+                // Relaxed: `finalizing` publishes it.
                 RUNTIME.finalizing_thread.store(thread::ident() as usize, Relaxed);
             }
             alone

@@ -88,6 +88,7 @@ fn hold() {
 fn hold_stopped() {
     // The child recognises its thread by the id that the parent knows.
     let _ = thread::native_id();
+    // Relaxed, here and in BY_HANDLERS: a thread finds only itself in it.
     FORKER.store(me(), Relaxed);
     PARENT.store(ids::process(), Relaxed);
     RUNTIME.lock().keep();

@@ -227,6 +227,7 @@ fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardE
 }
 
 fn fill(guard: Guard, interp: Interp) {
+    // Relaxed, all of it: `link` publishes it.
     guard.interp.store(interp.as_ptr(), Relaxed);
     guard.interp_id.store(interp.id(), Relaxed);
     guard.take(current());

@@ -176,6 +176,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 
 /// Puts the runtime's settings in place before anything of it exists.
 fn apply(settings: &Settings) {
+    // Relaxed, all of it: `initialized` publishes it.
     clock::prepare();
     leftovers::sweep();
     if RUNTIME.host_size() != settings.host_size {

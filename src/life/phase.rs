@@ -18,6 +18,7 @@ static HOOK_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Installs (or removes) the hook.
 pub(crate) fn set_hook(hook: Option<PhaseHook>, data: *mut c_void) {
+    // Relaxed: HOOK publishes it.
     HOOK_DATA.store(data, Relaxed);
     let pointer = hook.map_or(core::ptr::null_mut(), |hook| hook as *mut c_void);
     HOOK.store(pointer, Release);
@@ -31,6 +32,7 @@ pub(crate) fn key(interp: Interp) -> *const () {
 /// Moves `interp` to `phase`, wakes who waits for that and tells the hook. No
 /// lock is held.
 pub(crate) fn set(interp: Interp, phase: c_int) {
+    // Relaxed: it publishes nothing but itself; the lot orders it for sleepers.
     if interp.phase.swap(phase, Relaxed) == phase {
         return;
     }

@@ -8,7 +8,9 @@ use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Interval of shutdown reports in nanoseconds; 0: none; -1: ask the
 /// environment (PYTSTATE_SHUTDOWN_REPORT, in seconds).
@@ -18,11 +20,12 @@ static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 /// Sets the interval (<= 0: no reports) and the file descriptor.
 pub(crate) fn set(every_ns: i64, fd: i32) {
     REPORT_FD.store(fd, Relaxed);
-    EVERY_NS.store(every_ns.max(0), Relaxed);
+    // A thread that reads the interval reports to that descriptor.
+    EVERY_NS.store(every_ns.max(0), Release);
 }
 
 fn every_ns() -> i64 {
-    let known = EVERY_NS.load(Relaxed);
+    let known = EVERY_NS.load(Acquire);
     if known >= 0 {
         return known;
     }
@@ -31,7 +34,7 @@ fn every_ns() -> i64 {
         env::Var::Value(text) => seconds_to_ns(text.to_bytes()).unwrap_or(0),
         _ => 0,
     };
-    EVERY_NS.store(asked, Relaxed);
+    EVERY_NS.store(asked, Relaxed); // the descriptor is the one from the start
     asked
 }
 

@@ -132,6 +132,7 @@ pub(crate) fn wait_for_threads(
         let seen = interp.departures.load(Acquire);
         if matches!(leftover, Leftover::State) {
             let waiters = interp.departure_waiters.load(Relaxed);
+            // Relaxed: a deleter that unlinks after this look took the head lock.
             interp.departure_waiters.store(waiters + 1, Relaxed);
         }
         drop(head);

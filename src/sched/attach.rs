@@ -248,6 +248,7 @@ fn let_others_have_it(state: Ts) -> bool {
 /// Detaches `state` in the middle of a call that ends with [`step_in`]:
 /// meanwhile nobody may take the state over.
 pub(crate) fn step_out(state: Ts) {
+    // Relaxed: the release of the word publishes it.
     state.away.store(1, Relaxed);
     // A GIL that was not locked is reported by the next attach's owner.
     let _ = detach(state);
@@ -256,6 +257,7 @@ pub(crate) fn step_out(state: Ts) {
 /// Attaches `state` again after [`step_out`].
 pub(crate) fn step_in(state: Ts) {
     attach(state);
+    // Relaxed: the release of the word at the next detach publishes it.
     state.away.store(0, Relaxed);
 }
 

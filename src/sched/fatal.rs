@@ -71,6 +71,7 @@ static CHECK_DATA: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Installs (or, with `None`, removes) the misuse callback.
 pub(crate) fn set_check_callback(callback: Option<CheckCallback>, data: *mut c_void) {
+    // Relaxed: CHECK_CALLBACK publishes it.
     CHECK_DATA.store(data, Relaxed);
     CHECK_CALLBACK.store(
         callback.map_or(core::ptr::null_mut(), |callback| callback as *mut c_void),

@@ -123,6 +123,8 @@ pub(crate) fn note_taken(gil: &Gil, state: Ts) {
 
 #[inline(never)]
 fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
+    // Relaxed, all of these: the next holder reads them after it took the GIL;
+    // other threads follow `holder` under the head lock, which its deleter takes.
     gil.holder.store(me, Relaxed);
     gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
     // Who comes later looks at this only after a sleep of its own, so that the

@@ -22,6 +22,7 @@ pub(crate) type LateHook =
 
 /// Installs (or removes) the hook.
 pub(crate) fn set_hook(hook: Option<LateHook>, data: *mut c_void) {
+    // Relaxed: the hook publishes it.
     RUNTIME.late_hook_arg.store(data, Relaxed);
     let pointer = hook.map_or(core::ptr::null_mut(), |hook| hook as *mut c_void);
     RUNTIME.late_hook.store(pointer, Release);

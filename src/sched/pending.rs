@@ -13,6 +13,7 @@ use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::owed;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::fence;
 
@@ -92,15 +93,17 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
         return Ok(());
     }
     breaker::clear(state, CALLS_TO_DO);
-    let mut result = run_queue(&interp.pending, PASS_INTERPRETER);
-    if result.is_ok() && on_main {
-        result = run_queue(&RUNTIME.main_pending, MAX_MAIN);
-    }
+    let run = || {
+        run_queue(&interp.pending, PASS_INTERPRETER)?;
+        if on_main { run_queue(&RUNTIME.main_pending, MAX_MAIN) } else { Ok(()) }
+    };
+    // A call may attach and never return.
+    let result = owed::or_give_back(|| interp.pending.unclaim(), run);
     let left = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
-    interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
+    interp.pending.unclaim();
     result
 }
 
@@ -108,21 +111,9 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, state: Ts) -> bool {
     let me = state.as_raw().cast();
-    let handling = &interp.pending.handling;
-    let claimed = if state.gil.load(Relaxed).is_null() {
-        handling.compare_exchange(core::ptr::null_mut(), me, SeqCst, SeqCst)
-    } else {
-        // Whoever looks at the field holds the GIL: no read-modify-write.
-        match handling.load(Relaxed) {
-            none if none.is_null() => {
-                handling.store(me, Relaxed);
-                Ok(none)
-            }
-            other => Err(other),
-        }
-    };
-    match claimed {
-        Ok(_) => true,
+    let under_gil = !state.gil.load(Relaxed).is_null();
+    match interp.pending.claim(me, under_gil) {
+        Ok(()) => true,
         Err(other) => {
             if other != me {
                 let head = RUNTIME.lock();

@@ -71,6 +71,7 @@ pub(crate) fn begin(
         return Err(RegionError::Nested);
     }
     let function = unblock.map_or(core::ptr::null_mut(), |unblock| unblock as *mut c_void);
+    // Relaxed, all three: OPEN publishes them.
     state.unblock.store(function, Relaxed);
     state.unblock_arg.store(arg, Relaxed);
     state.unblock_due_ns.store(0, Relaxed);

@@ -42,6 +42,7 @@ impl signal::Catch for Runtime {
 
 /// Records that `number` arrived. Async-signal-safe.
 pub(crate) fn trip(number: c_int) {
+    // Relaxed: ANY publishes it.
     TRIPPED[number as usize].store(true, Relaxed);
     ANY.store(true, Release);
     ask_main_thread();
@@ -112,6 +113,7 @@ pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
 
 /// Installs the host's handler for everything that is routed to the runtime.
 pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) {
+    // Relaxed: HOST publishes it.
     HOST_DATA.store(data, Relaxed);
     let pointer = handler.map_or(core::ptr::null_mut(), |handler| handler as *mut c_void);
     HOST.store(pointer, Release);
@@ -152,6 +154,7 @@ fn run_handlers(state: Ts) -> Result<(), Raised> {
         }
         if run_handler(number as c_int).is_err() {
             // The rest waits for the next visit, with the bit set (S-PC-06).
+            // Relaxed: it tells of marks that this thread has read itself.
             ANY.store(true, Relaxed);
             breaker::set(state, SIGNALS_PENDING);
             return Err(Raised);

@@ -238,11 +238,13 @@ pub(crate) fn suspend_if_asked(state: Ts) {
     if !asked {
         return;
     }
-    // Before its word changes: nobody may take the state over meanwhile.
+    // Before its word changes: nobody may take the state over meanwhile. Relaxed:
+    // the release of the word publishes it.
     state.turn.store(STOOD, Relaxed);
     stand(state);
     wait_resumed(state, STOOD);
     attach::attach(state);
+    // Relaxed: a pause that still reads OWED only waits a little longer.
     state.turn.store(NONE, Relaxed);
 }
 
@@ -280,6 +282,7 @@ pub(crate) fn lay_down(state: Ts) {
 /// Sleeps until the pause that suspended `state`, which the caller is about to
 /// attach, is over.
 fn wait_resumed(state: Ts, turn: u32) {
+    // Relaxed: the fence orders it.
     state.turn.store(turn, Relaxed);
     // Pairs with the fence in `start`.
     fence(SeqCst);

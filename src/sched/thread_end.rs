@@ -31,6 +31,7 @@ pub(crate) fn leave(_state: Option<Ts>, leaving: Leaving) {
     };
     current::set_own_handle(core::ptr::null_mut());
     if leaving == Leaving::Hangs {
+        // Relaxed: the exit event, which `finish` sets, publishes it to joiners.
         handle.hung.store(1, Relaxed);
     }
     finish(handle);
