@@ -18,8 +18,8 @@
 
 use crate::life::guard_turn::{self, Door};
 use crate::os::clock;
-use crate::os::mem;
 use crate::os::thread;
+use crate::os::{mem, tsan};
 use crate::probe::Point;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::probe::trace::{self, Event, Mark};
@@ -262,6 +262,9 @@ pub(crate) fn oldest_of(interp: Interp) -> Option<i64> {
 /// before.
 #[must_use]
 pub(crate) fn close(guard: Guard) -> bool {
+    if let Some(interp) = guard.interp() {
+        tsan::release(count_key(interp));
+    }
     let head = RUNTIME.lock();
     let status = guard.status.load(Relaxed);
     if status == CLOSED {

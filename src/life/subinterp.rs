@@ -11,7 +11,7 @@ use crate::life::report::Reporter;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::{self, Deadline};
-use crate::os::thread;
+use crate::os::{thread, tsan};
 use crate::probe::text;
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
@@ -222,7 +222,7 @@ impl Rounds {
         loop {
             let open = guards.value.load(core::sync::atomic::Ordering::Acquire);
             if guards.open_now() == 0 {
-                return;
+                return tsan::acquire(guards::count_key(self.interp));
             }
             region::unblock_where(self.interp, |state, head| guards::count_of(state, head) > 0);
             let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);

@@ -21,5 +21,6 @@ pub(crate) mod testing;
 pub(crate) mod thread;
 #[cfg(not(loom))]
 pub(crate) mod tls;
+pub(crate) mod tsan;
 #[cfg(not(loom))]
 pub(crate) mod tss;

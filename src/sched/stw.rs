@@ -25,7 +25,7 @@
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
 use crate::os::clock::Deadline;
-use crate::os::futex;
+use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, PLEASE_STOP};
@@ -37,6 +37,7 @@ pub(crate) use crate::state::stop::Scope;
 use crate::state::stop::{Request, StopScope};
 use crate::state::thread_state::Ts;
 use crate::state::word;
+use crate::sync::atomic::AtomicI32;
 use crate::sync::lot;
 use crate::sync::owed;
 use crate::sync::rank::Guard;
@@ -98,6 +99,7 @@ pub(crate) fn stop(scope: Scope) {
         }
     }
     scope.data().set_stopped();
+    note(scope, tsan::acquire);
     come_back(scope, aside);
     probe::point(Point::StwStopped);
 }
@@ -155,8 +157,18 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     left <= 0
 }
 
+/// Tells ThreadSanitizer that a pause orders what it holds up.
+fn note(scope: Scope, what: impl Fn(*const AtomicI32)) {
+    if tsan::is_present() {
+        let head = RUNTIME.lock();
+        scope.others(&head, |state| what(core::ptr::from_ref(state.word())));
+        drop(head);
+    }
+}
+
 /// Ends the pause.
 pub(crate) fn start(scope: Scope) {
+    note(scope, tsan::release);
     let head = RUNTIME.lock();
     // Before the first thread runs again: the release of `resume` orders it.
     scope.data().clear_stopped();
@@ -253,6 +265,7 @@ fn stand(state: Ts) {
         crate::sched::gilfree::detaching(state);
     }
     state.stamp();
+    attach::note_detaching(state);
     set_current(None);
     state.holds_gil().store(0, Relaxed);
     let gil = state.gil.load(Relaxed);

@@ -21,7 +21,7 @@
 //! The slots are allocated at the first use, so that an idle interpreter stays
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
-use crate::os::mem;
+use crate::os::{mem, tsan};
 use crate::sync::atomic::{
     AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release, const_unless_loom, spin_hint,
@@ -192,6 +192,7 @@ impl PendingQueue {
             if self.last.compare_exchange_weak(last, next, Relaxed, Relaxed).is_ok() {
                 // SAFETY: Q2: the position is ours until `turn` says otherwise.
                 unsafe { (*slot.call.get()).write(call) };
+                tsan::release(slot);
                 slot.turn.store(next, Release);
                 return Ok(());
             }
@@ -210,6 +211,7 @@ impl PendingQueue {
         if slot.turn.load(Acquire) != first.wrapping_add(1) {
             return None;
         }
+        tsan::acquire(slot);
         // SAFETY: Q2: the turn says that the slot is the taker's, and Q3.
         let call = unsafe { &*slot.call.get() };
         // SAFETY: Q2: the adder filled it before it set the turn.

@@ -22,6 +22,7 @@ use super::rank::{self, Rank, RankedLock};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
+use crate::os::tsan;
 use core::ptr;
 
 /// A prime, so that addresses of equal alignment spread. Models use one bucket: all keys collide.
@@ -242,6 +243,9 @@ pub(crate) fn park_at(
     }
     waiting.before_sleep();
     let outcome = sleep(bucket, &waiter, deadline, waiting.ends_on_signal());
+    if outcome == Parked::Unparked {
+        tsan::acquire(key);
+    }
     owed::or_give_back(|| give_back(outcome), || waiting.after_sleep());
     outcome
 }
@@ -285,6 +289,7 @@ fn sleep(
 /// somebody else waits on `key` (exact here; S-PL-04 would allow a false "yes"). It must neither block nor park nor unpark.
 pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bool)) {
     let bucket = bucket(key);
+    tsan::release(key);
     let chosen = {
         let _guard = bucket.lock.lock();
         let Some(waiter) = bucket.find(bucket.head.get(), key) else {
@@ -304,6 +309,7 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
 /// Wakes everybody who waits on `key`, the oldest first.
 pub(crate) fn unpark_all(key: *const ()) {
     let bucket = bucket(key);
+    tsan::release(key);
     let mut first: *const Waiter = ptr::null();
     {
         let _guard = bucket.lock.lock();

@@ -21,6 +21,7 @@ use super::atomic::{AtomicUsize, Ordering, const_unless_loom};
 use super::lot::{self, Parked};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
+use crate::os::tsan;
 use core::ptr;
 
 const WRITER: usize = 1;
@@ -62,6 +63,7 @@ impl _PyRWMutex {
         if bits & (WRITER | HAS_PARKED) != 0 || self.change(bits, bits + READER).is_err() {
             self.read_lock_slow(waiting);
         }
+        tsan::acquire(self);
     }
 
     #[cold]
@@ -89,6 +91,7 @@ impl _PyRWMutex {
     /// Gives one reader's hold back; the last one wakes everybody who is parked.
     pub(crate) fn read_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
+        tsan::release(self);
         let before = self.bits.fetch_sub(READER, Ordering::Release);
         if before < READER || before & WRITER != 0 {
             self.bits.fetch_add(READER, Ordering::Relaxed);
@@ -106,6 +109,7 @@ impl _PyRWMutex {
         if self.change(0, WRITER).is_err() {
             self.write_lock_slow(waiting);
         }
+        tsan::acquire(self);
     }
 
     #[cold]
@@ -127,6 +131,7 @@ impl _PyRWMutex {
     /// Gives the writer's hold back and wakes everybody who is parked.
     pub(crate) fn write_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
+        tsan::release(self);
         // A writer's own hold is visible to it without ordering.
         if self.bits.load(Ordering::Relaxed) & WRITER == 0 {
             return Err(NotHeld);
