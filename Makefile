@@ -142,10 +142,14 @@ endef
 $(eval $(call sanitized,tsan,thread))
 $(eval $(call sanitized,asan,address))
 
-.PHONY: tsan tsan-proof asan valgrind leaks soak storms
+.PHONY: tsan tsan-proof tsan-hosts asan valgrind leaks soak storms
 # The sanitizer is linked, and sees both languages: planted races are found.
 tsan-proof:
 	@c_tests/tsan/proof $(BUILD)/tsan
+
+# A host compiled with the sanitizer over the plain library.
+tsan-hosts: lib-release ## a host under ThreadSanitizer: no false race, planted ones are found
+	@c_tests/tsan/hosts $(BUILD)/tsan $(TARGET)/release
 
 # Twice: with the GIL of the main interpreter and without it. A started thread
 # that comes too late for its runtime ends, and the next life joins it: where
@@ -153,7 +157,7 @@ tsan-proof:
 # exit up, but not for a whole second each.
 TSAN := exitcode=66 halt_on_error=1 die_after_fork=0 report_thread_leaks=0 \
     atexit_sleep_ms=100
-tsan: tsan-proof lib-tsan $(SUITE:%=$(BUILD)/tsan/%) ## C suite under ThreadSanitizer, with a GIL and without
+tsan: tsan-proof tsan-hosts lib-tsan $(SUITE:%=$(BUILD)/tsan/%) ## C suite under ThreadSanitizer, with a GIL and without
 	@TSAN_OPTIONS="$(TSAN) $(TSAN_OPTIONS)" TEST_LIMIT_SCALE=4 \
 	    c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/tsan/%)
 	@echo '# once more, with PYTHON_GIL=0'

@@ -368,6 +368,86 @@ TEST("nested sections in any order neither deadlock nor lose an update",
     CHECK_INT_EQ(sum, 0);
 }
 
+/* ---- Beside pauses ------------------------------------------------------ */
+
+/* Each pause ends into a crowd that meets a taken mutex at once. */
+enum { PAUSERS = 8, PAUSES = 150 };
+static struct object counted;
+static atomic_int n_inside, n_overlaps, n_pauses;
+
+static void count_and_pause(void *arg) {
+    PyThreadState *mine = enter(bank);
+    for (long i = (long)(uintptr_t)arg; atomic_load(&n_pauses) < PAUSES; i++) {
+        Py_BEGIN_CRITICAL_SECTION(&counted);
+        if (atomic_fetch_add(&n_inside, 1) != 0)
+            atomic_fetch_add(&n_overlaps, 1);
+        for (int k = 0; k < 5000; k++)
+            *(volatile long *)&counted.value += 1;
+        atomic_fetch_sub(&n_inside, 1);
+        Py_END_CRITICAL_SECTION();
+        if (arg == NULL && i % 3 == 0) {
+            _PyEval_StopTheWorld(bank);
+            _PyEval_StartTheWorld(bank);
+            atomic_fetch_add(&n_pauses, 1);
+        }
+        PyTState_Poll(mine);
+    }
+    leave();
+}
+
+TEST("a section locks around the end of a pause", .limit_s = 60) {
+    begin_mode(PyTState_GIL_NONE, &hooks);
+    struct peers peers = PEERS_INIT;
+    bank = PyInterpreterState_Get();
+    for (uintptr_t i = 0; i < PAUSERS; i++)
+        peers_add(&peers, 1, count_and_pause, (void *)i);
+    peers_start(&peers);
+    PyThreadState *saved = PyEval_SaveThread();
+    peers_join(&peers, 60000);
+    PyEval_RestoreThread(saved);
+    CHECK_INT_EQ(atomic_load(&n_overlaps), 0);
+}
+
+/* No thread asks for a pause here: each fork makes one. */
+static atomic_int forks_done;
+
+static void count_until_forked(void *arg) {
+    (void)arg;
+    PyThreadState *mine = enter(bank);
+    while (!atomic_load(&forks_done)) {
+        Py_BEGIN_CRITICAL_SECTION(&counted);
+        if (atomic_fetch_add(&n_inside, 1) != 0)
+            atomic_fetch_add(&n_overlaps, 1);
+        for (int k = 0; k < 5000; k++)
+            *(volatile long *)&counted.value += 1;
+        atomic_fetch_sub(&n_inside, 1);
+        Py_END_CRITICAL_SECTION();
+        PyTState_Poll(mine);
+    }
+    leave();
+}
+
+TEST("a section locks around a fork in the parent", .limit_s = 60) {
+    begin_mode(PyTState_GIL_NONE, &hooks);
+    struct peers peers = PEERS_INIT;
+    bank = PyInterpreterState_Get();
+    peers_add(&peers, 16, count_until_forked, NULL);
+    peers_start(&peers);
+    for (int i = 0; i < 60; i++) {
+        PyOS_BeforeFork();
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        PyOS_AfterFork_Parent();
+        CHECK_CHILD_EXIT(pid, 0);
+    }
+    atomic_store(&forks_done, 1);
+    PyThreadState *saved = PyEval_SaveThread();
+    peers_join(&peers, 60000);
+    PyEval_RestoreThread(saved);
+    CHECK_INT_EQ(atomic_load(&n_overlaps), 0);
+}
+
 /* ---- Two modes on one thread -------------------------------------------- */
 
 TEST("a section ends as it was begun, whichever interpreter is attached") {

@@ -284,6 +284,78 @@ TEST("threads make and end interpreters while the runtime ends, forty times",
     }
 }
 
+/* ---- A waiter that resigns --------------------------------------------- */
+
+/* Threads that share the main GIL are late, by the hundred, in the middle of
+ * their wait for it: each passes its turn on to a thread that waits on. */
+static atomic_int n_holders, n_ready, visitors_done;
+
+static void hold_alone(void) {
+    CHECK_INT_EQ(atomic_fetch_add(&n_holders, 1), 0);
+    for (volatile int i = 0; i < 50; i++)
+        ;
+    atomic_fetch_sub(&n_holders, 1);
+}
+
+static void *visit_main(void *arg) {
+    PyThreadState *mine = enter(arg);
+    while (!atomic_load(&visitors_done)) {
+        hold_alone();
+        PyEval_SaveThread();
+        PyEval_RestoreThread(mine);
+    }
+    leave();
+    return NULL;
+}
+
+static void *visit_until_late(void *arg) {
+    PyThreadState *mine = PyThreadState_New(arg);
+    CHECK_NOT_NULL(mine);
+    atomic_fetch_add(&n_ready, 1);
+    PyEval_RestoreThread(mine);
+    for (;;) {
+        hold_alone();
+        PyEval_SaveThread();
+        PyEval_RestoreThread(mine);
+    }
+    return NULL;
+}
+
+TEST("a late waiter that resigns leaves the GIL to its one holder",
+     .limit_s = 60) {
+    NEEDS_GIL();
+    enum { LATE = 4, VISITORS = 3, ENDS = 150 };
+    pthread_t late[LATE], visitors[VISITORS];
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.compat = 0x030E0000; /* an end gives up states that are left */
+    config.late_attach = PyTState_LATE_EXIT;
+    PyThreadState *main_state = begin_with(&config);
+    for (int i = 0; i < VISITORS; i++)
+        pthread_create(&visitors[i], NULL, visit_main, main_state->interp);
+    for (int end = 0; end < ENDS; end++) {
+        PyThreadState *first = new_interp(PyInterpreterConfig_SHARED_GIL);
+        atomic_store(&n_ready, 0);
+        for (int i = 0; i < LATE; i++)
+            pthread_create(&late[i], NULL, visit_until_late, first->interp);
+        PyEval_SaveThread();
+        WAIT_UNTIL(atomic_load(&n_ready) == LATE, LIMIT_MS);
+        PyEval_RestoreThread(first);
+        hold_alone();
+        Py_EndInterpreter(first);
+        for (int i = 0; i < LATE; i++)
+            pthread_join(late[i], NULL);
+        PyThreadState_Swap(main_state);
+        hold_alone();
+    }
+    atomic_store(&visitors_done, 1);
+    PyEval_SaveThread();
+    for (int i = 0; i < VISITORS; i++)
+        pthread_join(visitors[i], NULL);
+    PyEval_RestoreThread(main_state);
+    finish();
+}
+
 /* ---- A life that begins while another one ends -------------------------- */
 
 static pthread_t beginner;

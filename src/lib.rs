@@ -14,7 +14,6 @@ pub mod capi;
 mod life;
 mod os;
 mod probe;
-#[cfg(not(loom))]
 mod sched;
 mod state;
 mod sync;

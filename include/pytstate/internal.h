@@ -1057,7 +1057,10 @@ int _PyRecursiveMutex_TryUnlock(_PyRecursiveMutex *m);
  * @par Errors
  * As above.
  * @par Blocks
- * Up to `timeout_ns`; a detached caller also until it is attached again.
+ * Up to `timeout_ns`; a detached caller also until it is attached again, which
+ * never happens once its interpreter has finalized: a wake-up that had chosen
+ * it is lost then, so hosts that hand something to one waiter park with
+ * `detach` 0, or wake all.
  * @par Threads
  * Any, attached or not, also before initialization. Not async-signal-safe. In a
  * fork child, after PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().

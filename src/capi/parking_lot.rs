@@ -26,7 +26,9 @@ use crate::sync::lot::{self, Parked};
 ///         Py_PARK_INTR: a signal arrived. A caller that an unpark had chosen already gets Py_PARK_OK.
 ///
 /// Errors:  as above.
-/// Blocks:  up to `timeout_ns`; a detached caller also until it is attached again.
+/// Blocks:  up to `timeout_ns`; a detached caller also until it is attached again, which never happens once
+///          its interpreter has finalized: a wake-up that had chosen it is lost then, so hosts that hand
+///          something to one waiter park with `detach` 0, or wake all.
 /// Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child, after
 ///          PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
 /// Source:  CPython 3.13.
@@ -55,7 +57,8 @@ pub unsafe extern "C" fn _PyParkingLot_Park(
     let detach = if detach == 0 { 0 } else { _PY_LOCK_DETACH };
     let mut waiting = ByFlags::new(detach | _PY_FAIL_IF_INTERRUPTED);
     let deadline = Deadline::after(timeout_ns);
-    match lot::park(address.cast(), validate, deadline, park_arg.cast(), &mut waiting) {
+    let token = park_arg.cast();
+    match lot::park(address.cast(), validate, deadline, token, &mut waiting, lot::nothing) {
         Parked::Unparked => 0,
         Parked::Again => -1,
         Parked::TimedOut => -2,

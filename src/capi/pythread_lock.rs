@@ -172,7 +172,13 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
     }
     let deadline = deadline(microseconds);
     loop {
-        let outcome = detached(|| lock.acquire(deadline, Signals::End));
+        let give_back = |outcome| {
+            if outcome == LockOutcome::Acquired {
+                let released = lock.release();
+                debug_assert!(released.is_ok());
+            }
+        };
+        let outcome = detached(|| lock.acquire(deadline, Signals::End), give_back);
         let signalled = outcome == LockOutcome::Interrupted;
         if !signalled || DetachAndSignals::new().interrupted() == OnSignal::GiveUp {
             return outcome.into();

@@ -98,6 +98,7 @@ pub(crate) fn wait_until_over() {
             Deadline::NEVER,
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }
@@ -186,6 +187,7 @@ fn commit(main: Interp, state: Ts) {
             let calls = RUNTIME.on_main_thread() && RUNTIME.main_pending.len() != 0;
             let alone = RUNTIME.interps(head).all(|interp| interp == main) && !calls;
             if alone {
+                // Relaxed: `finalizing` publishes it.
                 RUNTIME.finalizing_thread.store(thread::ident() as usize, Relaxed);
             }
             alone
@@ -211,6 +213,7 @@ fn end_subinterpreters(main: Interp, state: Ts) {
                 Deadline::after(RESCAN_NS),
                 core::ptr::null_mut(),
                 &mut Detach::new(),
+                lot::nothing,
             );
             continue;
         }

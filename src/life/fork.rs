@@ -24,6 +24,7 @@ use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
+use crate::sync::owed;
 use core::sync::atomic::{
     AtomicI64, AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
@@ -90,6 +91,7 @@ fn hold() {
 fn hold_stopped() {
     // The child recognises its thread by the id that the parent knows.
     let _ = thread::native_id();
+    // Relaxed, here and in BY_HANDLERS: a thread finds only itself in it.
     FORKER.store(me(), Relaxed);
     PARENT.store(ids::process(), Relaxed);
     RUNTIME.lock().keep();
@@ -170,7 +172,10 @@ impl ForkHandlers for Handlers {
         }
         // Another fork may hold it, and wait for this thread to detach.
         init::INIT.lock(&mut Detach::new());
-        hold();
+        let free = || {
+            let _ = init::INIT.unlock();
+        };
+        owed::or_give_back(free, hold);
         BY_HANDLERS.store(HELD, Relaxed);
     }
 

@@ -95,6 +95,7 @@ pub(crate) fn wait(interp: Interp) {
         Deadline::after(left),
         ptr::null_mut(),
         &mut Stay,
+        lot::nothing,
     );
 }
 

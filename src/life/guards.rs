@@ -18,8 +18,8 @@
 
 use crate::life::guard_turn::{self, Door};
 use crate::os::clock;
-use crate::os::mem;
 use crate::os::thread;
+use crate::os::{mem, tsan};
 use crate::probe::Point;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::probe::trace::{self, Event, Mark};
@@ -241,6 +241,7 @@ fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardE
 }
 
 fn fill(guard: Guard, interp: Interp) {
+    // Relaxed, all of it: `link` publishes it.
     guard.interp.store(interp.as_ptr(), Relaxed);
     guard.interp_life.store(InterpName::of(interp).life(), Relaxed);
     guard.interp_id.store(interp.id(), Relaxed);
@@ -276,6 +277,9 @@ pub(crate) fn oldest_of(interp: Interp) -> Option<i64> {
 /// before.
 #[must_use]
 pub(crate) fn close(guard: Guard) -> bool {
+    if let Some(interp) = guard.interp() {
+        tsan::release(count_key(interp));
+    }
     let head = RUNTIME.lock();
     let status = guard.status.load(Relaxed);
     if status == CLOSED {

@@ -18,6 +18,7 @@ use crate::state::config::{
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
+use crate::sync::owed;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -141,7 +142,10 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
         } else if finalize::is_under_way_elsewhere() {
             None
         } else {
-            Some(first_time(settings))
+            let free = || {
+                let _ = INIT.unlock();
+            };
+            Some(owed::or_give_back(free, || first_time(settings)))
         };
         let _ = INIT.unlock();
         if let Some(result) = result {
@@ -189,6 +193,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 
 /// Puts the runtime's settings in place before anything of it exists.
 fn apply(settings: &Settings) {
+    // Relaxed, all of it: `initialized` publishes it.
     clock::prepare();
     leftovers::sweep();
     RUNTIME.generation.fetch_add(1, Relaxed);

@@ -69,6 +69,7 @@ pub(crate) fn new(
     let main_gil =
         RUNTIME.main_interp().map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
     interp.configure(config, kind, main_gil);
+    // Relaxed, up to here: the list publishes it, head lock held.
     interp.next.store(RUNTIME.interpreters.load(Relaxed), Relaxed);
     RUNTIME.interpreters.store(interp.as_ptr(), Release);
     if RUNTIME.main.load(Relaxed).is_null() {

@@ -11,6 +11,7 @@ use crate::state::config::Compat;
 use crate::state::handle::{DONE, Handle, RUNNING};
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::LockOutcome;
+use crate::sync::owed;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Outcome of a join that was not refused.
@@ -53,7 +54,7 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     // A reference of our own: the host may drop its last one meanwhile.
     handle.incref();
     trace::event(Event::Begin(Span::Joining), traced_interp);
-    let outcome = join_held(handle, deadline);
+    let outcome = owed::or_give_back(|| release_handle(handle), || join_held(handle, deadline));
     release_handle(handle);
     trace::at(Point::JoinDone, Event::End(Span::Joining), traced_interp);
     outcome
@@ -88,7 +89,11 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
         Ok(Joined::Gone)
     } else {
         probe::point(Point::JoinOsJoin);
-        match detached(|| join_os_thread(handle, deadline)) {
+        // A joiner that never comes back leaves the handle to the next one.
+        let free = |_| {
+            let _ = handle.joining.unlock();
+        };
+        match detached(|| join_os_thread(handle, deadline), free) {
             Join::Joined => Ok(Joined::Gone),
             Join::TimedOut => Ok(Joined::TimedOut),
             Join::Failed => Err(JoinError::Failed),

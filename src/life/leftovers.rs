@@ -30,6 +30,7 @@ pub(crate) fn remove_others(interp: Interp, keep: Ts, head: &Guard<'_>) -> *mut 
         word::shut_down(state.word());
         tstate::forget(state, head);
         list::unlink(interp, state, head);
+        // Relaxed: the chain is this thread's own.
         state.spare.store(chain, Relaxed);
         chain = state.as_raw();
     }

@@ -33,6 +33,7 @@ pub(crate) fn key(interp: Interp) -> *const () {
 /// Moves `interp` to `phase`, wakes who waits for that and tells the hook. No
 /// lock is held.
 pub(crate) fn set(interp: Interp, phase: c_int) {
+    // Relaxed: it publishes nothing but itself; the lot orders it for sleepers.
     if interp.phase.swap(phase, Relaxed) == phase {
         return;
     }

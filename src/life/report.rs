@@ -9,7 +9,9 @@ use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Interval of shutdown reports in nanoseconds, as the host says; 0: none; -1: the host says nothing.
 static EVERY_NS: AtomicI64 = AtomicI64::new(-1);
@@ -20,7 +22,8 @@ static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 /// Sets the interval (<= 0: no reports) and the file descriptor.
 pub(crate) fn set(every_ns: i64, fd: i32) {
     REPORT_FD.store(fd, Relaxed);
-    EVERY_NS.store(every_ns.max(0), Relaxed);
+    // A thread that reads the interval reports to that descriptor.
+    EVERY_NS.store(every_ns.max(0), Release);
 }
 
 /// Sets the interval that the environment asks for (0: no reports); the host's goes before it.

@@ -97,6 +97,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
     let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
     match thread::spawn::<Started>(handle.as_ptr().cast(), stack, Reaping::Joinable) {
         Ok(os) => {
+            // Relaxed, both: RUNNING publishes them.
             handle.os.store(os as usize, Relaxed);
             handle.ident.store(os as usize, Relaxed);
             name_thread(handle);
@@ -113,6 +114,8 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
 }
 
 fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
+    // Relaxed, all of it: the start of the OS thread, and for others the link
+    // of the state under the head lock, publish it.
     handle.set_interp(interp);
     handle.body.set_own(Some(body), arg);
     handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
@@ -136,6 +139,7 @@ impl Run for Started {
     fn run(argument: *mut c_void) {
         // SAFETY: the starter passed a live handle and a reference to it.
         let Some(handle) = (unsafe { Handle::from_ptr(argument.cast()) }) else { return };
+        // Relaxed: the exit event publishes it to joiners; before that it may be 0.
         handle.native.store(thread::native_id() as usize, Relaxed);
         let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
         current::set_own_handle(handle.as_ptr().cast());

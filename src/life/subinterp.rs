@@ -11,7 +11,7 @@ use crate::life::report::Reporter;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::{self, Deadline};
-use crate::os::thread;
+use crate::os::{thread, tsan};
 use crate::probe::text;
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
@@ -176,6 +176,7 @@ pub(crate) fn leave_to_other(state: Ts) {
             Deadline::after(wait::RESCAN_NS),
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }
@@ -226,7 +227,7 @@ impl Rounds {
         loop {
             let open = guards.value.load(core::sync::atomic::Ordering::Acquire);
             if guards.open_now() == 0 {
-                return;
+                return tsan::acquire(guards::count_key(self.interp));
             }
             // One function at a time: reports and signals are not put off by many.
             let more =
@@ -242,6 +243,7 @@ impl Rounds {
                 deadline,
                 core::ptr::null_mut(),
                 &mut waiting,
+                lot::nothing,
             );
             let failed = match parked {
                 Parked::Interrupted => waiting.interrupted() == OnSignal::GiveUp,

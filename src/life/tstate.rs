@@ -122,6 +122,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
 
 /// Fills a block that nobody else sees yet.
 fn prepare(state: Ts, interp: Interp, origin: Origin) {
+    // Relaxed, all of it: the link under the head lock publishes it.
     let host = state.host_size.load(Relaxed);
     state.wipe(host);
     state.host_size.store(host, Relaxed);

@@ -23,6 +23,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot::{self, Parked};
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use crate::sync::waiting::{OnSignal, Waiting};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -129,6 +130,7 @@ pub(crate) fn wait_for_threads(
         let seen = interp.departures.load(Acquire);
         if matches!(leftover, Leftover::State) {
             let waiters = interp.departure_waiters.load(Relaxed);
+            // Relaxed: a deleter that unlinks after this look took the head lock.
             interp.departure_waiters.store(waiters + 1, Relaxed);
         }
         drop(head);
@@ -164,7 +166,7 @@ fn slice(deadline: Deadline, reporter: &Reporter) -> Deadline {
 }
 
 fn join_one(handle: Handle, slice: Deadline) -> Waited {
-    let outcome = join::join(handle, slice);
+    let outcome = owed::or_give_back(|| release_handle(handle), || join::join(handle, slice));
     release_handle(handle);
     match outcome {
         Ok(Joined::Gone) => Waited::AllGone,
@@ -172,7 +174,7 @@ fn join_one(handle: Handle, slice: Deadline) -> Waited {
         Err(JoinError::Interrupted) => Waited::Interrupted,
         Err(_) => {
             // STARTING, or another joiner's failure: look again shortly.
-            detached(thread::yield_now);
+            detached(thread::yield_now, |()| {});
             Waited::TimedOut
         }
     }
@@ -180,19 +182,23 @@ fn join_one(handle: Handle, slice: Deadline) -> Waited {
 
 /// Sleeps until a state of `interp` was deleted since `seen`.
 fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
+    let count_out = || {
+        let head = RUNTIME.lock();
+        let waiters = interp.departure_waiters.load(Relaxed);
+        interp.departure_waiters.store(waiters - 1, Relaxed);
+        drop(head);
+    };
     let mut waiting = DetachAndSignals::new();
-    let served = signals_served();
+    let served = owed::or_give_back(count_out, signals_served);
     let parked = lot::park(
         core::ptr::from_ref(&interp.departures).cast(),
         || served && interp.departures.load(Acquire) == seen,
         slice,
         core::ptr::null_mut(),
         &mut waiting,
+        |_| count_out(),
     );
-    let head = RUNTIME.lock();
-    let waiters = interp.departure_waiters.load(Relaxed);
-    interp.departure_waiters.store(waiters - 1, Relaxed);
-    drop(head);
+    count_out();
     match parked {
         _ if !served => Waited::Interrupted,
         Parked::Unparked | Parked::Again => Waited::AllGone,

@@ -24,5 +24,6 @@ pub(crate) mod testing;
 pub(crate) mod thread;
 #[cfg(not(loom))]
 pub(crate) mod tls;
+pub(crate) mod tsan;
 #[cfg(not(loom))]
 pub(crate) mod tss;

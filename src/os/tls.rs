@@ -1,4 +1,4 @@
-//! The thread-local block: one cache line per OS thread, read without a call.
+//! The thread-local block: nine words per OS thread, read without a call.
 //!
 //! States: all zero when the thread begins; filled by `sched`; emptied by the
 //! thread-exit destructor (`os::thread::at_exit`).
@@ -33,9 +33,12 @@ pub(crate) struct TlsBlock {
     pub(crate) in_fatal: AtomicU32,
     /// Blocking regions that the thread has begun and not ended.
     pub(crate) regions: AtomicU32,
+    /// What the thread gives back if it never returns (`sync::owed`), or NULL.
+    /// On a line of its own: only waits touch it.
+    pub(crate) owed: AtomicPtr<()>,
 }
 
-const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 8]>());
+const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 9]>());
 
 #[cfg(any(
     test,

@@ -6,6 +6,7 @@
 //! | `SYNC`    | a sync point somewhere has a pause, an order or a hook |
 //! | `PERTURB` | random sleeps at points |
 //! | `TRACE`   | a trace runs |
+//! | `TSAN`    | the host is compiled with ThreadSanitizer, which is told of attaches and detaches |
 //!
 //! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
 //! everything else under a lock. Who arms a point and then starts or wakes a thread has
@@ -13,6 +14,8 @@
 //! M2. `UNKNOWN` is cleared once, under [`RESOLVE`], after everything the environment asks for is set up.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::os::tsan;
 
 use super::{environment, monitor::Monitor};
 
@@ -24,6 +27,9 @@ pub(super) const SYNC: u32 = 1 << 1;
 pub(super) const PERTURB: u32 = 1 << 2;
 /// A trace runs.
 pub(super) const TRACE: u32 = 1 << 3;
+
+/// ThreadSanitizer is told.
+const TSAN: u32 = 1 << 4;
 
 static MODE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
@@ -43,6 +49,9 @@ pub(super) fn resolved() -> u32 {
         // The lock orders this load after the store of whoever was first.
         if get() & UNKNOWN != 0 {
             environment::apply();
+            if tsan::is_present() {
+                turn_on(TSAN);
+            }
             turn_off(UNKNOWN);
         }
     }

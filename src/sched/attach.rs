@@ -9,7 +9,7 @@
 //!
 //! Mirrors CPython 3.13 `_PyThreadState_Attach`, `detach_thread` (pystate.c).
 
-use crate::os::errno;
+use crate::os::{errno, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::current::{become_gilstate, current, interp_of, set_current, take_place};
@@ -119,9 +119,27 @@ fn attach_watched(state: Ts) -> bool {
     if !taken || word::try_attach(state.word()) != TryAttach::Attached {
         return attach_contended(state, taken);
     }
+    note_attached(state, gil);
     settle_in(state, gil);
     trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
     true
+}
+
+/// Tells ThreadSanitizer of an attach. For paths that are slow anyway, or taken
+/// only because something watches.
+fn note_attached(state: Ts, gil: Option<&'static Gil>) {
+    if let Some(gil) = gil {
+        tsan::acquire(&raw const gil.word);
+    }
+    tsan::acquire(core::ptr::from_ref(state.word()));
+}
+
+/// Tells ThreadSanitizer of a detach that comes next.
+pub(crate) fn note_detaching(state: Ts) {
+    if let Some(gil) = gil_of(state) {
+        tsan::release(&raw const gil.word);
+    }
+    tsan::release(core::ptr::from_ref(state.word()));
 }
 
 /// The rest of an attach that was held up.
@@ -132,6 +150,7 @@ fn attach_contended(state: Ts, taken: bool) -> bool {
     if !attach_slow(state, gil, taken) {
         return false;
     }
+    note_attached(state, gil);
     settle_in(state, gil);
     trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
     true
@@ -217,6 +236,7 @@ pub(crate) fn detach_inlined(state: Ts) -> bool {
 fn detach_watched(state: Ts) -> bool {
     trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(state).id());
     let gil = gil_of(state);
+    note_detaching(state);
     let forced = let_others_have_it(state);
     let released = gil.is_none_or(|gil| {
         probe::point(Point::GilDrop);
@@ -248,6 +268,7 @@ fn let_others_have_it(state: Ts) -> bool {
 /// Detaches `state` in the middle of a call that ends with [`step_in`]:
 /// meanwhile nobody may take the state over.
 pub(crate) fn step_out(state: Ts) {
+    // Relaxed: the release of the word publishes it.
     state.away.store(1, Relaxed);
     // A GIL that was not locked is reported by the next attach's owner.
     let _ = detach(state);
@@ -256,12 +277,14 @@ pub(crate) fn step_out(state: Ts) {
 /// Attaches `state` again after [`step_out`].
 pub(crate) fn step_in(state: Ts) {
     attach(state);
+    // Relaxed: the release of the word at the next detach publishes it.
     state.away.store(0, Relaxed);
 }
 
 /// Lets go of the GIL and of the current pointer without touching the word:
 /// the state is being deleted, or its thread suspends itself.
 pub(crate) fn let_go(state: Ts) -> bool {
+    note_detaching(state);
     set_current(None);
     state.holds_gil().store(0, Relaxed);
     gil_of(state).is_none_or(|gil| gil::release(gil, false))
@@ -273,12 +296,14 @@ pub(crate) fn take_gil_only(state: Ts) {
     if !gil.try_take() && gil::take_slow(gil, state) == gil::Taken::MustExit {
         late::meet(Some(state));
     }
+    note_attached(state, Some(gil));
     gil::note_taken(gil, state);
     state.holds_gil().store(1, Relaxed);
 }
 
 /// Releases the GIL of the attached `state` alone. False when it was not locked.
 pub(crate) fn release_gil_only(state: Ts) -> bool {
+    note_detaching(state);
     let held = state.holds_gil().swap(0, Relaxed) != 0;
     gil_of(state).is_none_or(|gil| held && gil::release(gil, false))
 }

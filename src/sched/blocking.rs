@@ -6,6 +6,7 @@ use crate::sched::breaker::{self, SIGNALS_PENDING};
 use crate::sched::current::current;
 use crate::sched::pending;
 use crate::state::thread_state::Ts;
+use crate::sync::owed;
 use crate::sync::waiting::{OnSignal, Waiting};
 
 /// Detaches for the sleep if the caller is attached (S-PL-07); ignores signals.
@@ -91,10 +92,11 @@ pub(crate) fn signals_served() -> bool {
 }
 
 /// Runs `work`, which may block in the OS, detached if the caller is attached.
-pub(crate) fn detached<R>(work: impl FnOnce() -> R) -> R {
+/// If it can never be attached again, `give_back` gets what `work` has taken.
+pub(crate) fn detached<R: Copy>(work: impl FnOnce() -> R, give_back: impl FnOnce(R)) -> R {
     let mut around = Detach::new();
     around.before_sleep();
     let result = work();
-    around.after_sleep();
+    owed::or_give_back(|| give_back(result), || around.after_sleep());
     result
 }

@@ -27,6 +27,7 @@ use crate::sched::current::interp_of;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::mutex::{NotLocked, PyMutex};
+use crate::sync::owed;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 /// Tag of a record: its mutexes are not held.
@@ -125,6 +126,18 @@ fn lock(mutex: &PyMutex) {
     mutex.lock(&mut Detach::at(Point::MutexWait));
 }
 
+/// Locks `mutex` while the record names no mutex: `held` is not given up by the
+/// detach of that wait, but it is if the thread never comes back.
+fn lock_holding(mutex: &PyMutex, held: Option<&PyMutex>) {
+    if mutex.try_lock() {
+        return;
+    }
+    match held {
+        Some(held) => owed::or_give_back(|| unlock(held), || lock(mutex)),
+        None => lock(mutex),
+    }
+}
+
 /// Locks `mutex` until the End of `record`. One read-modify-write if it is free.
 #[inline]
 pub(crate) fn begin(state: Ts, record: &PyCriticalSection, mutex: &PyMutex) {
@@ -168,7 +181,7 @@ pub(crate) fn begin2(state: Ts, record: &PyCriticalSection2, a: &PyMutex, b: &Py
         if !first_taken {
             lock(first);
         }
-        lock(other);
+        lock_holding(other, Some(first));
     } else {
         record._cs_base.push(state, record.tag());
     }
@@ -200,10 +213,10 @@ fn top_is_pair(state: Ts, first: &PyMutex, other: &PyMutex) -> bool {
     })
 }
 
-/// Whether everybody else in the interpreter stands: then the caller made the
-/// pause, and whoever has the lock cannot let go of it (S-CS-09).
+/// Whether the thread of `state` has stopped every other thread of its
+/// interpreter: a thread that holds the mutex cannot release it then (S-CS-09).
 fn world_stopped(state: Ts) -> bool {
-    RUNTIME.stop.is_stopped() || interp_of(state).stop.is_stopped()
+    RUNTIME.stop.is_stopped_by(state) || interp_of(state).stop.is_stopped_by(state)
 }
 
 /// Why a section was not ended.
@@ -293,10 +306,12 @@ pub(crate) fn resume(state: Ts) {
     let first = record._cs_mutex.swap(core::ptr::null_mut(), Relaxed);
     let two = second(record, tag);
     let other = two.map(|two| two._cs_mutex2.swap(core::ptr::null_mut(), Relaxed));
+    let mut held = None;
     for pointer in [Some(first), other].into_iter().flatten() {
         // SAFETY: NULL, or a mutex that outlives its section.
         if let Some(mutex) = unsafe { pointer.as_ref() } {
-            lock(mutex);
+            lock_holding(mutex, held);
+            held = Some(mutex);
         }
     }
     record._cs_mutex.store(first, Relaxed);

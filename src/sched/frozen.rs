@@ -35,8 +35,8 @@ fn standing(interp: Interp, head: &Guard<'_>) -> Option<&'static StopScope> {
     standing_one(&RUNTIME.stop, head).or_else(|| standing_one(&interp.block().stop, head))
 }
 
-fn standing_one(scope: &'static StopScope, _head: &Guard<'_>) -> Option<&'static StopScope> {
-    if !scope.is_stopped() || scope.thread.load(Relaxed) == thread::ident() as usize {
+fn standing_one(scope: &'static StopScope, head: &Guard<'_>) -> Option<&'static StopScope> {
+    if !scope.is_stopped(head) || scope.thread.load(Relaxed) == thread::ident() as usize {
         return None;
     }
     let attached = current().map_or(core::ptr::null_mut(), |state| state.as_raw());
@@ -176,6 +176,7 @@ impl Held {
             Deadline::NEVER,
             core::ptr::null_mut(),
             &mut Detach::new(),
+            lot::nothing,
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTS
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, Ts};
 use crate::sync::hook::Hook;
+use crate::sync::owed;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
     AtomicPtr,
@@ -83,14 +84,16 @@ fn leave(leaving: Leaving) {
     thread_end::leave(leaving);
 }
 
-/// Ends the road of the calling thread. Nothing is attached and no lock of the
-/// library is held.
+/// Ends the road of the calling thread, which first gives back what the
+/// primitives around it have taken (`sync::owed`). Nothing is attached, and no
+/// ranked lock of the library is held.
 #[cold]
 pub(crate) fn meet(state: Option<Ts>) -> ! {
     trace::at(Point::LateAttachMet, Event::At(Mark::LateAttach), || {
         state.map_or(-1, |state| current::interp_of(state).id())
     });
     current::set_current(None);
+    owed::give_back_all();
     match policy(state) {
         PyTState_LATE_EXIT => {
             leave(Leaving::Exits);

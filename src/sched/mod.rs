@@ -2,24 +2,46 @@
 //! thread, pauses. Waits for other threads, and calls host callbacks only with
 //! no lock held.
 
+#[cfg(not(loom))]
 pub(crate) mod async_exc;
+#[cfg(not(loom))]
 pub(crate) mod attach;
+#[cfg(not(loom))]
 pub(crate) mod blocking;
+#[cfg(not(loom))]
 pub(crate) mod breaker;
+#[cfg(not(loom))]
 pub(crate) mod callout;
+#[cfg(not(loom))]
 pub(crate) mod critical_section;
+#[cfg(not(loom))]
 pub(crate) mod current;
+#[cfg(not(loom))]
 pub(crate) mod fatal;
+#[cfg(not(loom))]
 pub(crate) mod frozen;
+#[cfg(not(loom))]
 pub(crate) mod gil;
+pub(crate) mod gil_queue;
+#[cfg(not(loom))]
 pub(crate) mod gilfree;
+#[cfg(not(loom))]
 pub(crate) mod late;
+#[cfg(not(loom))]
 pub(crate) mod pending;
+#[cfg(not(loom))]
 pub(crate) mod qsbr;
+#[cfg(not(loom))]
 pub(crate) mod raise;
+#[cfg(not(loom))]
 pub(crate) mod recursion;
+#[cfg(not(loom))]
 pub(crate) mod region;
+#[cfg(not(loom))]
 pub(crate) mod signals;
+#[cfg(not(loom))]
 pub(crate) mod stw;
+#[cfg(not(loom))]
 pub(crate) mod thread_end;
+#[cfg(not(loom))]
 pub(crate) mod watchdog;

@@ -17,7 +17,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::rank::Guard;
 use core::ffi::c_void;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use core::sync::atomic::fence;
 
 /// Which queue a call goes to.
@@ -115,7 +115,7 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
-    interp.pending.handling.store(core::ptr::null_mut(), Release);
+    interp.pending.unclaim();
     result
 }
 
@@ -140,21 +140,9 @@ impl Pass {
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, state: Ts) -> bool {
     let me = state.as_raw().cast();
-    let handling = &interp.pending.handling;
-    let claimed = if state.gil.load(Relaxed).is_null() {
-        handling.compare_exchange(core::ptr::null_mut(), me, SeqCst, SeqCst)
-    } else {
-        // Whoever looks at the field holds the GIL: no read-modify-write.
-        match handling.load(Relaxed) {
-            none if none.is_null() => {
-                handling.store(me, Relaxed);
-                Ok(none)
-            }
-            other => Err(other),
-        }
-    };
-    match claimed {
-        Ok(_) => true,
+    let under_gil = !state.gil.load(Relaxed).is_null();
+    match interp.pending.claim(me, under_gil) {
+        Ok(()) => true,
         Err(other) => {
             if other != me {
                 let head = RUNTIME.lock();
@@ -237,7 +225,7 @@ fn take_over(interp: Interp, state: Ts) {
         stw::stop(Scope::One(interp));
     }
     interp.pending.passes.fetch_add(1, Relaxed);
-    handling.store(core::ptr::null_mut(), Release);
+    interp.pending.unclaim();
     if stops {
         stw::start(Scope::One(interp));
     }

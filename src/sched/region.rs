@@ -32,6 +32,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot;
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
@@ -70,6 +71,7 @@ pub(crate) fn begin(
     if state.region.load(Relaxed) != NONE {
         return Err(RegionError::Nested);
     }
+    // OPEN publishes them.
     state.unblock.set_own(unblock, arg);
     state.unblock_due_ns.store(0, Relaxed);
     state.region.store(OPEN, Release);
@@ -145,6 +147,7 @@ fn close(state: Ts) {
                     Deadline::NEVER,
                     core::ptr::null_mut(),
                     &mut Stay,
+                    lot::nothing,
                 );
             }
         }
@@ -174,14 +177,19 @@ impl Claim {
             self.give_back();
             return false;
         };
-        detached(|| {
+        let call = || {
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
             let run = || unsafe { function(arg) };
             callout::run(Callout::UnblockFunction, state.as_ptr().cast(), run);
+        };
+        let work = || {
+            // The function may attach and never return.
+            owed::or_give_back(|| Claim(state).give_back(), call);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();
-        });
+        };
+        detached(work, |()| {});
         true
     }
 

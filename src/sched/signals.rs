@@ -44,6 +44,7 @@ impl signal::Catch for Runtime {
 
 /// Records that `number` arrived. Async-signal-safe.
 pub(crate) fn trip(number: c_int) {
+    // Relaxed: ANY publishes it.
     TRIPPED[number as usize].store(true, Relaxed);
     ANY.store(true, Release);
     ask_main_thread();
@@ -161,6 +162,7 @@ fn run_handlers(state: Ts) -> Result<(), Raised> {
         }
         if run_handler(number as c_int).is_err() {
             // The rest waits for the next visit, with the bit set (S-PC-06).
+            // Relaxed: it tells of marks that this thread has read itself.
             ANY.store(true, Relaxed);
             breaker::set(state, SIGNALS_PENDING);
             return Err(Raised);

@@ -25,20 +25,22 @@
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
 use crate::os::clock::Deadline;
-use crate::os::futex;
+use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, PLEASE_STOP};
 use crate::sched::current::{current, interp_of, set_current, traced_interp};
 use crate::sched::frozen::Departed;
-use crate::sched::{attach, frozen, gil, late, watchdog};
+use crate::sched::{attach, frozen, gil, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
 use crate::state::stop::{Request, StopScope};
 use crate::state::thread_state::{STOOD, Ts};
 use crate::state::word;
+use crate::sync::atomic::AtomicI32;
 use crate::sync::lot;
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -99,6 +101,7 @@ pub(crate) fn stop(scope: Scope) {
     let head = RUNTIME.lock();
     scope.data().set_stopped(&head);
     drop(head);
+    note(scope, tsan::acquire);
     come_back(scope, aside);
     probe::point(Point::StwStopped);
 }
@@ -120,19 +123,15 @@ fn step_aside(own: Option<Ts>) -> Aside {
     }
 }
 
-/// Undoes it. A requester whose interpreter ended meanwhile ends its pause.
+/// Reverses `step_aside` or `detach`. A requester whose interpreter ended
+/// meanwhile ends its pause and never returns.
 fn come_back(scope: Scope, aside: Aside) {
-    match aside {
+    let step = || match aside {
         Aside::No => {}
         Aside::Gil(state) => attach::take_gil_only(state),
-        Aside::Detached(state) => {
-            if !attach::attach_unless_over(state) {
-                start(scope);
-                late::meet(Some(state));
-            }
-            state.away.store(0, Relaxed);
-        }
-    }
+        Aside::Detached(state) => attach::step_in(state),
+    };
+    owed::or_give_back(|| start(scope), step);
 }
 
 /// Suspends what is detached and asks what is attached. True when all stand.
@@ -160,13 +159,25 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     left <= 0
 }
 
+/// Tells ThreadSanitizer that a pause orders what it holds up.
+fn note(scope: Scope, what: impl Fn(*const AtomicI32)) {
+    if tsan::is_present() {
+        let head = RUNTIME.lock();
+        scope.others(&head, |state| what(core::ptr::from_ref(state.word())));
+        drop(head);
+    }
+}
+
 /// Ends the pause.
 pub(crate) fn start(scope: Scope) {
+    note(scope, tsan::release);
     let head = RUNTIME.lock();
     let mut departed = Departed::NONE;
     for interp in RUNTIME.interps(&head).filter(|interp| scope.covers(*interp)) {
         departed = frozen::settle(interp, departed, &head);
     }
+    // Before the first thread runs again: the release of `resume` orders it.
+    scope.data().clear_stopped();
     scope.others(&head, |state| {
         breaker::clear(state, PLEASE_STOP);
         let _ = word::resume(state.word());
@@ -247,11 +258,13 @@ pub(crate) fn suspend_if_asked(state: Ts) {
     if !asked {
         return;
     }
-    // Before its word changes: nobody may take the state over meanwhile.
+    // Before its word changes: nobody may take the state over meanwhile. Relaxed:
+    // the release of the word publishes it.
     state.turn.store(STOOD, Relaxed);
     stand(state);
     wait_resumed(state, STOOD);
     attach::attach(state);
+    // Relaxed: a pause that still reads OWED only waits a little longer.
     state.turn.store(NONE, Relaxed);
 }
 
@@ -260,6 +273,7 @@ fn stand(state: Ts) {
         crate::sched::gilfree::detaching(state);
     }
     state.stamp();
+    attach::note_detaching(state);
     set_current(None);
     state.holds_gil().store(0, Relaxed);
     let gil = state.gil.load(Relaxed);
@@ -289,6 +303,7 @@ pub(crate) fn lay_down(state: Ts) {
 /// Sleeps until the pause that suspended `state`, which the caller is about to
 /// attach, is over.
 fn wait_resumed(state: Ts, turn: u32) {
+    // Relaxed: the fence orders it.
     state.turn.store(turn, Relaxed);
     // Pairs with the fence in `start`.
     fence(SeqCst);
@@ -300,6 +315,7 @@ fn wait_resumed(state: Ts, turn: u32) {
             Deadline::NEVER,
             core::ptr::null_mut(),
             &mut Stay,
+            lot::nothing,
         );
     }
 }

@@ -14,6 +14,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::Ts;
 use crate::sync::lot;
+use crate::sync::owed;
 use crate::sync::rank::Guard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -35,6 +36,7 @@ pub(crate) fn leave(leaving: Leaving) {
     give_up_states(|state| core::ptr::eq(state.handle.load(Relaxed).cast(), handle.as_ptr()));
     current::set_own_handle(core::ptr::null_mut());
     if leaving == Leaving::Hangs {
+        // Relaxed: the exit event, which `finish` sets, publishes it to joiners.
         handle.hung.store(1, Relaxed);
     }
     finish(handle);
@@ -213,6 +215,7 @@ pub(crate) struct AtExit;
 impl thread::ThreadEnd for AtExit {
     fn run() {
         let block = tls::block();
+        owed::forget();
         // A state that is still attached belongs to a thread that the host
         // ended in the middle; nobody can tell what it was about.
         if let Some(end) = current::keeper().filter(|_| current::current().is_none()) {

@@ -18,7 +18,9 @@ use crate::state::stop::Scope;
 use crate::state::thread_state::Ts;
 use crate::state::word;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// How long is too long, as the host says; 0: no thread looks; -1: the host says nothing.
 static LIMIT_NS: AtomicI64 = AtomicI64::new(-1);
@@ -29,7 +31,8 @@ static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 /// Sets the limit (<= 0: none) and where to write.
 pub(crate) fn set(limit_ns: i64, fd: i32) {
     REPORT_FD.store(fd, Relaxed);
-    LIMIT_NS.store(limit_ns.max(0), Relaxed);
+    // A thread that reads the limit reports to that descriptor.
+    LIMIT_NS.store(limit_ns.max(0), Release);
 }
 
 /// Sets the limit that the environment asks for (0: none); the host's goes before it.
@@ -40,7 +43,7 @@ pub(crate) fn set_by_environment(limit_ns: i64) {
 /// The limit, if there is one.
 #[inline]
 fn limit_ns() -> Option<i64> {
-    let limit = match LIMIT_NS.load(Relaxed) {
+    let limit = match LIMIT_NS.load(Acquire) {
         -1 => LIMIT_BY_ENVIRONMENT.load(Relaxed),
         limit => limit,
     };

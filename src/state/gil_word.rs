@@ -17,7 +17,9 @@
 //!
 //! Mirrors CPython 3.13 `struct _gil_runtime_state` (pycore_gil.h).
 
-use crate::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{
+    AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, const_unless_loom,
+};
 
 /// Somebody holds the GIL.
 pub(crate) const LOCKED: u32 = 1;
@@ -68,18 +70,20 @@ pub(crate) enum Release {
 }
 
 impl Gil {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Gil {
-        Gil {
-            word: AtomicU32::new(0),
-            interval_us: AtomicU32::new(DEFAULT_INTERVAL_US),
-            holder: AtomicPtr::new(core::ptr::null_mut()),
-            switches: AtomicU64::new(0),
-            switched_ns: AtomicI64::new(0),
-            handed_ns: AtomicI64::new(0),
-            releases: AtomicU32::new(0),
-            reported_ns: AtomicI64::new(0),
-            waiters: AtomicU32::new(0),
+    const_unless_loom! {
+        /// A free GIL.
+        pub(crate) fn new() -> Gil {
+            Gil {
+                word: AtomicU32::new(0),
+                interval_us: AtomicU32::new(DEFAULT_INTERVAL_US),
+                holder: AtomicPtr::new(core::ptr::null_mut()),
+                switches: AtomicU64::new(0),
+                switched_ns: AtomicI64::new(0),
+                handed_ns: AtomicI64::new(0),
+                releases: AtomicU32::new(0),
+                reported_ns: AtomicI64::new(0),
+                waiters: AtomicU32::new(0),
+            }
         }
     }
 
@@ -178,6 +182,21 @@ impl Gil {
             .fetch_update(Ordering::Release, Ordering::Relaxed, |seen| Some((seen & WOKEN) | next));
     }
 
+    /// Sets WOKEN and PARKED after the queue changed, for a thread that does not
+    /// hold the GIL: LOCKED stays as it is, and so does a WOKEN that stands for
+    /// another waiter. One step, because others take and release the GIL
+    /// meanwhile. Under the queue's lock.
+    pub(crate) fn note_queue(&self, next: u32) {
+        #[cfg(loom)]
+        if crate::sync::planted::is(crate::sync::planted::Bug::TornWake) {
+            let held = self.word.load(Ordering::Relaxed) & LOCKED;
+            return self.settle(held | next);
+        }
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
+            Some((seen & (LOCKED | WOKEN)) | next)
+        });
+    }
+
     /// Releases the GIL when nobody waits. One read-modify-write.
     #[inline]
     pub(crate) fn release(&self) -> Release {
@@ -222,6 +241,20 @@ mod tests {
         assert_eq!(gil.word.load(Ordering::Relaxed), LOCKED | PARKED);
         gil.word.store(PARKED | WOKEN, Ordering::Relaxed);
         assert!(gil.resign());
+    }
+
+    #[test]
+    fn a_change_of_the_queue_keeps_the_holder_and_the_woken_one() {
+        let gil = Gil::new();
+        for (before, next, after) in [
+            (LOCKED | PARKED, WOKEN, LOCKED | WOKEN),
+            (PARKED, WOKEN | PARKED, WOKEN | PARKED),
+            (LOCKED | WOKEN | PARKED, 0, LOCKED | WOKEN),
+        ] {
+            gil.word.store(before, Ordering::Relaxed);
+            gil.note_queue(next);
+            assert_eq!(gil.word.load(Ordering::Relaxed), after);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! for another thread beyond the few instructions of the head lock.
 
 pub(crate) mod gil_word;
+pub(crate) mod pending_queue;
 pub(crate) mod qsbr;
 pub(crate) mod word;
 
@@ -19,8 +20,6 @@ pub(crate) mod interp;
 pub(crate) mod list;
 #[cfg(not(loom))]
 pub(crate) mod object;
-#[cfg(not(loom))]
-pub(crate) mod pending_queue;
 #[cfg(not(loom))]
 pub(crate) mod runtime;
 #[cfg(not(loom))]

@@ -21,23 +21,24 @@
 //! The slots are allocated at the first use, so that an idle interpreter stays
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
-use crate::os::{ids, mem, thread};
+use crate::os::{ids, mem, thread, tsan};
+use crate::sync::atomic::{
+    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire,
+    Ordering::Relaxed, Ordering::Release, const_unless_loom, spin_hint,
+};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
-use core::sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire,
-    Ordering::Relaxed, Ordering::Release,
-};
 
 /// A pending call of the host.
 pub type _Py_pending_call_func = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 
 /// Slots in a queue: a power of two, so that a position costs no division, and
 /// not fewer than the calls of the longest queue.
-const SLOTS: usize = 512;
+const SLOTS: usize = if cfg!(loom) { 4 } else { 512 };
 /// Most calls queued for one interpreter.
 pub(crate) const MAX_INTERPRETER: u32 = 300;
+#[cfg(not(loom))]
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS >= MAX_INTERPRETER as usize);
 /// Most calls queued for the main thread.
 pub(crate) const MAX_MAIN: u32 = 32;
@@ -85,16 +86,46 @@ pub(crate) struct PendingQueue {
 pub(crate) struct Full;
 
 impl PendingQueue {
-    pub(crate) const fn new(max: u32) -> PendingQueue {
-        PendingQueue {
-            slots: AtomicPtr::new(core::ptr::null_mut()),
-            first: AtomicUsize::new(0),
-            last: AtomicUsize::new(0),
-            max,
-            handling: AtomicPtr::new(core::ptr::null_mut()),
-            passes: AtomicU32::new(0),
-            process: AtomicI64::new(0),
+    const_unless_loom! {
+        /// An empty queue of `max` calls at most.
+        pub(crate) fn new(max: u32) -> PendingQueue {
+            PendingQueue {
+                slots: AtomicPtr::new(core::ptr::null_mut()),
+                first: AtomicUsize::new(0),
+                last: AtomicUsize::new(0),
+                max,
+                handling: AtomicPtr::new(core::ptr::null_mut()),
+                passes: AtomicU32::new(0),
+                process: AtomicI64::new(0),
+            }
         }
+    }
+
+    /// Makes `me` the taker (Q3) until [`PendingQueue::unclaim`]. `Err`: the one
+    /// that is. Acquire pairs with the release of the taker before it, so that
+    /// `first` is where that one left it. `alone`: every thread that looks at
+    /// `handling` holds one GIL, which orders it; no read-modify-write then.
+    pub(crate) fn claim(&self, me: *mut c_void, alone: bool) -> Result<(), *mut c_void> {
+        let none = core::ptr::null_mut();
+        if !alone {
+            return self.handling.compare_exchange(none, me, AcqRel, Acquire).map(|_| ());
+        }
+        match self.handling.load(Relaxed) {
+            other if !other.is_null() => Err(other),
+            _ => {
+                self.handling.store(me, Relaxed); // the GIL orders it
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the claim of the taker.
+    pub(crate) fn unclaim(&self) {
+        #[cfg(loom)]
+        if crate::sync::planted::is(crate::sync::planted::Bug::RelaxedClaim) {
+            return self.handling.store(core::ptr::null_mut(), Relaxed);
+        }
+        self.handling.store(core::ptr::null_mut(), Release);
     }
 
     /// Number of calls queued (a snapshot).
@@ -167,7 +198,7 @@ impl PendingQueue {
             let Some(slot) = self.slot(last) else { return Err(Full) };
             if slot.turn.load(Acquire) != last {
                 // Another adder has the position already: look again.
-                core::hint::spin_loop();
+                spin_hint();
                 continue;
             }
             let next = last.wrapping_add(1);
@@ -182,6 +213,7 @@ impl PendingQueue {
         let Some(slot) = self.slot(position) else { return };
         // SAFETY: Q2: the position is ours until `turn` says otherwise.
         unsafe { (*slot.call.get()).write(call) };
+        tsan::release(slot);
         slot.turn.store(position.wrapping_add(1), Release);
     }
 
@@ -197,6 +229,7 @@ impl PendingQueue {
         if slot.turn.load(Acquire) != first.wrapping_add(1) {
             return None;
         }
+        tsan::acquire(slot);
         // SAFETY: Q2: the turn says that the slot is the taker's, and Q3.
         let call = unsafe { &*slot.call.get() };
         // SAFETY: Q2: the adder filled it before it set the turn.
@@ -249,7 +282,10 @@ impl PendingQueue {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -66,7 +66,7 @@ impl Scope {
 pub(crate) struct StopScope {
     /// 1 while a pause is requested or held. Anybody reads it.
     pub(crate) requested: AtomicU32,
-    /// 1 while the world of this scope stands. See [`StopScope::is_stopped`].
+    /// 1 while the pause of this scope is complete. See [`StopScope::is_stopped_by`].
     stopped: AtomicU32,
     /// Pauses of this scope that have stood so far.
     pauses: AtomicU32,
@@ -103,9 +103,17 @@ impl StopScope {
         }
     }
 
-    /// Whether everybody but the requester stands. Exact for the requester;
-    /// others who run are not in the scope of a pause that stands.
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// Whether the pause of this scope is complete and `state` is the state of
+    /// the thread that requested it. Exact for the thread that has `state`
+    /// attached: that thread alone writes both fields while its pause goes on,
+    /// so it reads its own writes, and no other state equals `requester`.
+    pub(crate) fn is_stopped_by(&self, state: Ts) -> bool {
+        self.stopped.load(Relaxed) != 0 && self.requester.load(Relaxed) == state.as_raw()
+    }
+
+    /// Whether the world of this scope stands. The head lock is held, under which
+    /// both ends of a pause write it.
+    pub(crate) fn is_stopped(&self, _head: &Guard<'_>) -> bool {
         self.stopped.load(Relaxed) != 0
     }
 
@@ -126,9 +134,15 @@ impl StopScope {
         self.stopped.load(Acquire) != 0 && self.pause() == pause
     }
 
+    /// Records that the pause is about to end. This comes before the first
+    /// thread is resumed: what a resumed thread reads here is 0.
+    pub(crate) fn clear_stopped(&self) {
+        self.stopped.store(0, Relaxed);
+    }
+
     /// Ends the request.
     pub(crate) fn clear(&self) {
-        self.stopped.store(0, Relaxed);
+        self.clear_stopped();
         self.requested.store(0, Release);
         self.requester.store(ptr::null_mut(), Relaxed);
         self.thread.store(0, Relaxed);

@@ -18,6 +18,7 @@ use super::atomic::{AtomicU8, Ordering, const_unless_loom};
 use super::lot::{self, Parked, Place};
 use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::Deadline;
+use crate::os::tsan;
 use core::ptr;
 
 const UNSET: u8 = 0;
@@ -49,6 +50,7 @@ impl PyEvent {
     /// Sets it and wakes everybody who waits. Again does nothing. Needs no thread state.
     pub(crate) fn set(&self) {
         let key = self.key();
+        tsan::release(self);
         if self.v.swap(SET, Ordering::AcqRel) == HAS_PARKED {
             lot::unpark_all(key);
         }
@@ -57,7 +59,11 @@ impl PyEvent {
     /// True once it is set, and for ever after.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
-        self.v.load(Ordering::Acquire) == SET
+        let set = self.v.load(Ordering::Acquire) == SET;
+        if set {
+            tsan::acquire(self);
+        }
+        set
     }
 
     /// Waits until it is set: true; or until `deadline` passed, or a signal made `waiting` give up: whether it is set then.
@@ -73,11 +79,12 @@ impl PyEvent {
             let marked =
                 self.v.compare_exchange(UNSET, HAS_PARKED, Ordering::Relaxed, Ordering::Acquire);
             if marked == Err(SET) {
-                return true;
+                return self.is_set();
             }
             let validate = || self.v.load(Ordering::Relaxed) == HAS_PARKED;
             let token = ptr::null_mut();
-            match lot::park_at(Place::Crowd, self.key(), validate, deadline, token, waiting) {
+            let (place, gives) = (Place::Crowd, lot::nothing);
+            match lot::park_at(place, self.key(), validate, deadline, token, waiting, gives) {
                 Parked::Unparked | Parked::Again => {
                     if self.is_set() {
                         return true;

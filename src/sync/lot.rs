@@ -17,10 +17,12 @@
 //! Mirrors CPython 3.13 Python/parking_lot.c, without its arrow up to the thread states.
 
 use super::atomic::{AtomicU32, Cell, Ordering, const_unless_loom};
+use super::owed;
 use super::rank::{self, Rank, RankedLock};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
+use crate::os::tsan;
 use core::ptr;
 
 /// A prime, so that addresses of equal alignment spread. Models use one bucket: all keys collide.
@@ -187,15 +189,23 @@ fn bucket(key: *const ()) -> &'static Bucket {
 ///
 /// `validate` runs under the bucket's lock, in one order with the callbacks of [`unpark_one`] on the same key; it must neither
 /// block nor park nor unpark. `token` is what such a callback gets. Needs no thread state (S-PL-09).
+///
+/// The hook after the sleep may never return (the caller's interpreter is gone): then `give_back` runs, with how the sleep
+/// ended. It passes on what the wake-up gave the caller, a lock or the turn to try for one.
 pub(crate) fn park(
     key: *const (),
     validate: impl FnOnce() -> bool,
     deadline: Deadline,
     token: *mut (),
     waiting: &mut impl Waiting,
+    give_back: impl FnOnce(Parked),
 ) -> Parked {
-    park_at(Place::Last, key, validate, deadline, token, waiting)
+    park_at(Place::Last, key, validate, deadline, token, waiting, give_back)
 }
+
+/// For [`park`]: the wait gives its thread nothing that another thread could
+/// miss. Every wake-up on the key wakes all that sleep on it.
+pub(crate) fn nothing(_: Parked) {}
 
 /// Where in the queue of its key a waiter begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +226,7 @@ pub(crate) fn park_at(
     deadline: Deadline,
     token: *mut (),
     waiting: &mut impl Waiting,
+    give_back: impl FnOnce(Parked),
 ) -> Parked {
     rank::assert_none_held();
     let bucket = bucket(key);
@@ -232,7 +243,10 @@ pub(crate) fn park_at(
     }
     waiting.before_sleep();
     let outcome = sleep(bucket, &waiter, deadline, waiting.ends_on_signal());
-    waiting.after_sleep();
+    if outcome == Parked::Unparked {
+        tsan::acquire(key);
+    }
+    owed::or_give_back(|| give_back(outcome), || waiting.after_sleep());
     outcome
 }
 
@@ -275,6 +289,7 @@ fn sleep(
 /// somebody else waits on `key` (exact here; S-PL-04 would allow a false "yes"). It must neither block nor park nor unpark.
 pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bool)) {
     let bucket = bucket(key);
+    tsan::release(key);
     let chosen = {
         let _guard = bucket.lock.lock();
         let Some(waiter) = bucket.find(bucket.head.get(), key) else {
@@ -294,6 +309,7 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
 /// Wakes everybody who waits on `key`, the oldest first.
 pub(crate) fn unpark_all(key: *const ()) {
     let bucket = bucket(key);
+    tsan::release(key);
     let mut first: *const Waiter = ptr::null();
     {
         let _guard = bucket.lock.lock();

@@ -9,6 +9,7 @@ pub(crate) mod hook;
 pub(crate) mod lot;
 pub(crate) mod mutex;
 pub(crate) mod once;
+pub(crate) mod owed;
 pub(crate) mod rank;
 pub(crate) mod raw;
 pub(crate) mod raw_mutex;
@@ -20,4 +21,6 @@ pub(crate) mod thread_lock;
 pub(crate) mod waiting;
 
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
+#[cfg(loom)]
+pub(crate) mod planted;

@@ -11,6 +11,7 @@ use super::event::PyEvent;
 use super::lot::{self, Parked};
 use super::mutex::{LockOutcome, PyMutex};
 use super::once::{_PyOnceFlag, Once};
+use super::planted::{Bug, plant};
 use super::raw_mutex::_PyRawMutex;
 use super::rwmutex::_PyRWMutex;
 use super::thread_lock::{Signals, ThreadLock};
@@ -22,28 +23,43 @@ use loom::sync::Arc;
 use loom::thread;
 
 /// The clock is one for the process, so models run one after the other, each with its own.
-fn explore(preemptions: usize, clock_step_ns: i64, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore(
+    preemptions: usize,
+    clock_step_ns: i64,
+    model: impl Fn() + Sync + Send + 'static,
+) {
+    explore_with(Bug::None, preemptions, clock_step_ns, model);
+}
+
+/// The same with a mistake of an earlier protocol in it: such a model is expected to fail.
+pub(crate) fn explore_with(
+    bug: Bug,
+    preemptions: usize,
+    clock_step_ns: i64,
+    model: impl Fn() + Sync + Send + 'static,
+) {
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     set_step(clock_step_ns);
+    plant(bug);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
 /// Nobody is old enough for hand-off.
-const FROZEN: i64 = 0;
+pub(crate) const FROZEN: i64 = 0;
 /// Everybody is.
-const RUSHING: i64 = 2_000_000;
+pub(crate) const RUSHING: i64 = 2_000_000;
 
 /// Some time; it may pass at any moment.
-fn some_time() -> Deadline {
+pub(crate) fn some_time() -> Deadline {
     Deadline::after(3_600_000_000_000)
 }
 
 /// A count that loom watches: two threads at it at once fail the model.
-struct Guarded<L> {
-    lock: L,
+pub(crate) struct Guarded<L> {
+    pub(crate) lock: L,
     count: UnsafeCell<u32>,
 }
 
@@ -53,16 +69,16 @@ unsafe impl<L: Sync> Sync for Guarded<L> {}
 unsafe impl<L: Send> Send for Guarded<L> {}
 
 impl<L> Guarded<L> {
-    fn new(lock: L) -> Arc<Self> {
+    pub(crate) fn new(lock: L) -> Arc<Self> {
         Arc::new(Self { lock, count: UnsafeCell::new(0) })
     }
 
-    fn add(&self) {
+    pub(crate) fn add(&self) {
         // SAFETY: loom reports it if anybody else is there.
         self.count.with_mut(|count| unsafe { *count += 1 });
     }
 
-    fn read(&self) -> u32 {
+    pub(crate) fn read(&self) -> u32 {
         // SAFETY: as above.
         self.count.with(|count| unsafe { *count })
     }
@@ -89,6 +105,7 @@ fn loom_lot_no_wake_up_is_lost() {
                     Deadline::NEVER,
                     ptr::null_mut(),
                     &mut Stay,
+                    lot::nothing,
                 );
                 assert!(matches!(parked, Parked::Unparked | Parked::Again));
             })
@@ -107,7 +124,14 @@ fn loom_lot_a_chosen_waiter_is_unparked_and_no_other() {
         let waiter = {
             let place = place.clone();
             thread::spawn(move || {
-                lot::park(key_of(&*place), || true, some_time(), ptr::null_mut(), &mut Stay)
+                lot::park(
+                    key_of(&*place),
+                    || true,
+                    some_time(),
+                    ptr::null_mut(),
+                    &mut Stay,
+                    lot::nothing,
+                )
             })
         };
         let mut chosen = false;
@@ -126,8 +150,14 @@ fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
             let places = places.clone();
             thread::spawn(move || {
                 let validate = || places[0].load(Ordering::Relaxed) == 0;
-                let _ =
-                    lot::park(key_of(&places[0]), validate, deadline, ptr::null_mut(), &mut Stay);
+                let _ = lot::park(
+                    key_of(&places[0]),
+                    validate,
+                    deadline,
+                    ptr::null_mut(),
+                    &mut Stay,
+                    lot::nothing,
+                );
             })
         });
         lot::unpark_one(key_of(&places[1]), |token, more| assert!(token.is_none() && !more));
@@ -151,7 +181,15 @@ fn loom_lot_the_crowd_is_woken_together() {
                 let validate = || place.load(Ordering::Relaxed) == 0;
                 let nothing = ptr::null_mut();
                 let crowd = lot::Place::Crowd;
-                lot::park_at(crowd, key_of(place), validate, deadline, nothing, &mut Stay)
+                lot::park_at(
+                    crowd,
+                    key_of(place),
+                    validate,
+                    deadline,
+                    nothing,
+                    &mut Stay,
+                    lot::nothing,
+                )
             })
         });
         let mut chosen = false;

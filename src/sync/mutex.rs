@@ -24,6 +24,7 @@ use super::lot::{self, Parked};
 use super::waiting::Stay;
 use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::{Deadline, now_ns};
+use crate::os::tsan;
 use core::ptr;
 
 const UNLOCKED: u8 = 0;
@@ -91,7 +92,7 @@ impl PyMutex {
     #[inline]
     pub(crate) fn lock(&self, waiting: &mut impl Waiting) {
         if self.try_clean() {
-            return;
+            return tsan::acquire(self);
         }
         while self.lock_slow(Deadline::NEVER, waiting) != LockOutcome::Acquired {}
     }
@@ -100,6 +101,7 @@ impl PyMutex {
     #[inline]
     pub(crate) fn lock_timed(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
         if self.try_clean() {
+            tsan::acquire(self);
             return LockOutcome::Acquired;
         }
         self.lock_slow(deadline, waiting)
@@ -116,7 +118,10 @@ impl PyMutex {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return true,
+                Ok(_) => {
+                    tsan::acquire(self);
+                    return true;
+                }
                 Err(now) => bits = now,
             }
         }
@@ -132,6 +137,14 @@ impl PyMutex {
     #[cold]
     #[inline(never)]
     fn lock_slow(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
+        let outcome = self.wait(deadline, waiting);
+        if outcome == LockOutcome::Acquired {
+            tsan::acquire(self);
+        }
+        outcome
+    }
+
+    fn wait(&self, deadline: Deadline, waiting: &mut impl Waiting) -> LockOutcome {
         let mut backoff = Backoff::new();
         let mut entry = None;
         loop {
@@ -174,7 +187,8 @@ impl PyMutex {
             });
             let validate = || self._bits.load(Ordering::Relaxed) == LOCKED | HAS_PARKED;
             let token = ptr::from_ref(entry).cast_mut().cast();
-            match lot::park(self.key(), validate, deadline, token, waiting) {
+            let give_back = |parked| self.pass_on(parked, entry.handed_off.get());
+            match lot::park(self.key(), validate, deadline, token, waiting, give_back) {
                 Parked::Unparked if entry.handed_off.get() => return LockOutcome::Acquired,
                 Parked::Unparked | Parked::Again => {}
                 Parked::TimedOut => return LockOutcome::TimedOut,
@@ -187,6 +201,15 @@ impl PyMutex {
         }
     }
 
+    /// For a waiter that will not come: unlocks what it was handed. If it was woken to compete, the others sleep on until it
+    /// has had its turn: a free mutex is locked for a moment, so that its unlock wakes the next.
+    fn pass_on(&self, parked: Parked, handed_off: bool) {
+        if parked == Parked::Unparked && (handed_off || self.try_lock()) {
+            let unlocked = self.unlock();
+            debug_assert_eq!(unlocked, Ok(()));
+        }
+    }
+
     /// Unlocks, by any thread. The mutex's memory may be given back by whoever locks it next: it is not touched after.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
@@ -196,6 +219,7 @@ impl PyMutex {
     /// [`PyMutex::unlock`] that tells who has the mutex now.
     #[inline]
     pub(crate) fn release(&self) -> Result<Released, NotLocked> {
+        tsan::release(self);
         match self._bits.compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => Ok(Released::Free),
             Err(bits) => self.release_slow(bits),

@@ -17,8 +17,10 @@
 
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
 use super::lot;
+use super::owed;
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
+use crate::os::tsan;
 use core::ptr;
 
 const INITIAL: u8 = 0;
@@ -63,7 +65,11 @@ impl _PyOnceFlag {
     /// True once it is done.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.v.load(Ordering::Acquire) == DONE
+        let done = self.v.load(Ordering::Acquire) == DONE;
+        if done {
+            tsan::acquire(self);
+        }
+        done
     }
 
     /// Runs `function` unless it is done; waits for who else runs it. `function` answers whether it succeeded; if not, the next
@@ -82,7 +88,10 @@ impl _PyOnceFlag {
         let mut value = self.v.load(Ordering::Acquire);
         loop {
             match value {
-                DONE => return Once::Done,
+                DONE => {
+                    tsan::acquire(self);
+                    return Once::Done;
+                }
                 INITIAL => {
                     let won = self.v.compare_exchange(
                         INITIAL,
@@ -101,7 +110,9 @@ impl _PyOnceFlag {
                 }
             }
         }
-        if function() {
+        tsan::acquire(self);
+        // A caller that never comes back has not done it: the next one runs its own.
+        if owed::or_give_back(|| self.finish(INITIAL), function) {
             self.finish(DONE);
             Once::Done
         } else {
@@ -121,11 +132,13 @@ impl _PyOnceFlag {
             }
         }
         let validate = || self.v.load(Ordering::Relaxed) == parked;
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+        let token = ptr::null_mut();
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, lot::nothing);
     }
 
     fn finish(&self, end: u8) {
         let key = self.key();
+        tsan::release(self);
         if self.v.swap(end, Ordering::AcqRel) & HAS_PARKED != 0 {
             lot::unpark_all(key);
         }

@@ -16,6 +16,7 @@
 use super::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, const_unless_loom};
 use crate::os::clock::Deadline;
 use crate::os::futex;
+use crate::os::tsan;
 use core::ptr;
 
 const LOCKED: usize = 1;
@@ -59,6 +60,7 @@ impl _PyRawMutex {
         if taken.is_err() {
             self.lock_slow();
         }
+        tsan::acquire(self);
     }
 
     #[cold]
@@ -104,6 +106,7 @@ impl _PyRawMutex {
     /// Unlocks and wakes the newest waiter.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
+        tsan::release(self);
         let freed = self.v.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed);
         match freed {
             Ok(_) => Ok(()),

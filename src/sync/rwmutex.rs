@@ -18,9 +18,10 @@
 //! Mirrors CPython 3.13 Python/lock.c.
 
 use super::atomic::{AtomicUsize, Ordering, const_unless_loom};
-use super::lot;
+use super::lot::{self, Parked};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
+use crate::os::tsan;
 use core::ptr;
 
 const WRITER: usize = 1;
@@ -62,6 +63,7 @@ impl _PyRWMutex {
         if bits & (WRITER | HAS_PARKED) != 0 || self.change(bits, bits + READER).is_err() {
             self.read_lock_slow(waiting);
         }
+        tsan::acquire(self);
     }
 
     #[cold]
@@ -89,6 +91,7 @@ impl _PyRWMutex {
     /// Gives one reader's hold back; the last one wakes everybody who is parked.
     pub(crate) fn read_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
+        tsan::release(self);
         let before = self.bits.fetch_sub(READER, Ordering::Release);
         if before < READER || before & WRITER != 0 {
             self.bits.fetch_add(READER, Ordering::Relaxed);
@@ -106,6 +109,7 @@ impl _PyRWMutex {
         if self.change(0, WRITER).is_err() {
             self.write_lock_slow(waiting);
         }
+        tsan::acquire(self);
     }
 
     #[cold]
@@ -127,6 +131,7 @@ impl _PyRWMutex {
     /// Gives the writer's hold back and wakes everybody who is parked.
     pub(crate) fn write_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
+        tsan::release(self);
         // A writer's own hold is visible to it without ordering.
         if self.bits.load(Ordering::Relaxed) & WRITER == 0 {
             return Err(NotHeld);
@@ -150,8 +155,19 @@ impl _PyRWMutex {
             }
         }
         let validate = || self.bits.load(Ordering::Relaxed) == parked;
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, ptr::null_mut(), waiting);
+        let token = ptr::null_mut();
+        let give_back = |parked| self.pass_on(parked);
+        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, give_back);
         self.bits.load(Ordering::Relaxed)
+    }
+
+    /// For a woken thread that will not come: as long as bit 1 stands on a free mutex, readers wait for a writer (R3), and
+    /// this may be the one. It takes the mutex and frees it, if it is free, which wakes all others.
+    fn pass_on(&self, parked: Parked) {
+        if parked == Parked::Unparked && self.change(HAS_PARKED, HAS_PARKED | WRITER).is_ok() {
+            let freed = self.write_unlock();
+            debug_assert!(freed.is_ok());
+        }
     }
 
     /// The word, for tests and diagnostics.

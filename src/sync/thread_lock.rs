@@ -19,6 +19,7 @@ use super::backoff::Backoff;
 use super::mutex::LockOutcome;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
+use crate::os::tsan;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -57,8 +58,13 @@ impl ThreadLock {
     /// Takes it if it is free.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            || self.take_surplus()
+        let taken =
+            self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                || self.take_surplus();
+        if taken {
+            tsan::acquire(self);
+        }
+        taken
     }
 
     /// Counts a release of a free lock.
@@ -82,7 +88,11 @@ impl ThreadLock {
         if self.try_acquire() {
             return LockOutcome::Acquired;
         }
-        self.acquire_slow(deadline, signals)
+        let outcome = self.acquire_slow(deadline, signals);
+        if outcome == LockOutcome::Acquired {
+            tsan::acquire(self);
+        }
+        outcome
     }
 
     #[cold]
@@ -113,6 +123,7 @@ impl ThreadLock {
     /// Frees it, by any thread, and wakes one sleeper. Its memory may be given back by whoever takes it next.
     #[inline]
     pub(crate) fn release(&self) -> Result<(), NotLocked> {
+        tsan::release(self);
         let was = self.word.swap(FREE, Ordering::Release);
         if was == WAITED_FOR {
             // Only the address is used (futex F2).

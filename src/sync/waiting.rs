@@ -13,7 +13,8 @@ pub(crate) enum OnSignal {
 /// Hooks around one wait. No lock of this library is held in any of them.
 ///
 /// `before_sleep` and `after_sleep` bracket each park once, however often it wakes for nothing (S-PL-08). When `after_sleep`
-/// runs, the waiter is in no queue any more, so it may block for long, or for ever (S-WD-01).
+/// runs, the waiter is in no queue any more, so it may block for long, or never return (S-WD-01); what the
+/// primitive has got by then is given back first (`super::owed`).
 pub(crate) trait Waiting {
     /// Runs once the thread can be woken, before it sleeps. May run although the wake-up has already come.
     fn before_sleep(&mut self) {}

@@ -31,7 +31,7 @@ impl Key {
 }
 
 fn park_forever(key: *const ()) -> Parked {
-    park(key, || true, Deadline::NEVER, ptr::null_mut(), &mut Stay)
+    park(key, || true, Deadline::NEVER, ptr::null_mut(), &mut Stay, nothing)
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_refused_validation_does_not_sleep() {
     let place = 0_u64;
     let key = Key::of(&place);
     assert_eq!(
-        park(key.get(), || false, Deadline::NEVER, ptr::null_mut(), &mut Forbid),
+        park(key.get(), || false, Deadline::NEVER, ptr::null_mut(), &mut Forbid, nothing),
         Parked::Again
     );
     assert_eq!(count(key.get()), 0);
@@ -73,7 +73,7 @@ fn the_wake_order_on_one_key_is_first_come_first_woken() {
             scope.spawn(move || {
                 let token = ptr::without_provenance_mut(nth + 1);
                 assert_eq!(
-                    park(key.get(), || true, Deadline::NEVER, token, &mut Stay),
+                    park(key.get(), || true, Deadline::NEVER, token, &mut Stay, nothing),
                     Parked::Unparked
                 );
                 send.send(nth).unwrap();
@@ -138,7 +138,7 @@ fn a_wake_in_the_crowd_is_for_whom_it_was_meant() {
     let places = [0_u8; BUCKETS + 1];
     let (one, other) = (Key::of(&places[0]), Key::of(&places[BUCKETS]));
     let park_in = |place, key: &Key| {
-        park_at(place, key.get(), || true, Deadline::NEVER, ptr::null_mut(), &mut Stay)
+        park_at(place, key.get(), || true, Deadline::NEVER, ptr::null_mut(), &mut Stay, nothing)
     };
     let woken = AtomicUsize::new(0);
     let (one, other, woken) = (&one, &other, &woken);
@@ -175,7 +175,7 @@ fn a_timed_park_is_never_early_and_leaves_no_trace() {
     for timeout in [0, MS, 15 * MS] {
         let start = now_ns();
         let outcome =
-            park(key.get(), || true, Deadline::after(timeout), ptr::null_mut(), &mut Stay);
+            park(key.get(), || true, Deadline::after(timeout), ptr::null_mut(), &mut Stay, nothing);
         let waited = now_ns() - start;
         assert_eq!(outcome, Parked::TimedOut);
         assert!(waited >= timeout, "waited {waited} of {timeout}");
@@ -192,7 +192,7 @@ fn a_waiter_chosen_at_its_deadline_is_unparked() {
         thread::scope(|scope| {
             let parked = scope.spawn(|| {
                 let deadline = Deadline::after((round % 20) * 10_000);
-                park(key.get(), || true, deadline, ptr::null_mut(), &mut Stay)
+                park(key.get(), || true, deadline, ptr::null_mut(), &mut Stay, nothing)
             });
             let mut chosen = false;
             while !chosen && !parked.is_finished() {
@@ -224,7 +224,8 @@ fn the_hooks_bracket_the_whole_wait_once_and_hold_no_lock() {
     let place = 0_u64;
     let key = Key::of(&place);
     let mut hooks = Count::default();
-    let outcome = park(key.get(), || true, Deadline::after(MS), ptr::null_mut(), &mut hooks);
+    let outcome =
+        park(key.get(), || true, Deadline::after(MS), ptr::null_mut(), &mut hooks, nothing);
     assert_eq!(outcome, Parked::TimedOut);
     assert_eq!(hooks.0, ["before", "after"]);
 }
@@ -240,7 +241,7 @@ fn what_the_callback_wrote_is_seen_by_the_woken_thread() {
                     let mut answer = 0_u32;
                     let token = (&raw mut answer).cast();
                     assert_eq!(
-                        park(key.get(), || true, Deadline::NEVER, token, &mut Stay),
+                        park(key.get(), || true, Deadline::NEVER, token, &mut Stay, nothing),
                         Parked::Unparked
                     );
                     assert_eq!(answer, 42);
@@ -281,6 +282,7 @@ fn a_signal_ends_the_sleep_of_who_wants_it_only() {
             Deadline::NEVER,
             ptr::null_mut(),
             &mut waiting,
+            nothing,
         )
     });
     until_parked(key.get(), 2);
