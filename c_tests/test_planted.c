@@ -14,9 +14,9 @@
 #else
 #define OS_IS_OURS 1
 #endif
-#define NEEDS_OUR_OS                                            \
-    do {                                                        \
-        if (!OS_IS_OURS)                                        \
+#define NEEDS_OUR_OS                                             \
+    do {                                                         \
+        if (!OS_IS_OURS)                                         \
             SKIP("a sanitizer has these functions of the OS's"); \
     } while (0)
 
@@ -43,8 +43,8 @@ TEST("a call that is queued while no thread has the GIL is found by the state "
     struct peers peers = PEERS_INIT;
     PyThreadState *main_state = begin();
     PyEval_SaveThread();
-    CHECK_INT_EQ(_PyEval_AddPendingCall(main_state->interp, count_call, NULL, 0),
-                 0);
+    CHECK_INT_EQ(
+        _PyEval_AddPendingCall(main_state->interp, count_call, NULL, 0), 0);
     peers_add(&peers, 1, attach_and_poll, main_state->interp);
     peers_start(&peers);
     peers_join(&peers, LIMIT_MS);
@@ -174,9 +174,8 @@ static void sleep_there(void *arg) {
     struct sleeper *me = arg;
     char expected = 0;
     atomic_store(&me->native, test_native_id());
-    CHECK_INT_EQ(
-        _PyParkingLot_Park(me->address, &expected, 1, LIMIT, NULL, 0),
-        Py_PARK_OK);
+    CHECK_INT_EQ(_PyParkingLot_Park(me->address, &expected, 1, LIMIT, NULL, 0),
+                 Py_PARK_OK);
 }
 
 static int told_more, told_none;
@@ -206,7 +205,8 @@ TEST("a waker is told of a second sleeper, also behind one at another address "
         peers_join(&one[i], LIMIT_MS);
 }
 
-/* ---- Joining --------------------------------------------------------------- */
+/* ---- Joining ---------------------------------------------------------------
+ */
 
 static atomic_long last_native;
 
@@ -238,16 +238,12 @@ TEST("a joined thread is gone from the process, however long the kernel takes "
     finish();
 }
 
-/* ---- An operating system that is slow or refuses --------------------------- */
+/* ---- An operating system that is slow or refuses ---------------------------
+ */
 
 /* 1: the next thread is refused, after a look at the states there are. */
 static atomic_int refusing;
 static PyEvent *refused_event;
-
-static void keep_event_of_newest(void) {
-    PyInterpreterState *interp = PyInterpreterState_Get();
-    refused_event = PyTState_GetExitEvent(PyInterpreterState_ThreadHead(interp));
-}
 
 /* Creators of a key that still have to come before any goes on. */
 static atomic_int creators, n_keys;
@@ -257,6 +253,12 @@ static atomic_int creators, n_keys;
     static type real;        \
     if (real == NULL)        \
         *(void **)&real = dlsym(RTLD_NEXT, #function);
+
+static void keep_event_of_newest(void) {
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    refused_event =
+        PyTState_GetExitEvent(PyInterpreterState_ThreadHead(interp));
+}
 
 typedef int create_thread(pthread_t *, const pthread_attr_t *,
                           void *(*)(void *), void *);
@@ -335,7 +337,8 @@ TEST("threads that create a key at the same moment leave one key of the OS") {
     }
 }
 
-/* ---- Plain data that is handed over (ThreadSanitizer, no GIL) ------------- */
+/* ---- Plain data that is handed over (ThreadSanitizer, no GIL) -------------
+ */
 
 static int plain;
 
@@ -348,9 +351,9 @@ static int read_plain(void *number) {
 static void add_calls(void *interp) {
     for (int i = 1; i <= 2000; i++) {
         plain = i;
-        CHECK_INT_EQ(_PyEval_AddPendingCall(interp, read_plain,
-                                            (void *)(intptr_t)i, 0),
-                     0);
+        CHECK_INT_EQ(
+            _PyEval_AddPendingCall(interp, read_plain, (void *)(intptr_t)i, 0),
+            0);
         while (atomic_load_explicit(&n_ran, memory_order_acquire) < i)
             sched_yield();
     }
@@ -402,7 +405,8 @@ TEST("an attach sees what was written in the pause before it, without a GIL",
     finish();
 }
 
-/* ---- Sync points and the trace ---------------------------------------------- */
+/* ---- Sync points and the trace ----------------------------------------------
+ */
 
 static void pass_point(void *name) { PyTState_Sync_Point(name); }
 
@@ -426,8 +430,8 @@ static void visit(void *interp) {
 }
 
 /* The trace's row that says this of a thread; NULL if there is none. */
-static const char *row_of(const char *rows, const char *phase,
-                          const char *name, long tid) {
+static const char *row_of(const char *rows, const char *phase, const char *name,
+                          long tid) {
     char is_phase[32], is_name[64], is_tid[40];
     snprintf(is_phase, sizeof is_phase, "\"ph\":\"%s\"", phase);
     snprintf(is_name, sizeof is_name, "\"name\":\"%s\"", name);
