@@ -174,20 +174,21 @@ static void sleep_there(void *arg) {
     struct sleeper *me = arg;
     char expected = 0;
     atomic_store(&me->native, test_native_id());
-    CHECK_INT_EQ(_PyParkingLot_Park(me->address, &expected, 1, LIMIT, NULL, 0),
+    CHECK_INT_EQ(_PyParkingLot_Park(me->address, &expected, 1, LIMIT, me, 0),
                  Py_PARK_OK);
 }
 
 static int told_more, told_none;
 
-static void note_more(void *arg, void *park_arg, int has_more) {
-    (void)arg, (void)park_arg;
+static void note_more(void *expected, void *park_arg, int has_more) {
+    CHECK_PTR_EQ(park_arg, expected);
     told_more += has_more != 0;
     told_none += has_more == 0;
 }
 
-TEST("a waker is told of a second sleeper, also behind one at another address "
-     "of the same bucket") {
+TEST(
+    "a waker gets the oldest sleeper, and is told of a second one, also behind "
+    "one at another address of the same bucket") {
     struct sleeper all[] = {{places, 0}, {places + BUCKETS, 0}, {places, 0}};
     struct peers one[3] = {PEERS_INIT, PEERS_INIT, PEERS_INIT};
     for (int i = 0; i < 3; i++) {
@@ -195,11 +196,11 @@ TEST("a waker is told of a second sleeper, also behind one at another address "
         peers_start(&one[i]);
         wait_asleep(&all[i].native);
     }
-    _PyParkingLot_Unpark(places, note_more, NULL);
+    _PyParkingLot_Unpark(places, note_more, &all[0]);
     CHECK_INT_EQ(told_more, 1);
-    _PyParkingLot_Unpark(places, note_more, NULL);
+    _PyParkingLot_Unpark(places, note_more, &all[2]);
     CHECK_INT_EQ(told_none, 1);
-    _PyParkingLot_Unpark(places + BUCKETS, note_more, NULL);
+    _PyParkingLot_Unpark(places + BUCKETS, note_more, &all[1]);
     CHECK_INT_EQ(told_none, 2);
     for (int i = 0; i < 3; i++)
         peers_join(&one[i], LIMIT_MS);

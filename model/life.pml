@@ -10,6 +10,8 @@
  *   ENDS   a second finalizer, a worker, a guard, and the next life
  *   LATE   a worker, a daemon and a joiner that share a mutex
  *   FORK   a forker, a daemon, a guard
+ *   SUBS   a second interpreter that shares the GIL, a thread that ends it, and
+ *          a daemon in it
  * NOGIL: the main interpreter has no GIL.
  *
  * Planted bugs, of which the model must find each (model/run):
@@ -21,6 +23,8 @@
  *   BUG_COMMIT_UNSEEN   the commit does not look again at threads and guards
  *   BUG_PAUSE_KEPT      a late requester leaves its pause behind (NOGIL)
  *   BUG_OLD_VIEW        a view names the interpreter of whatever life there is
+ *   BUG_SUB_UNCLAIMED   an interpreter is ended without a claim
+ *   BUG_LATE_GIL        an attach that meets the verdict keeps the GIL
  */
 
 #define N 6
@@ -34,10 +38,16 @@
 #define GUARD 4  /* foreign, attaches through a view's guard */
 #define JOINER 5 /* foreign, joins the worker */
 
-#ifdef FORK
-#define HAS_WORKER false
-#else
+#define FINI 5   /* the finalizer's state in the second interpreter */
+
+#ifdef ENDS
 #define HAS_WORKER true
+#endif
+#ifdef LATE
+#define HAS_WORKER true
+#endif
+#ifndef HAS_WORKER
+#define HAS_WORKER false
 #endif
 
 /* The state word (src/state/word.rs). */
@@ -51,6 +61,8 @@ bool linked[N];
 bool late[N];      /* the last attach met the verdict */
 byte made_in[N];   /* the life that the state was made in */
 
+bool in_sub[N];    /* its interpreter is the second one */
+
 byte gil = NONE;
 byte pauser = NONE;
 
@@ -58,6 +70,9 @@ byte life = 1;
 bool initialized = true;
 bool committed = false;
 byte finalizer = NONE;
+
+bool sub_alive = false;
+bool sub_ending = false;
 
 byte guards = 0;
 byte guard_life = 0; /* what GUARD's view names */
@@ -92,7 +107,7 @@ inline attach(me) {
     late[me] = false;
     do
     :: atomic { word[me] == SHUT -> late[me] = true; break }
-    :: atomic { word[me] != SHUT && GIL_FREE -> GIL_TAKE(me) };
+    :: atomic { GIL_FREE -> GIL_TAKE(me) }; /* a free GIL is taken without a look */
         if
         :: atomic {
             word[me] == DETACHED -> word[me] = ATTACHED;
@@ -101,7 +116,11 @@ inline attach(me) {
         }
         :: atomic { word[me] == SUSPENDED -> GIL_DROP(me) };
             word[me] != SUSPENDED
+#ifdef BUG_LATE_GIL
+        :: atomic { word[me] == SHUT -> late[me] = true; break }
+#else
         :: atomic { word[me] == SHUT -> GIL_DROP(me); late[me] = true; break }
+#endif
         fi
     od
 }
@@ -119,7 +138,7 @@ inline detach(me) {
 inline make_state(me) {
     d_step {
         if
-        :: !committed && initialized ->
+        :: !committed && initialized && (!in_sub[me] || sub_alive) ->
             linked[me] = true; made_in[me] = life;
             word[me] = (pauser != NONE -> SUSPENDED : DETACHED)
         :: else -> skip
@@ -317,13 +336,14 @@ inline wait_and_list() {
 
 #define AWAITED(i) (linked[i] && i == WORKER)
 
+/* The other states of the caller's interpreter. */
 inline give_up_others(me) {
     d_step {
         i_ = 0;
         do
         :: i_ < N ->
             if
-            :: linked[i_] && i_ != me ->
+            :: linked[i_] && i_ != me && in_sub[i_] == in_sub[me] ->
                 assert(word[i_] == SUSPENDED);                /* LIFE-3 */
                 word[i_] = SHUT; linked[i_] = false
             :: else -> skip
@@ -333,6 +353,46 @@ inline give_up_others(me) {
         od;
         i_ = 0
     }
+}
+
+/* Ends the second interpreter with the attached state `me`, which is the last. */
+inline end_sub(me) {
+    stop(me);
+    assert(!late[me]);                                        /* LIFE-9 */
+    assert(sub_alive);                                        /* LIFE-9 */
+    give_up_others(me);
+    start(me);
+    delete_current(me);
+    assert(sub_alive);                                        /* LIFE-9 */
+    sub_alive = false
+}
+
+/* The end of the runtime ends the second interpreter, or waits for the thread
+ * that does. */
+inline end_subs(me) {
+    if
+    :: !sub_alive -> skip
+#ifdef BUG_SUB_UNCLAIMED
+    :: sub_alive ->
+#else
+    :: atomic { sub_alive && !sub_ending -> sub_ending = true };
+#endif
+        detach(me);
+        make_state(FINI);
+        assert(linked[FINI]);                                 /* LIFE-9 */
+        attach(FINI);
+        assert(!late[FINI]);                                  /* LIFE-9 */
+        end_sub(FINI);
+        attach(me);
+        assert(!late[me])
+#ifndef BUG_SUB_UNCLAIMED
+    :: atomic { sub_alive && sub_ending -> skip };
+        detach(me);
+        !sub_alive;
+        attach(me);
+        assert(!late[me])
+#endif
+    fi
 }
 
 /* Nothing is attached when it returns. `own`: the caller's state is attached;
@@ -364,6 +424,9 @@ again:
     :: HAS_WORKER && !joined[WORKER] -> join(me, WORKER); assert(!late[me])
     :: else -> skip
     fi;
+#ifdef SUBS
+    end_subs(me);
+#endif
     if
     :: guards > 0 -> detach(me); guards == 0; attach(me); assert(!late[me])
     :: else -> skip
@@ -375,7 +438,7 @@ again:
 #ifdef BUG_COMMIT_UNSEEN
         :: true ->
 #else
-        :: guards == 0 && !AWAITED(WORKER) ->
+        :: guards == 0 && !AWAITED(WORKER) && !sub_alive ->
 #endif
             assert(initialized && !committed);                /* LIFE-1 */
             assert(guards == 0 && !AWAITED(WORKER));          /* LIFE-3 */
@@ -456,7 +519,36 @@ proctype Forker() {
 end:
     skip
 }
+#endif
+
+#ifdef SUBS
+/* Ends the second interpreter, in which it has a state. */
+proctype Ender() {
+    byte i_;
+    attach(SECOND);
+    if
+    :: late[SECOND] -> meet(SECOND); goto end
+    :: else -> skip
+    fi;
+#ifdef BUG_SUB_UNCLAIMED
+    sub_ending = true;
 #else
+    if
+    :: atomic { !sub_ending -> sub_ending = true }
+    :: atomic { sub_ending -> skip };
+        /* The other thread ends it, and gives this state up. */
+        detach(SECOND);
+        !sub_alive;
+        goto end
+    fi;
+#endif
+    end_sub(SECOND);
+end:
+    skip
+}
+#endif
+
+#ifdef ENDS
 /* Finalizes, at any time, from a thread without a state. */
 proctype Second() {
     byte i_;
@@ -606,6 +698,14 @@ init {
         HAS_STATE(WORKER);
         run Worker();
         run Guard();
+#endif
+#ifdef SUBS
+        sub_alive = true;
+        in_sub[SECOND] = true; in_sub[DAEMON] = true; in_sub[FINI] = true;
+        HAS_STATE(SECOND);
+        run Ender();
+        HAS_STATE(DAEMON);
+        run Daemon();
 #endif
 #ifdef LATE
         HAS_STATE(WORKER);
