@@ -206,6 +206,85 @@ TEST(
         peers_join(&one[i], LIMIT_MS);
 }
 
+/* ---- The mutex and the once flag --------------------------------------- */
+
+static PyMutex mutex;
+
+struct locker {
+    atomic_long native;
+};
+
+static void lock_once(void *arg) {
+    struct locker *me = arg;
+    atomic_store(&me->native, test_native_id());
+    PyMutex_Lock(&mutex);
+    PyMutex_Unlock(&mutex);
+}
+
+TEST("an unlock that wakes one of three waiters keeps the others in mind") {
+    struct locker all[3] = {{0}, {0}, {0}};
+    struct peers one[3] = {PEERS_INIT, PEERS_INIT, PEERS_INIT};
+    PyMutex_Lock(&mutex);
+    for (int i = 0; i < 3; i++) {
+        peers_add(&one[i], 1, lock_once, &all[i]);
+        peers_start(&one[i]);
+        wait_asleep(&all[i].native);
+    }
+    PyMutex_Unlock(&mutex);
+    for (int i = 0; i < 3; i++)
+        peers_join(&one[i], 5000);
+    CHECK_INT_EQ(PyMutex_IsLocked(&mutex), 0);
+}
+
+static int fail_twice(void *n_calls) { return ++*(int *)n_calls <= 2 ? -1 : 0; }
+
+TEST("a once flag whose function failed runs the next caller's") {
+    _PyOnceFlag flag = {0};
+    int n_calls = 0;
+    CHECK_INT_EQ(_PyOnceFlag_CallOnce(&flag, fail_twice, &n_calls), -1);
+    CHECK_INT_EQ(_PyOnceFlag_CallOnce(&flag, fail_twice, &n_calls), -1);
+    CHECK_INT_EQ(_PyOnceFlag_CallOnce(&flag, fail_twice, &n_calls), 0);
+    CHECK_INT_EQ(_PyOnceFlag_CallOnce(&flag, fail_twice, &n_calls), 0);
+    CHECK_INT_EQ(n_calls, 3);
+}
+
+/* ---- The readers-writer mutex ------------------------------------------ */
+
+static _PyRWMutex rw;
+static atomic_int n_written;
+static atomic_long writer_native, reader_native;
+
+static void write_once(void *arg) {
+    (void)arg;
+    atomic_store(&writer_native, test_native_id());
+    _PyRWMutex_Lock(&rw);
+    atomic_fetch_add(&n_written, 1);
+    _PyRWMutex_Unlock(&rw);
+}
+
+static void read_behind_writer(void *arg) {
+    (void)arg;
+    atomic_store(&reader_native, test_native_id());
+    _PyRWMutex_RLock(&rw);
+    CHECK_INT_EQ(atomic_load(&n_written), 1);
+    _PyRWMutex_RUnlock(&rw);
+}
+
+TEST("a reader that comes while a writer waits goes behind it") {
+    struct peers writer = PEERS_INIT, reader = PEERS_INIT;
+    _PyRWMutex_RLock(&rw);
+    peers_add(&writer, 1, write_once, NULL);
+    peers_start(&writer);
+    wait_asleep(&writer_native);
+    peers_add(&reader, 1, read_behind_writer, NULL);
+    peers_start(&reader);
+    wait_asleep(&reader_native);
+    CHECK_INT_EQ(peers_running(&reader), 1);
+    _PyRWMutex_RUnlock(&rw);
+    peers_join(&writer, LIMIT_MS);
+    peers_join(&reader, LIMIT_MS);
+}
+
 /* ---- Joining ---------------------------------------------------------------
  */
 
