@@ -159,6 +159,47 @@ TEST("a late thread that finds the GIL of others free leaves it free") {
     finish();
 }
 
+/* ---- Two threads that end one interpreter ---------------------------------
+ */
+
+static atomic_int n_ends;
+static atomic_long ender_native;
+
+static void count_end(const char *point, void *arg) {
+    (void)point, (void)arg;
+    atomic_fetch_add(&n_ends, 1);
+}
+
+static void end_own(void *interp) {
+    PyThreadState *mine = enter(interp);
+    atomic_store(&ender_native, test_native_id());
+    Py_EndInterpreter(mine);
+}
+
+TEST("of two threads that end an interpreter one does it, the other waits") {
+    PyTState_Config config = {.size = sizeof config, .compat = 0x030E0000};
+    struct peers first = PEERS_INIT, second = PEERS_INIT;
+    PyThreadState *main_state = begin_with(&config);
+    PyThreadState *sub = new_interp(PyTState_INTERP_NO_GIL);
+    PyEval_SaveThread();
+    PyTState_Sync_Hook("interp.end.begin", count_end, NULL);
+    hold("interp.end.begin");
+    peers_add(&first, 1, end_own, sub->interp);
+    peers_start(&first);
+    wait_held("interp.end.begin");
+    atomic_store(&ender_native, 0);
+    peers_add(&second, 1, end_own, sub->interp);
+    peers_start(&second);
+    wait_asleep(&ender_native);
+    CHECK_INT_EQ(atomic_load(&n_ends), 1);
+    let_go("interp.end.begin");
+    peers_join(&first, LIMIT_MS);
+    peers_join(&second, LIMIT_MS);
+    CHECK_INT_EQ(atomic_load(&n_ends), 1);
+    PyEval_RestoreThread(main_state);
+    finish();
+}
+
 /* ---- The parking lot ----------------------------------------------------- */
 
 /* So far apart, two addresses meet in one bucket of the lot. */
