@@ -542,6 +542,21 @@ TEST("clearing lets a thread go that an order holds, long before the order's "
     peers_join(&peers, 2000); /* the order's limit is 10 s */
 }
 
+TEST("a point that is passed frees every point that waits for it") {
+    struct peers b = PEERS_INIT, c = PEERS_INIT;
+    PyTState_Sync_Order("first", "b");
+    PyTState_Sync_Order("first", "c");
+    peers_add(&b, 1, pass_point, "b");
+    peers_add(&c, 1, pass_point, "c");
+    peers_start(&b);
+    peers_start(&c);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("b", LIMIT), 0);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("c", LIMIT), 0);
+    PyTState_Sync_Point("first");
+    peers_join(&b, 5000); /* an order's limit is 10 s */
+    peers_join(&c, 5000);
+}
+
 static long visitor_tid;
 
 static void visit(void *interp) {
