@@ -206,6 +206,19 @@ loom: ## the small machines under loom: every interleaving
 	@CARGO_PROFILE_DEV_OPT_LEVEL=3 RUSTFLAGS="--cfg loom" \
 	    $(CARGO) test --quiet --lib --target $(HOST)
 
+.PHONY: model
+model: ## the end of the runtime, state by state, under spin; planted bugs are found
+	@model/run $(BUILD)/model -t $(TALLY)
+
+# ---- Planted bugs ---------------------------------------------------------
+
+# In a copy of the tree, with builds of its own: build/mutants.
+.PHONY: mutants mutants-anchors
+mutants: ## plants bugs one by one, each must be caught; MUTANT=name for one
+	@c_tests/mutants/run $(if $(MUTANT),$(MUTANT),--table docs/proofs.md)
+mutants-anchors: ## each planted bug still has its place in the sources
+	@c_tests/mutants/run --check -t $(TALLY)
+
 # ---- Differential: the same source against us and against a libpython ----
 
 PYTHON_MK := $(BUILD)/python-$(or $(PYENV_VERSION),any)$(subst /,-,$(PYTHON_CONFIG)).mk

@@ -4,6 +4,9 @@
 //! was none. Nesting is counted in the state: `ensure_counter`. States that
 //! Ensure made carry `ensure_deletes`; the last Release deletes them.
 //!
+//! LIFE-4: a guard stays open until the state that it protects is detached for
+//! the last time or deleted; until then no attach of that state is late.
+//!
 //! Mirrors CPython 3.15 `PyThreadState_Ensure`, `PyThreadState_EnsureFromView`,
 //! `PyThreadState_Release` (pystate.c).
 

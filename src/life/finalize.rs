@@ -4,6 +4,11 @@
 //! run until, with every world stopped, nothing of that is left; then the end
 //! is committed and nobody else can attach any more. What CPython 3.13 does
 //! after the commit (ending sub-interpreters) is done before it, as in 3.15.
+//!
+//! LIFE-1: one thread ends one life. It claims the end before it looks whether
+//! there is a life to end.
+//! LIFE-3: at the commit no guard is open, no awaited state is linked, and every
+//! other state stands; so an awaited thread is never late.
 
 use crate::life::at_exit;
 use crate::life::interp;

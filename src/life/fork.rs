@@ -5,6 +5,8 @@
 //! worlds, the head lock. So nobody else is attached, no list is half changed,
 //! and a thread that forks while somebody else stops the world waits for it.
 //!
+//! LIFE-7: the child finds every other state at rest, and no end half committed.
+//!
 //! Two ways lead here: a host that says so (PyOS_BeforeFork and its pair), and
 //! handlers that the C library calls around every fork(), on request. A host
 //! that does both is seen once: the handlers do nothing between its calls.

@@ -13,6 +13,7 @@
 //! G1: blocks are never returned to the system: a dump that walks the list
 //! without a lock reads stale values, not unmapped memory, and a guard that is
 //! closed twice is found out.
+//! LIFE-8: a view leads to the life that it was made in, or nowhere.
 //!
 //! Mirrors CPython 3.15 `PyInterpreterGuard_*`, `PyInterpreterView_*` (pystate.c).
 

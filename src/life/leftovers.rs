@@ -5,6 +5,9 @@
 //! threads can never attach again, then cleared: their hooks run and their exit
 //! events are set. Their blocks stay for the threads that still hold pointers;
 //! [`sweep`] gives back those whose thread has ended.
+//!
+//! LIFE-2: a state attaches in the life that it was made in, and in no other:
+//! the end of that life marks every state that it leaves.
 
 use crate::life::tstate::{self, Cleared};
 use crate::os::task;

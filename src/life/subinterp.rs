@@ -1,5 +1,8 @@
 //! Sub-interpreters: creation (S-NI) and end (S-EI), and the rounds that come
 //! before any interpreter's end is committed (S-FZ-10..14).
+//!
+//! LIFE-9: one thread ends an interpreter: it claims the end before it makes or
+//! takes the state to end it with, and that state is never given up.
 
 use crate::life::at_exit::{self, When};
 use crate::life::guard_turn::Turn;

@@ -6,6 +6,9 @@
 //! none: started threads (joined through their handles, those included that
 //! nobody else refers to any more) and other non-daemon states (their deletion
 //! is told through `departures`).
+//!
+//! LIFE-6: what a wait that timed out lists is there: a thread that has ended
+//! is joined, and not listed, whichever thread the wait slept for.
 
 use crate::life::census::{self, PyTState_ThreadInfo};
 use crate::life::join::{self, JoinError, Joined};

@@ -1,5 +1,9 @@
 //! Late attach: what a thread meets that wants to run after its interpreter
 //! committed to finalization (extension API 5.1, S-DT).
+//!
+//! LIFE-5: a late thread holds no lock of the library, no pause and no GIL, and
+//! none is given to it: what a primitive has taken, it gives back before it
+//! lets its thread meet the policy.
 
 use crate::os::thread;
 use crate::probe::Point;

@@ -21,7 +21,9 @@
 //! The slots are allocated at the first use, so that an idle interpreter stays
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
-use crate::os::{ids, mem, thread, tsan};
+#[cfg(not(loom))]
+use crate::os::thread;
+use crate::os::{ids, mem, tsan};
 use crate::sync::atomic::{
     AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire,
     Ordering::Relaxed, Ordering::Release, const_unless_loom, spin_hint,
@@ -251,7 +253,10 @@ impl PendingQueue {
         let end = self.last.load(Acquire);
         while self.first.load(Relaxed) != end {
             match self.pop() {
+                #[cfg(not(loom))]
                 None => thread::yield_now(),
+                #[cfg(loom)]
+                None => spin_hint(),
                 Some(call) if call.flags & RAW_FREE != 0 => {
                     // SAFETY: the flag says that the argument came from malloc.
                     unsafe { mem::free(call.arg.cast()) };

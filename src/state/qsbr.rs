@@ -143,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_counts_only_what_was_taken_out_before_it() {
+        let qsbr = Qsbr::new();
+        let slot = AtomicU64::new(OFFLINE);
+        let mut goal = 0;
+        // The scan has passed the slot: its thread comes, finds the pointer, and takes it out.
+        let slots = core::iter::once(&slot).chain(core::iter::from_fn(|| {
+            qsbr.online(&slot);
+            goal = qsbr.advance();
+            None
+        }));
+        qsbr.scan(slots);
+        assert!(!qsbr.has_reached(goal));
+        qsbr.quiescent(&slot);
+        assert!(poll(&qsbr, goal, core::slice::from_ref(&slot)));
+    }
+
+    #[test]
     fn the_numbers_may_wrap() {
         let qsbr = Qsbr::new();
         qsbr.write.store(u64::MAX, Ordering::Relaxed);
