@@ -43,11 +43,12 @@ SCENARIO("callbacks of an interpreter's end", .victim = ends_with_callbacks);
 static void guard_elsewhere(void) {
     PyThreadState *mine = PyThreadState_Get();
     PyInterpreterView *main_view = PyInterpreterView_FromMain();
+    stage_exempt(1); /* it opens a guard before it attaches */
     PyThreadStateToken *token = PyThreadState_EnsureFromView(main_view);
     CHECK(token != NULL);
     int is_main = mine->interp == PyInterpreterState_Main();
-    if (is_main)
-        stage_exempt(1);
+    if (!is_main)
+        stage_exempt(-1);
     PyThreadState *there = PyThreadState_Get();
     if (!is_main) {
         /* Late here, with the guard on the main interpreter open. */
