@@ -26,13 +26,13 @@ def one_of(random, some):
 def a_state(want):
     def choose(model, thread, random):
         number = one_of(random, [n for n, s in model.states.items()
-                                 if s.thread is thread and not s.deleted])
+                                 if n < 250 and s.thread is thread and not s.deleted])
         return None if number is None else (number,)
     return choose
 
 
 any_state = lambda m, t, r: (lambda n: None if n is None else (n,))(
-    one_of(r, [n for n, s in m.states.items() if not s.deleted]))
+    one_of(r, [n for n, s in m.states.items() if n < 250 and not s.deleted]))
 mutex = lambda m, t, r: (r.randrange(3),)
 small = lambda m, t, r: (r.randrange(2),)
 a_view = lambda m, t, r: (lambda n: None if n is None else (n,))(one_of(r, m.views))
@@ -86,6 +86,7 @@ def new_interp(m, t, state, interp, gil):
     if gil == SHARED:
         need(m.main.gil is not None or True)
     def go():
+        m.had_sub = True
         ident = m.next_id
         m.next_id += 1
         shared = m.main.gil
@@ -139,7 +140,13 @@ def count_guards(m, t, interp):
 @call(2, lambda m, t, r: (r.randrange(6),))
 def look_up(m, t, ident):
     need(m.initialized and m.finalizer is None and t.attached)
-    return finish(any(i.alive and i.ident == ident for i in m.interps.values()))
+    def go():
+        found = any(i.alive and i.ident == ident for i in m.interps.values())
+        if not found:
+            t.attached.error = 3
+        return found
+        yield
+    return go()
 
 
 @call(3, lambda m, t, r: (r.choice(list(m.interps) or [None]),))
@@ -224,7 +231,7 @@ def release(m, t, number):
     return detaching(m, t)
 
 
-@call(8, lambda m, t, r: (r.choice([-1] + [n for n, s in m.states.items() if s.thread is t]),))
+@call(8, lambda m, t, r: (r.choice([-1] + [n for n, s in m.states.items() if n < 250 and s.thread is t]),))
 def swap(m, t, number):
     need(not t.tokens and not (t.attached and t.attached.blocking))
     new = None if number < 0 else usable(m, t, number)
@@ -575,6 +582,7 @@ def visits(m, t, view, rounds, mutex):
 
 @call(8, none)
 def gil_check(m, t):
+    need(not m.had_sub)  # from then on it says 1, as in CPython
     return finish(t.attached is not None)
 
 

@@ -111,6 +111,7 @@ class Model:
         self.next_id = 0
         self.pending = self.called = self.deleted = self.at_exit = 0
         self.ticket = 0
+        self.had_sub = False
         # Several threads wait for a GIL: any may be next. Asked of the library.
         self.who_is_next = lambda queue: queue[0]
         self.done = []  # (thread, result) since the last look
@@ -134,7 +135,8 @@ class Model:
             thread.ticket = self.ticket = self.ticket + 1
         except StopIteration as end:
             thread.call = None
-            self.done.append((thread.number, 0 if end.value is None else int(end.value)))
+            value = end.value if end.value == "tid" else int(end.value or 0)
+            self.done.append((thread.number, value))
         except Late:
             thread.call = None
             self.die(thread)

@@ -203,7 +203,7 @@ static void give_way(void) {
     while (!atomic_load(&asked))
         CHECK(PyTState_Poll(mine) == 0);
 }
-SCENARIO("a poll that gives the GIL away", .victim = give_way,
+SCENARIO("a poll that gives the GIL away", ONLY_GIL, .victim = give_way,
          .helper = ask_for_gil);
 
 static void freed(void *block) { free(block); }

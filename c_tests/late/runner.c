@@ -62,6 +62,8 @@ static const char *describe(const struct setting *one, char *text,
 static int fits(const struct scenario *one, const struct setting *how) {
     if (one->needs & ONLY_MAIN && how->sub)
         return 0;
+    if (one->needs & ONLY_GIL && how->gil == PyTState_INTERP_NO_GIL)
+        return 0;
     return !(one->needs & ONLY_FOREIGN && how->thread != FOREIGN);
 }
 

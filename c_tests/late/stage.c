@@ -265,6 +265,8 @@ static void end_it(void) {
 
 static void check_victim(void) {
     step = "the victim's fate";
+    while (setting.policy == ABORT)
+        nap(); /* until the process ends */
     for (int i = 0; atomic_load(&met) == 0; i++) {
         if (atomic_load(&survived) || atomic_load(&victim_done))
             WRONG("the victim came back from an attach that was late");

@@ -30,7 +30,7 @@
 
 #define ONLY_MAIN 1    /* the main interpreter alone: PyGILState and the like */
 #define ONLY_FOREIGN 2 /* the victim is no thread that the library started */
-#define NEEDS_THREADS 4 /* starts daemons in the interpreter under test */
+#define ONLY_GIL 4 /* the interpreter under test has a GIL */
 
 struct scenario {
     const char *name;
