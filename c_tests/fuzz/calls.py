@@ -242,7 +242,7 @@ def swap(m, t, number):
             m.detach(t)
         if new:
             yield from m.attach(t, new)
-        return before.number if before else -1
+        return shown(before)
     return go()
 
 
@@ -422,7 +422,7 @@ def guard(m, t, number):
 @call(5, lambda m, t, r: (lambda v: None if v is None else (m.fresh("guard"), v[0]))(a_view(m, t, r)))
 def guard_view(m, t, number, view):
     need(view in m.views)
-    interp = m.views[view]
+    interp = m.seen_by(view)
     need(m.finalizer is None and interp.ender is None or not interp.alive)
     def go():
         if not interp.alive:
@@ -461,7 +461,7 @@ def view(m, t, number):
 def view_main(m, t, number):
     need(m.initialized)
     def go():
-        m.views[number] = m.main
+        m.views[number] = None  # whatever is the main interpreter then
         return 1
         yield
     return go()
@@ -511,7 +511,7 @@ def may_enter(m, t):
 @call(10, lambda m, t, r: (lambda v: None if v is None else (m.fresh("token"), v[0]))(a_view(m, t, r)))
 def visit_view(m, t, number, view):
     need(view in m.views)
-    interp = m.views[view]
+    interp = m.seen_by(view)
     may_enter(m, t)
     if not interp.alive:
         return finish(0)
@@ -564,7 +564,7 @@ def leave(m, t, number):
 def visits(m, t, view, rounds, mutex):
     need(view in m.views and t.attached is None and not t.keep)
     may_enter(m, t)
-    interp = m.views[view]
+    interp = m.seen_by(view)
     if not interp.alive:
         return finish(0)
     need(m.finalizer is None and interp.ender is None and m.mutexes[mutex].owner is None)

@@ -56,6 +56,11 @@ class Interp:
         self.states, self.guards = [], []
         self.alive, self.over, self.ender = True, False, None
         self.at_exit = 0
+        self.pausing = None  # the thread that stops this interpreter's threads
+
+
+NOTHING = Interp(-1, -1, NO_GIL, None, 0)
+NOTHING.alive = False
 
 
 class Guard:
@@ -149,6 +154,10 @@ class Model:
                 return
             self.advance(min(ready, key=lambda t: t.ticket))
 
+    def seen_by(self, view):
+        """The interpreter that a view names, perhaps one that is gone."""
+        return self.views[view] or self.main or NOTHING
+
     def waits(self):
         return any(t.call for t in self.threads.values())
 
@@ -184,9 +193,13 @@ class Model:
         if interp.over and interp.ender is not thread:
             raise Late()
         gil = interp.gil
+        late = lambda: interp.over and interp.ender is not thread
+        if gil is None and interp.pausing:
+            yield lambda: not interp.pausing or late()
+            if late():
+                raise Late()
         if gil is not None:
             gil.queue.append(thread)
-            late = lambda: interp.over and interp.ender is not thread
             if not self.can_take(gil, thread):
                 yield lambda: late() or self.can_take(gil, thread)
             gil.queue.remove(thread)
@@ -245,11 +258,17 @@ class Model:
         while True:
             yield from self.while_detached(thread, lambda: not self.awaited(interp, thread))
             yield from self.while_detached(thread, lambda: not interp.guards)
-            if self.attached_in(interp, thread):
-                yield lambda: not self.attached_in(interp, thread)
+            yield from self.stop(interp, thread)
             if not self.awaited(interp, thread) and not interp.guards:
                 break
         interp.over, interp.ender = True, thread
+
+    def stop(self, interp, thread):
+        """Waits until no other thread is attached; none attaches meanwhile."""
+        interp.pausing = thread
+        if self.attached_in(interp, thread):
+            yield lambda: not self.attached_in(interp, thread)
+        interp.pausing = None
 
     def bury(self, interp, keep=None):
         for state in list(interp.states):
@@ -284,7 +303,8 @@ class Model:
             yield from self.attach(thread, wanted)
         while True:
             yield from self.while_detached(thread, lambda: not self.awaited(main, thread))
-            self.called += self.pending
+            # Those that only the main thread runs are given up elsewhere.
+            self.called += self.pending if main_thread else 0
             self.pending = 0
             others = [i for i in self.interps.values() if i.alive and i is not main]
             for sub in sorted(others, key=lambda i: -i.ident):
@@ -294,8 +314,7 @@ class Model:
                 yield from self.end_sub(sub, thread)
                 yield from self.attach(thread, wanted)
             yield from self.while_detached(thread, lambda: not main.guards)
-            if self.attached_in(main, thread):
-                yield lambda: not self.attached_in(main, thread)
+            yield from self.stop(main, thread)
             again = self.awaited(main, thread) or main.guards or any(
                 i.alive and i is not main for i in self.interps.values())
             if not again and not self.pending:

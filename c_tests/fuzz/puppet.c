@@ -93,6 +93,14 @@ static int number_of(PyThreadState *state) {
     return -1;
 }
 
+/* A block may have been another state's before. */
+static int remember(long number, PyThreadState *state) {
+    for (int i = number_of(state); i >= 0; i = number_of(state))
+        states[i] = NULL;
+    states[number] = state;
+    return state != NULL;
+}
+
 /* ---- Calls that are more than one -------------------------------------- */
 
 static long new_interp(long state, long interp, long gil) {
@@ -100,8 +108,9 @@ static long new_interp(long state, long interp, long gil) {
     config.gil = (int)gil;
     config.use_main_obmalloc = gil == PyInterpreterConfig_SHARED_GIL;
     config.check_multi_interp_extensions = !config.use_main_obmalloc;
-    PyStatus status = Py_NewInterpreterFromConfig(&states[state], &config);
-    if (PyStatus_Exception(status) || states[state] == NULL)
+    PyThreadState *first = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&first, &config);
+    if (PyStatus_Exception(status) || !remember(state, first))
         return -1;
     interps[interp] = states[state]->interp;
     return PyInterpreterState_GetID(interps[interp]);
@@ -116,7 +125,7 @@ static long initialize(long gil, long compat, long late) {
     PyStatus status = PyTState_Initialize(&config);
     if (PyStatus_Exception(status))
         return -1;
-    states[0] = PyThreadState_Get();
+    remember(0, PyThreadState_Get());
     interps[0] = states[0]->interp;
     return 0;
 }
@@ -226,7 +235,7 @@ static void started(void *worker) {
     }
 
 static long run_state(const char *call, long a, long b) {
-    LONG(new_state, (states[a] = PyThreadState_New(interps[b])) != NULL)
+    LONG(new_state, remember(a, PyThreadState_New(interps[b])))
     VOID(save, PyEval_SaveThread())
     VOID(restore, PyEval_RestoreThread(states[a]))
     VOID(acquire, PyEval_AcquireThread(states[a]))
