@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +48,7 @@ static _PyRWMutex rws[4];
 static atomic_int n_called, n_deleted, n_at_exit;
 static pthread_mutex_t out = PTHREAD_MUTEX_INITIALIZER;
 
-static void say(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static void say(const char *format, ...) {
     char text[256];
@@ -159,7 +158,8 @@ static long fork_and_check(void) {
     }
     PyOS_AfterFork_Parent();
     int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
@@ -206,9 +206,10 @@ static PyObject *kind(long number) {
 
 static long error_number(void) {
     PyObject *now = PyErr_Occurred();
-    return now == NULL ? 0 : now == PyExc_RuntimeError ? 1
-           : now == PyExc_ValueError              ? 2
-                                                  : 3;
+    return now == NULL                 ? 0
+           : now == PyExc_RuntimeError ? 1
+           : now == PyExc_ValueError   ? 2
+                                       : 3;
 }
 
 static void *foreign(void *worker) {
@@ -324,8 +325,8 @@ static long run_lock(const char *call, long a, long b, long c) {
     LONG(is_done, PyThreadHandle_IsDone(handles[a]))
     LONG(handle_state, number_of(PyThreadHandle_ThreadState(handles[a])))
     VOID(decref, PyThreadHandle_Decref(handles[a]))
-    LONG(wait_threads, PyTState_WaitForThreads(interps[a], b * MS, NULL, 0,
-                                               &(size_t){0}))
+    LONG(wait_threads,
+         PyTState_WaitForThreads(interps[a], b * MS, NULL, 0, &(size_t){0}))
     return -1000;
 }
 
@@ -334,7 +335,8 @@ static void work(void *worker) {
     while (!mine->ends) {
         char call[32] = "";
         long a = 0, b = 0, c = 0;
-        while (sem_wait(&mine->has_work) != 0) {}
+        while (sem_wait(&mine->has_work) != 0) {
+        }
         if (sscanf(mine->line, "%31s %ld %ld %ld", call, &a, &b, &c) < 1)
             abort();
         if (IS(end)) {

@@ -131,6 +131,6 @@ static void use_shared(void) {
 static void shared_is_free(void) {
     must_return(use_shared, "a mutex that two late threads waited for");
 }
-SCENARIO("two threads in the queue of one mutex",
-         .before = hold_shared, .helper = let_shared_go, .victim = two_in_line,
+SCENARIO("two threads in the queue of one mutex", .before = hold_shared,
+         .helper = let_shared_go, .victim = two_in_line,
          .after = shared_is_free);

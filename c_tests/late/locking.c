@@ -47,8 +47,7 @@ SCENARIO("PyMutex_Lock", .before = hold_mutex, .helper = let_mutex_go,
 
 static void lock_mutex_timed(void) {
     atomic_store(&about_to_wait, 1);
-    if (_PyMutex_LockTimed(&mutex, 2 * MS, _PY_LOCK_DETACH) ==
-        PY_LOCK_ACQUIRED)
+    if (_PyMutex_LockTimed(&mutex, 2 * MS, _PY_LOCK_DETACH) == PY_LOCK_ACQUIRED)
         PyMutex_Unlock(&mutex);
     PyLockStatus got = _PyMutex_LockTimed(
         &mutex, 5000 * MS, _PY_LOCK_DETACH | _PY_LOCK_HANDLE_SIGNALS);

@@ -1,5 +1,5 @@
-/* Runs every scenario in every setting, for n = 1, 2, 3 ..., and prints TAP: one
- * line for each pair, which names the first n that went wrong.
+/* Runs every scenario in every setting, for n = 1, 2, 3 ..., and prints TAP:
+ * one line for each pair, which names the first n that went wrong.
  *
  * usage: late [--short] [--only PART_OF_A_NAME] [--n N] [-v] */
 #include <errno.h>
@@ -100,7 +100,8 @@ static int run_one(int n, char *said, size_t size) {
     }
     said[used] = 0;
     kill(-pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     close(ends[0]);
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
@@ -127,8 +128,8 @@ static int run_pair(int number, const char *how, int *runs) {
     int n = only_n ? only_n : 1, wrong = 0, first = 0, ended = 0;
     for (; n < N_MAX && !ended && wrong < WRONG_MAX; n++) {
         int status = run_one(n, said, sizeof said);
-        int well = setting.policy == ABORT ? died_by_name(status, said)
-                                           : status == 0;
+        int well =
+            setting.policy == ABORT ? died_by_name(status, said) : status == 0;
         ended = status == 3 || only_n;
         if (status == 3 || well) {
             *runs += well;

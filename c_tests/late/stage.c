@@ -41,8 +41,9 @@ void stage_wrong(const char *file, int line, const char *format, ...) {
 
 static void on_alarm(int signum) {
     (void)signum;
-    dprintf(2, "the time limit passed; the conductor is at: %s; held %d, "
-               "committed %d, met the policy %d\n",
+    dprintf(2,
+            "the time limit passed; the conductor is at: %s; held %d, "
+            "committed %d, met the policy %d\n",
             step, atomic_load(&held), atomic_load(&committed),
             atomic_load(&met));
     _exit(1);
@@ -217,8 +218,8 @@ static void initialize(void) {
         sub.gil = setting.gil;
         sub.use_main_obmalloc = setting.gil == PyInterpreterConfig_SHARED_GIL;
         sub.check_multi_interp_extensions = !sub.use_main_obmalloc;
-        CHECK(!PyStatus_Exception(
-            Py_NewInterpreterFromConfig(&sub_state, &sub)));
+        CHECK(
+            !PyStatus_Exception(Py_NewInterpreterFromConfig(&sub_state, &sub)));
         interp = sub_state->interp;
     }
     view = PyInterpreterView_FromCurrent();

@@ -30,7 +30,7 @@
 
 #define ONLY_MAIN 1    /* the main interpreter alone: PyGILState and the like */
 #define ONLY_FOREIGN 2 /* the victim is no thread that the library started */
-#define ONLY_GIL 4 /* the interpreter under test has a GIL */
+#define ONLY_GIL 4     /* the interpreter under test has a GIL */
 
 struct scenario {
     const char *name;
@@ -47,11 +47,11 @@ void scenario_add(struct scenario *one);
 /* SCENARIO("name", .victim = f, ...): registers it. */
 #define SCENARIO(...) SCENARIO_NUMBERED_(__COUNTER__, __VA_ARGS__)
 #define SCENARIO_NUMBERED_(n, ...) SCENARIO_EXPANDED_(n, __VA_ARGS__)
-#define SCENARIO_EXPANDED_(n, ...)                                       \
+#define SCENARIO_EXPANDED_(n, ...)                                      \
     __attribute__((constructor)) static void scenario_enter_##n(void) { \
-        static struct scenario one = {.name = __VA_ARGS__};              \
-        scenario_add(&one);                                              \
-    }                                                                    \
+        static struct scenario one = {.name = __VA_ARGS__};             \
+        scenario_add(&one);                                             \
+    }                                                                   \
     extern int scenario_end_##n
 
 /* ---- What a run varies ------------------------------------------------ */

@@ -106,8 +106,8 @@ static void can_be_joined(void) {
     must_return(join_from_outside, "a join after another joiner was late");
     PyThreadHandle_Decref(joined);
 }
-SCENARIO("a join", .before = start_joined, .helper = allow,
-         .victim = join_it, .after = can_be_joined);
+SCENARIO("a join", .before = start_joined, .helper = allow, .victim = join_it,
+         .after = can_be_joined);
 
 static void second_joiner(void) {
     wait_victim_sleeps();
