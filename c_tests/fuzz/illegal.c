@@ -320,6 +320,11 @@ static int may_wait(const char *said) {
     static const char *const waits[] = {"Py_FinalizeEx", "Py_EndInterpreter",
                                         "met the late-attach policy",
                                         "in a pause"};
+    /* A guard that a callback leaves open is waited for. */
+    if (strstr(said, "in a callback of finalization") != NULL &&
+        (strstr(said, "Guard_From") != NULL ||
+         strstr(said, "PyThreadState_Ensure") != NULL))
+        return 1;
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
         if (strstr(said, waits[i]) != NULL)
             return 1;

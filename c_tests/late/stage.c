@@ -277,6 +277,12 @@ static void check_victim(void) {
     }
     int exits = setting.policy == EXIT || setting.policy == BY_HOOK;
     if (setting.thread == DAEMON) {
+        /* Before that a join is refused, under the rules of 3.14. */
+        for (int i = 0; !PyThreadHandle_IsDone(handle); i++) {
+            if (i > 20000)
+                WRONG("the handle of the late thread is never done");
+            nap();
+        }
         int joined = PyThreadHandle_Join(handle, 3000 * MS);
         if (joined != 0)
             WRONG("the join of the late thread returns %d", joined);
