@@ -83,13 +83,13 @@ def finalize(m, t):
 def new_interp(m, t, state, interp, gil):
     need(m.initialized and m.finalizer is None and t.attached and m.quiet(t))
     need(not t.attached.blocking and len(m.interps) < 6)
-    if gil == SHARED:
-        need(m.main.gil is not None or True)
+    # It has no name before the call returns, so the call may not wait.
+    shared = m.main.gil
+    need(gil != SHARED or shared is None or shared.holder in (None, t) and not shared.queue)
     def go():
         m.had_sub = True
         ident = m.next_id
         m.next_id += 1
-        shared = m.main.gil
         new = Interp(interp, ident, gil, shared, m.life)
         if gil == SHARED and shared is None:
             new.gil = None
@@ -391,7 +391,11 @@ def unensure(m, t, token):
     def go():
         t.tokens.pop()
         state.counter -= 1
-        if state.counter == 0:
+        if state.counter == 0 and state.ensures:
+            # A kept state that PyThreadState_Ensure attached is in use.
+            if token == 1:
+                m.detach(t)
+        elif state.counter == 0:
             if t.keep:
                 state.kept = True
                 m.detach(t)

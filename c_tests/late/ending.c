@@ -54,9 +54,11 @@ static void guard_elsewhere(void) {
     PyThreadState *there = PyThreadState_Get();
     if (!is_main) {
         /* Late here, with the guard on the main interpreter open. */
+        stage_states_left = 1;
         PyThreadState_Swap(mine);
         stage_exempt(1);
         PyThreadState_Swap(there);
+        stage_states_left = 0;
         PyThreadState_Release(token);
         stage_exempt(-1);
     } else {

@@ -102,6 +102,11 @@ struct owned {
     atomic_int by_victim;
 };
 
+/* How many states the victim has in the main interpreter when it is late in
+ * another: they stay until that one ends, as those of any thread that ended
+ * without deleting them. */
+extern size_t stage_states_left;
+
 /* Runs `body` on a plain thread; WRONG(what) unless it returns within 3 s. */
 void must_return(void (*body)(void), const char *what);
 
