@@ -247,23 +247,6 @@ static void start(void) {
         CHECK(pthread_create(&helper, NULL, helper_body, NULL) == 0);
 }
 
-static void end_it(void) {
-    step = "the end";
-    if (setting.ending == BY_END_INTERPRETER) {
-        PyEval_RestoreThread(sub_state);
-        Py_EndInterpreter(sub_state);
-        CHECK(PyThreadState_GetUnchecked() == NULL);
-        PyEval_RestoreThread(main_state);
-        step = "the runtime after the end of the sub-interpreter";
-        whole_runtime(main_state);
-        step = "the end of the runtime";
-    } else if (setting.thread != MAIN_THREAD) {
-        PyEval_RestoreThread(setting.sub ? sub_state : main_state);
-    }
-    CHECK(Py_FinalizeEx() == 0);
-    CHECK(!Py_IsInitialized());
-}
-
 static void check_victim(void) {
     step = "the victim's fate";
     while (setting.policy == ABORT)
@@ -308,6 +291,26 @@ static void check_victim(void) {
     }
 }
 
+static void end_it(void) {
+    step = "the end";
+    if (setting.ending == BY_END_INTERPRETER) {
+        PyEval_RestoreThread(sub_state);
+        Py_EndInterpreter(sub_state);
+        CHECK(PyThreadState_GetUnchecked() == NULL);
+        check_victim();
+        PyEval_RestoreThread(main_state);
+        step = "the runtime after the end of the sub-interpreter";
+        whole_runtime(main_state);
+        step = "the end of the runtime";
+    } else if (setting.thread != MAIN_THREAD) {
+        PyEval_RestoreThread(setting.sub ? sub_state : main_state);
+    }
+    CHECK(Py_FinalizeEx() == 0);
+    CHECK(!Py_IsInitialized());
+    if (setting.ending == BY_FINALIZE)
+        check_victim();
+}
+
 static void *conduct(void *unused) {
     (void)unused;
     step = "waiting for the victim";
@@ -316,7 +319,6 @@ static void *conduct(void *unused) {
     if (!atomic_load(&held))
         _exit(3); /* no n-th attach */
     end_it();
-    check_victim();
     step = "the helper";
     if (scenario->helper != NULL)
         until_set(&helper_done, "the helper went on");
