@@ -26,7 +26,8 @@ def one_of(random, some):
 def a_state(want):
     def choose(model, thread, random):
         number = one_of(random, [n for n, s in model.states.items()
-                                 if n < 250 and s.thread is thread and not s.deleted])
+                                 if n < 250 and s.thread is thread
+                                 and (not s.deleted or s.given_up)])
         return None if number is None else (number,)
     return choose
 
@@ -47,7 +48,7 @@ def finish(value=0):
 
 @call(30, lambda m, t, r: (r.choice((0, 0, 1)), m.settings["compat"], m.settings["late"]))
 def initialize(m, t, gil, compat, late):
-    need(not m.initialized and m.finalizer is None and t.attached is None)
+    need(not m.initialized and m.finalizer is None and t.attached is None and not t.tokens)
     def go():
         m.initialized = True
         m.life += 1
@@ -55,7 +56,9 @@ def initialize(m, t, gil, compat, late):
         m.interps = {}
         for state in m.states.values():
             state.deleted = True
-        m.states = {}
+        # A thread that begins a new life has nothing of the old one any more.
+        m.states = {n: s for n, s in m.states.items() if n and s.given_up and s.thread is not t}
+        t.blocked_in = None
         m.next_id = 1
         m.main = m.interps[0] = Interp(0, 0, NO_GIL if gil else SHARED, __import__("model").Gil(), m.life)
         m.states[0] = State(0, m.main, t, False, True)
@@ -64,7 +67,7 @@ def initialize(m, t, gil, compat, late):
     return go()
 
 
-@call(2, none)
+@call(5, none)
 def finalize(m, t):
     need(not t.tokens and not t.locks)
     need(m.initialized and m.finalizer is None)
@@ -101,7 +104,7 @@ def new_interp(m, t, state, interp, gil):
     return go()
 
 
-@call(3, none)
+@call(40, none)
 def end_interp(m, t):
     need(t.attached and t.attached.interp is not m.main and m.finalizer is None)
     interp = t.attached.interp
@@ -112,7 +115,6 @@ def end_interp(m, t):
     need(not any(th.call for th in m.threads.values()))
     need(not m.pending)
     def go():
-        interp.ender_wanted = t
         yield from m.end_sub(interp, t)
         return 0
     return go()
@@ -191,6 +193,9 @@ def new_state(m, t, state, interp):
 def usable(m, t, number):
     need(number in m.states)
     state = m.states[number]
+    if state.given_up:
+        need(state.thread is t and state.interp.ender is not t)
+        return state
     need(m.of(t, state) and not state.blocking)
     need(state.interp.life == m.life)
     return state
@@ -574,12 +579,7 @@ def visits(m, t, view, rounds, mutex):
     need(m.finalizer is None and interp.ender is None and m.mutexes[mutex].owner is None)
     need(interp.gil is None or interp.gil.holder is None and not interp.gil.queue)
     need(not any(th.call for th in m.threads.values()))
-    def go():
-        if not (t.gilstate and t.gilstate.interp is interp):
-            pass
-        return rounds
-        yield
-    return go()
+    return finish(rounds)
 
 
 # ---- Queries -------------------------------------------------------------
@@ -882,7 +882,7 @@ def begin_blocking(m, t):
 @call(25, lambda m, t, r: () if getattr(t, "blocked_in", None) else None)
 def end_blocking(m, t):
     state = getattr(t, "blocked_in", None)
-    need(state and t.attached is None and state.interp.life == m.life)
+    need(state and t.attached is None and state.interp.ender is not t)
     def go():
         yield from m.attach(t, state)
         state.blocking, t.blocked_in = False, None

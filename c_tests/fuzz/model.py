@@ -45,6 +45,7 @@ class State:
         self.async_exc = None
         self.blocking = False
         self.started = False  # by the library
+        self.given_up = False  # by the end of its interpreter: attaching it is late
         self.in_call = False
         interp.states.append(self)
 
@@ -117,6 +118,7 @@ class Model:
         self.pending = self.called = self.deleted = self.at_exit = 0
         self.ticket = 0
         self.had_sub = False
+        self.died = 0
         # Several threads wait for a GIL: any may be next. Asked of the library.
         self.who_is_next = lambda queue: queue[0]
         self.done = []  # (thread, result) since the last look
@@ -166,8 +168,7 @@ class Model:
         up; the host's locks stay."""
         thread.dead = True
         thread.attached = None
-        for guard in self.guards.values():
-            pass
+        self.died += 1
         for state in [s for s in self.states.values() if s.thread is thread]:
             if state.guard:
                 state.guard.close()
@@ -278,6 +279,7 @@ class Model:
                 state.guard.close()
                 state.guard = None
             self.delete(state)
+            state.given_up = True
         interp.alive = False
 
     def end_sub(self, interp, thread):
