@@ -263,3 +263,42 @@ TEST("NULL, a missing state and a foreign interpreter are fatal") {
     PyEval_RestoreThread(main_state);
     finish();
 }
+
+/* ---- Functions that return with something else attached ---------------- */
+
+static PyThreadState *spare;
+
+static void swap_in_spare(void *unused) {
+    (void)unused;
+    PyThreadState_Swap(spare);
+}
+
+static void detach_and_return(void *unused) {
+    (void)unused;
+    PyEval_SaveThread();
+}
+
+#define RETURNED "it returned without the thread state"
+
+TEST("a callback that returns with another state attached is fatal by name") {
+    PyThreadState *mine = begin();
+    spare = PyThreadState_New(mine->interp);
+    EXPECT_FATAL("at-exit function", RETURNED) {
+        PyTState_AtShutdown(mine->interp, swap_in_spare, NULL);
+        Py_FinalizeEx();
+    }
+    EXPECT_FATAL("at-exit function", RETURNED) {
+        PyUnstable_AtExit(mine->interp, detach_and_return, NULL);
+        Py_FinalizeEx();
+    }
+    EXPECT_FATAL("on_delete", RETURNED) {
+        PyThreadState *other = PyThreadState_New(mine->interp);
+        other->on_delete = swap_in_spare;
+        PyThreadState_Clear(other);
+    }
+    EXPECT_FATAL("on_delete", RETURNED) {
+        mine->on_delete = detach_and_return;
+        Py_FinalizeEx();
+    }
+    finish();
+}
