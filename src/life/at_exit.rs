@@ -2,7 +2,6 @@
 //! interpreter while it is cleared, and before its end is committed (S-AE).
 
 use crate::os::mem;
-use crate::sched::called_back::keeping_state;
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use core::ffi::c_void;
@@ -137,7 +136,7 @@ pub(crate) fn run_list(interp: Interp, when: When) {
         // SAFETY: taken out of the list above.
         unsafe { mem::free(first.cast()) };
         // SAFETY: the host's function; attached, no lock held.
-        keeping_state(c"at-exit function", || unsafe { (node.function)(node.data) });
+        unsafe { (node.function)(node.data) };
     }
 }
 

@@ -14,7 +14,6 @@
 use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO};
-use crate::sched::called_back::keeping_state;
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
 use crate::sched::{attach, raise, stw};
 use crate::state::error;
@@ -219,9 +218,8 @@ pub(crate) fn clear(state: Ts) -> Cleared {
     raise::drop_reference(error::clear(state));
     if let Some(hook) = state.take_on_delete() {
         probe::point(Point::OnDeleteBefore);
-        let data = state.on_delete_data().load(Relaxed);
         // SAFETY: the host's hook and data; attached, no lock held.
-        keeping_state(c"on_delete", || unsafe { hook(data) });
+        unsafe { hook(state.on_delete_data().load(Relaxed)) };
         probe::point(Point::OnDeleteAfter);
     }
     // What the hook left behind.

@@ -6,7 +6,6 @@ pub(crate) mod async_exc;
 pub(crate) mod attach;
 pub(crate) mod blocking;
 pub(crate) mod breaker;
-pub(crate) mod called_back;
 pub(crate) mod critical_section;
 pub(crate) mod current;
 pub(crate) mod fatal;
