@@ -82,7 +82,7 @@ def finalize(m, t):
     return m.finalize(t)
 
 
-@call(4, lambda m, t, r: (m.fresh("state"), m.fresh("interp"), r.choice((SHARED, OWN, NO_GIL))))
+@call(8, lambda m, t, r: (m.fresh("state"), m.fresh("interp"), r.choice((SHARED, OWN, NO_GIL))))
 def new_interp(m, t, state, interp, gil):
     need(m.initialized and m.finalizer is None and t.attached and m.quiet(t))
     need(not t.attached.blocking and len(m.interps) < 6)
