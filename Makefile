@@ -192,6 +192,54 @@ soak: storms $(SUITE:%=$(BUILD)/release/%) ## the storms, then the C suite ROUND
 	    tail -n 1 $(BUILD)/soak.log; \
 	done
 
+# ---- Late threads, random programs ----------------------------------------
+
+LATE := $(wildcard c_tests/late/*.c)
+$(BUILD)/release/late: $(LATE) c_tests/late/stage.h | $(call so,release)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O2 -g $(LATE) -o $@ $(call shared,release)
+$(BUILD)/asan/late: $(LATE) c_tests/late/stage.h $(FORKS) $(TARGET)/asan/libpytstate.a
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O1 -g -fsanitize=address $(LATE) $(FORKS) \
+	    -o $@ $(TARGET)/asan/libpytstate.a -ldl -lm -Wl,--wrap=pthread_create
+# $(call fuzz_program,NAME): the same for a program of c_tests/fuzz.
+define fuzz_program
+$(BUILD)/release/$(1): c_tests/fuzz/$(1).c | $(call so,release)
+	@mkdir -p $$(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O2 -g $$< -o $$@ $(call shared,release)
+$(BUILD)/asan/$(1): c_tests/fuzz/$(1).c $(FORKS) $(TARGET)/asan/libpytstate.a
+	@mkdir -p $$(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O1 -g -fsanitize=address $$< $(FORKS) \
+	    -o $$@ $(TARGET)/asan/libpytstate.a -ldl -lm -Wl,--wrap=pthread_create
+endef
+$(eval $(call fuzz_program,puppet))
+$(eval $(call fuzz_program,illegal))
+
+.PHONY: late late-short late-asan fuzz fuzz-short
+late: lib-release $(BUILD)/release/late ## the n-th attach of each scenario is late, for every n
+	@c_tests/run -t $(TALLY) $(BUILD)/release/late
+late-short: lib-release $(BUILD)/release/late
+	@LATE_SHORT=1 c_tests/run -t $(TALLY) $(BUILD)/release/late
+late-asan: lib-asan $(BUILD)/asan/late
+	@ASAN_OPTIONS="exitcode=66 detect_leaks=0 $(ASAN_OPTIONS)" \
+	    c_tests/run -t $(TALLY) $(BUILD)/asan/late
+
+# SECONDS= for each of four parts; SEED= runs one program, of the number that a
+# failure printed, on the release build and under AddressSanitizer.
+SECONDS ?= 15
+SEED ?=
+FUZZ_ASAN := ASAN_OPTIONS="exitcode=66 detect_leaks=0 $(ASAN_OPTIONS)" \
+    TEST_LIMIT_SCALE=3
+fuzz: lib-release lib-asan $(BUILD)/release/puppet $(BUILD)/release/illegal \
+    $(BUILD)/asan/puppet $(BUILD)/asan/illegal ## random programs against a model: SECONDS=, SEED=
+	@c_tests/fuzz/fuzz $(BUILD)/release/puppet --seconds $(SECONDS) $(SEED:%=--seed %)
+	@$(FUZZ_ASAN) c_tests/fuzz/fuzz $(BUILD)/asan/puppet --seconds $(SECONDS) $(SEED:%=--seed %)
+	@$(if $(SEED),,$(BUILD)/release/illegal --seconds $(SECONDS))
+	@$(if $(SEED),,$(FUZZ_ASAN) $(BUILD)/asan/illegal --seconds $(SECONDS))
+fuzz-short: lib-release $(BUILD)/release/puppet $(BUILD)/release/illegal
+	@c_tests/fuzz/fuzz $(BUILD)/release/puppet --seconds 7
+	@$(BUILD)/release/illegal --seconds 3
+
 # ---- Without a futex ------------------------------------------------------
 
 .PHONY: portable

@@ -65,4 +65,29 @@ static inline void live_on(void) {
     CHECK_INT_EQ(test_thread_count(), 1);
 }
 
+static inline void check_done(PyThreadHandle *handle) {
+    CHECK_INT_EQ(PyThreadHandle_IsDone(handle), 1);
+    CHECK_INT_EQ(PyThreadHandle_Join(handle, FOREVER), 0);
+    CHECK_INT_EQ(PyThreadHandle_Join(handle, 0), 0);
+    CHECK_NULL(PyThreadHandle_ThreadState(handle));
+    CHECK_INT_EQ(PyThreadHandle_Start(handle, PyInterpreterState_Get(),
+                                      count_run, NULL, 0),
+                 -1);
+    check_raised(PyExc_RuntimeError, "thread already started");
+    PyThreadHandle_Incref(handle);
+    PyThreadHandle_Decref(handle);
+    PyThreadHandle_Decref(handle);
+}
+
+/* What note_progress() looks at: not 0 ends it. */
+static atomic_int stop;
+
+static inline void note_progress(void *progress) {
+    while (!atomic_load(&stop)) {
+        PyGILState_STATE token = PyGILState_Ensure();
+        atomic_fetch_add((atomic_int *)progress, 1);
+        PyGILState_Release(token);
+    }
+}
+
 #endif

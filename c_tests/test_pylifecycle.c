@@ -525,3 +525,27 @@ TEST("lives leave no memory behind, leftover states included") {
     CHECK_INT_LT(grown, 256);
 #endif
 }
+
+static atomic_long reader;
+
+static void read_input(void *unused) {
+    (void)unused;
+    atomic_store(&reader, test_native_id());
+    CHECK_INT_EQ(getchar(), 'x');
+}
+
+TEST("finalization does not wait for a thread that reads standard input") {
+    struct peers peers = PEERS_INIT;
+    int ends[2];
+    CHECK_INT_EQ(pipe(ends), 0);
+    CHECK_INT_EQ(dup2(ends[0], 0), 0);
+    begin();
+    peers_add(&peers, 1, read_input, NULL);
+    peers_start(&peers);
+    WAIT_UNTIL(atomic_load(&reader) != 0, LIMIT_MS);
+    WAIT_UNTIL(test_thread_sleeps(atomic_load(&reader)), LIMIT_MS);
+    finish();
+    CHECK_INT_EQ(peers_running(&peers), 1);
+    CHECK_INT_EQ(write(ends[1], "x", 1), 1);
+    peers_join(&peers, LIMIT_MS);
+}

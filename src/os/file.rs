@@ -65,9 +65,26 @@ pub(crate) fn write_at(fd: i32, bytes: &[u8], offset: u64) -> bool {
     true
 }
 
-/// Writes out what the C library buffered for the standard streams. False
-/// when that failed.
+unsafe extern "C" {
+    /// The C library's standard output and standard error.
+    #[cfg_attr(target_vendor = "apple", link_name = "__stdoutp")]
+    static mut stdout: *mut libc::FILE;
+    #[cfg_attr(target_vendor = "apple", link_name = "__stderrp")]
+    static mut stderr: *mut libc::FILE;
+}
+
+/// Writes out what the C library buffered for standard output and standard
+/// error. False when that failed. No other stream is touched: a thread that
+/// reads one has it locked for as long as it reads.
 pub(crate) fn flush_standard_streams() -> bool {
-    // SAFETY: NULL means every output stream.
-    unsafe { libc::fflush(core::ptr::null_mut()) == 0 }
+    // SAFETY: the C library fills it before main and keeps it.
+    let output = unsafe { stdout };
+    // SAFETY: as above.
+    let errors = unsafe { stderr };
+    let mut flushed = true;
+    for stream in [output, errors] {
+        // SAFETY: a stream of the C library; it locks the stream itself.
+        flushed &= unsafe { libc::fflush(stream) } == 0;
+    }
+    flushed
 }

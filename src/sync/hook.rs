@@ -85,33 +85,37 @@ impl<F: Function> Hook<F> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use core::cell::Cell;
     use core::sync::atomic::AtomicBool;
 
-    type Id = unsafe extern "C" fn() -> usize;
-
-    unsafe extern "C" fn one() -> usize {
-        1
+    std::thread_local! {
+        /// Which of the functions ran last on this thread.
+        static LAST: Cell<usize> = const { Cell::new(0) };
     }
 
-    unsafe extern "C" fn two() -> usize {
-        2
+    fn one() {
+        LAST.set(1);
+    }
+
+    fn two() {
+        LAST.set(2);
     }
 
     fn data(number: usize) -> *mut c_void {
         ptr::without_provenance_mut(number)
     }
 
-    fn check(found: Option<(Id, *mut c_void)>) -> usize {
+    fn check(found: Option<(fn(), *mut c_void)>) -> usize {
         let (function, data) = found.expect("it is never empty here");
-        // SAFETY: `one` or `two`.
-        let number = unsafe { function() };
+        function();
+        let number = LAST.get();
         assert_eq!(number, data.addr(), "a function with the data of another");
         number
     }
 
     #[test]
     fn what_is_set_is_found_until_it_is_removed() {
-        let hook = Hook::<Id>::new();
+        let hook = Hook::<fn()>::new();
         assert!(hook.get().is_none());
         hook.set_own(Some(one), data(1));
         assert_eq!(check(hook.get()), 1);
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_reader_never_meets_one_function_with_the_data_of_another() {
-        let hook = Hook::<Id>::new();
+        let hook = Hook::<fn()>::new();
         let over = AtomicBool::new(false);
         hook.set_own(Some(one), data(1));
         std::thread::scope(|scope| {
