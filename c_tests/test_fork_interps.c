@@ -77,7 +77,7 @@ TEST("the GIL of an ended interpreter that a late thread has for an instant is "
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
     Py_EndInterpreter(sub);
     hold("attach.gil_taken");
-    let_go("attach.begin");
+    release_for_delete("attach.begin");
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
     PyThreadState_Swap(mine);
     IN_CHILD {
@@ -87,7 +87,7 @@ TEST("the GIL of an ended interpreter that a late thread has for an instant is "
         PyEval_RestoreThread(mine);
         finish();
     }
-    let_go("attach.gil_taken");
+    release_for_delete("attach.gil_taken");
     finish();
 }
 

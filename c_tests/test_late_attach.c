@@ -157,7 +157,7 @@ TEST("a foreign thread with a state meets the policy as well (S-DT-01)") {
     wait_held("test.late");
     finish();
     CHECK_INT_EQ(_PyEvent_IsSet(late.exit_event), 1);
-    let_go("test.late");
+    release_for_delete("test.late");
     pthread_join(late.foreign, NULL);
     CHECK_INT_EQ(atomic_load(&n_survived), 0);
     CHECK_INT_EQ(atomic_load(&n_destroyed), 1);
@@ -206,7 +206,7 @@ TEST("a late thread of the last life does not come back in the next one") {
         finish();
     }
     begin();
-    let_go("test.late");
+    release_for_delete("test.late");
     PyThreadState *mine = PyEval_SaveThread();
     CHECK_INT_EQ(PyThreadHandle_Join(late.handle, LIMIT), 0);
     PyEval_RestoreThread(mine);
@@ -238,7 +238,7 @@ TEST("a foreign thread of the last life may ensure anew in the next one") {
     wait_held("test.first_life");
     finish();
     PyThreadState *main_state = begin();
-    let_go("test.first_life");
+    release_for_delete("test.first_life");
     PyEval_SaveThread();
     pthread_join(thread, NULL);
     PyEval_RestoreThread(main_state);
@@ -259,7 +259,7 @@ TEST("lives go on while threads of earlier ones hang") {
         wait_held("test.late");
         finish();
         PyTState_ReleaseExitEvent(all[life].exit_event);
-        let_go("test.late");
+        release_for_delete("test.late");
         CHECK_INT_EQ(PyThreadHandle_Join(all[life].handle, LIMIT), 0);
         PyThreadHandle_Decref(all[life].handle);
     }
@@ -287,7 +287,7 @@ TEST("threads left in an ended sub-interpreter are late too (S-EI-04)") {
         Py_EndInterpreter(first);
         CHECK_INT_EQ(_PyEvent_IsSet(late.exit_event), 1);
         CHECK_INT_EQ(Py_IsFinalizing(), 0);
-        let_go("test.late");
+        release_for_delete("test.late");
         check_ended(&late);
         PyEval_RestoreThread(main_state);
     }

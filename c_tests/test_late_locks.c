@@ -199,7 +199,7 @@ static void be_late_behind_a_fork(void (*attach)(struct late *)) {
     pthread_create(&forker, NULL, fork_with_handlers, NULL);
     wait_held("fork.before");
     make_late_asleep(&late);
-    let_go("fork.before");
+    release_for_delete("fork.before");
     pthread_join(forker, NULL);
     begin();
     fork_with_handlers(NULL);

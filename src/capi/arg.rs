@@ -7,7 +7,7 @@ use crate::sched::current::current;
 use crate::sched::fatal::{NO_STATE, fatal, misuse};
 use crate::state::handle::{Handle, PyThreadHandle};
 use crate::state::interp::{Interp, PyInterpreterState};
-use crate::state::thread_state::{PyThreadState, Ts, status};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef, status};
 use core::ffi::CStr;
 
 /// May be NULL.
@@ -54,10 +54,10 @@ pub(super) fn null(func: &CStr, name: &str) -> ! {
 /// # Safety
 /// `pointer` is NULL or a thread state that is not deleted.
 #[inline]
-pub(super) unsafe fn state(pointer: *mut PyThreadState, func: &CStr) -> Ts {
+pub(super) unsafe fn state(pointer: *mut PyThreadState, func: &CStr) -> ThreadStateRef {
     // SAFETY: this function's contract.
-    match unsafe { Ts::from_ptr(pointer) } {
-        Some(state) => state,
+    match unsafe { ThreadStateRef::from_ptr(pointer) } {
+        Some(tstate) => tstate,
         None => null(func, "tstate"),
     }
 }
@@ -105,24 +105,24 @@ pub(super) unsafe fn text<'a>(
 
 /// The attached state of the caller; fatal when there is none.
 #[inline(always)]
-pub(super) fn attached(func: &CStr) -> Ts {
+pub(super) fn attached(func: &CStr) -> ThreadStateRef {
     match current() {
-        Some(state) => state,
+        Some(tstate) => tstate,
         None => no_state(func),
     }
 }
 
 /// The attached state of the caller, which names it: fatal when there is none,
 /// misuse when it is another.
-pub(super) fn own(pointer: *mut PyThreadState, func: &CStr) -> Ts {
-    let state = attached(func);
-    if state.as_ptr() != pointer {
+pub(super) fn own(pointer: *mut PyThreadState, func: &CStr) -> ThreadStateRef {
+    let tstate = attached(func);
+    if tstate.as_ptr() != pointer {
         misuse(
             func,
-            format_args!("thread state {pointer:p} is not the attached one, {:p}", state.as_ptr()),
+            format_args!("thread state {pointer:p} is not the attached one, {:p}", tstate.as_ptr()),
         );
     }
-    state
+    tstate
 }
 
 /// Fatal if a function of the host that the library has called on this thread
@@ -152,46 +152,46 @@ pub(super) fn no_state(func: &CStr) -> ! {
 
 /// Checks that the caller may attach `state`; fatal when it may not.
 #[inline(always)]
-pub(super) fn attachable(state: Ts, func: &CStr) {
-    if let Err(refusal) = attach::check(state) {
-        refuse(state, func, refusal);
+pub(super) fn attachable(tstate: ThreadStateRef, func: &CStr) {
+    if let Err(refusal) = attach::check(tstate) {
+        refuse(tstate, func, refusal);
     }
 }
 
 /// The end of an attach by a thread that has a state attached (S-FE-08).
 #[cold]
-pub(super) fn attached_already(func: &CStr, attached: Option<Ts>) -> ! {
+pub(super) fn attached_already(func: &CStr, attached: Option<ThreadStateRef>) -> ! {
     fatal(
         func,
         format_args!(
             "non-NULL old thread state: {:p} is attached to this thread already",
-            attached.map_or(core::ptr::null_mut(), Ts::as_ptr)
+            attached.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
         ),
     )
 }
 
 #[cold]
-fn refuse(state: Ts, func: &CStr, refusal: Refusal) {
+fn refuse(tstate: ThreadStateRef, func: &CStr, refusal: Refusal) {
     match refusal {
         Refusal::AlreadyAttached => attached_already(func, current()),
-        Refusal::NotUsable if state.has(status::DELETED) => {
-            fatal(func, format_args!("thread state {:p} was deleted", state.as_ptr()))
+        Refusal::NotUsable if tstate.has(status::DELETED) => {
+            fatal(func, format_args!("thread state {:p} was deleted", tstate.as_ptr()))
         }
-        Refusal::NotUsable if state.has(status::FINALIZING) => {
-            fatal(func, format_args!("thread state {:p} was cleared", state.as_ptr()))
+        Refusal::NotUsable if tstate.has(status::FINALIZING) => {
+            fatal(func, format_args!("thread state {:p} was cleared", tstate.as_ptr()))
         }
         // Made for the thread that uses it first (_PyThreadState_Prealloc).
         Refusal::NotUsable => {
-            let fresh = crate::life::tstate::bind(state);
+            let fresh = crate::life::tstate::bind(tstate);
             debug_assert!(fresh);
         }
         Refusal::OtherThread => misuse(
             func,
             format_args!(
                 "thread state {:p} belongs to thread 0x{:x} (tid {})",
-                state.as_ptr(),
-                state.thread_id(),
-                state.native_id()
+                tstate.as_ptr(),
+                tstate.thread_id(),
+                tstate.native_id()
             ),
         ),
     }

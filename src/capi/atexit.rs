@@ -5,7 +5,7 @@ use crate::life::at_exit::{self, Refused, When};
 use crate::sched::current::interp_of;
 use crate::sched::fatal::misuse;
 use crate::sched::raise;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::{Interp, PyInterpreterState};
 use core::ffi::{CStr, c_int, c_void};
 
@@ -109,12 +109,12 @@ fn register(
     match at_exit::register_with(interp, when, func, data) {
         Ok(()) => 0,
         Err(Refused::NoMemory) => {
-            raise::raise(Kind::Memory, c"");
+            raise::raise(ExceptionKind::Memory, c"");
             -1
         }
         Err(Refused::TooLate) => {
             raise::raise(
-                Kind::PythonFinalization,
+                ExceptionKind::PythonFinalization,
                 c"can't register a function: the interpreter is finalizing",
             );
             -1

@@ -6,7 +6,7 @@ use super::arg;
 use crate::life::keep;
 use crate::life::rebind::{self, RebindError};
 use crate::sched::raise;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::thread_state::PyThreadState;
 
 /// Keeps the calling thread's state between calls, or no longer.
@@ -57,11 +57,11 @@ pub unsafe extern "C" fn PyTState_KeepThreadState(on: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Rebind(tstate: *mut PyThreadState) -> c_int {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyTState_Rebind") };
-    match rebind::rebind(state) {
+    let tstate = unsafe { arg::state(tstate, c"PyTState_Rebind") };
+    match rebind::rebind(tstate) {
         Ok(()) => 0,
         Err(error) => {
-            raise::raise(Kind::Runtime, text(error));
+            raise::raise(ExceptionKind::Runtime, text(error));
             -1
         }
     }

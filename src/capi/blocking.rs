@@ -3,7 +3,7 @@
 use super::arg;
 use crate::sched::fatal::misuse;
 use crate::sched::region::{self, RegionError};
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::ffi::{CStr, c_int, c_void};
 
 /// Detaches the attached state until PyTState_EndBlocking(), as PyEval_SaveThread() does, and leaves a function behind
@@ -33,13 +33,13 @@ pub unsafe extern "C" fn PyTState_BeginBlocking(
     arg: *mut c_void,
 ) -> c_int {
     const FUNC: &CStr = c"PyTState_BeginBlocking";
-    let state = arg::attached(FUNC);
-    match region::begin(state, ubf, arg) {
+    let tstate = arg::attached(FUNC);
+    match region::begin(tstate, ubf, arg) {
         Ok(()) => 0,
         Err(_) => {
             misuse(
                 FUNC,
-                format_args!("thread state {:p} is in a blocking region already", state.as_ptr()),
+                format_args!("thread state {:p} is in a blocking region already", tstate.as_ptr()),
             );
             -1
         }
@@ -81,6 +81,6 @@ pub extern "C" fn PyTState_EndBlocking() {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Unblock(tstate: *mut PyThreadState) -> c_int {
     // SAFETY: this function's contract.
-    let state: Ts = unsafe { arg::state(tstate, c"PyTState_Unblock") };
-    c_int::from(region::unblock(state))
+    let tstate: ThreadStateRef = unsafe { arg::state(tstate, c"PyTState_Unblock") };
+    c_int::from(region::unblock(tstate))
 }

@@ -7,7 +7,7 @@ use crate::sched::current;
 use crate::sched::fatal::fatal;
 use crate::sched::{attach, gil};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::ffi::{CStr, c_int, c_ulong};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -25,11 +25,11 @@ use core::sync::atomic::Ordering::Relaxed;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyEval_SaveThread() -> *mut PyThreadState {
     const FUNC: &CStr = c"PyEval_SaveThread";
-    let state = arg::attached(FUNC);
-    if !attach::detach_inlined(state) {
+    let tstate = arg::attached(FUNC);
+    if !attach::detach_inlined(tstate) {
         not_locked(FUNC);
     }
-    state.as_ptr()
+    tstate.as_ptr()
 }
 
 /// Attaches `tstate`; the calling thread has none attached. Keeps errno.
@@ -48,9 +48,9 @@ pub unsafe extern "C" fn PyEval_SaveThread() -> *mut PyThreadState {
 pub unsafe extern "C" fn PyEval_RestoreThread(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyEval_RestoreThread";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    arg::attachable(state, FUNC);
-    attach::attach_inlined(state);
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    arg::attachable(tstate, FUNC);
+    attach::attach_inlined(tstate);
 }
 
 /// Attaches `tstate`; the calling thread has none attached. Keeps errno.
@@ -68,9 +68,9 @@ pub unsafe extern "C" fn PyEval_RestoreThread(tstate: *mut PyThreadState) {
 pub unsafe extern "C" fn PyEval_AcquireThread(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyEval_AcquireThread";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    arg::attachable(state, FUNC);
-    attach::attach(state);
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    arg::attachable(tstate, FUNC);
+    attach::attach(tstate);
 }
 
 /// Detaches `tstate`, which is the attached state, and releases the GIL.
@@ -88,8 +88,8 @@ pub unsafe extern "C" fn PyEval_AcquireThread(tstate: *mut PyThreadState) {
 pub unsafe extern "C" fn PyEval_ReleaseThread(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyEval_ReleaseThread";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    detach_exactly(state, FUNC);
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    detach_exactly(tstate, FUNC);
 }
 
 /// Takes the GIL for the attached state without attaching anything.
@@ -104,12 +104,12 @@ pub unsafe extern "C" fn PyEval_ReleaseThread(tstate: *mut PyThreadState) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyEval_AcquireLock() {
     const FUNC: &CStr = c"PyEval_AcquireLock";
-    let state = arg::attached(FUNC);
-    if state.holds_gil().load(Relaxed) != 0 {
-        fatal(FUNC, format_args!("thread state {:p} holds the GIL already", state.as_ptr()));
+    let tstate = arg::attached(FUNC);
+    if tstate.holds_gil().load(Relaxed) != 0 {
+        fatal(FUNC, format_args!("thread state {:p} holds the GIL already", tstate.as_ptr()));
     }
     let saved = errno::get();
-    attach::take_gil_only(state);
+    attach::take_gil_only(tstate);
     errno::set(saved);
 }
 
@@ -125,8 +125,8 @@ pub unsafe extern "C" fn PyEval_AcquireLock() {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyEval_ReleaseLock() {
     const FUNC: &CStr = c"PyEval_ReleaseLock";
-    let state = arg::attached(FUNC);
-    if !attach::release_gil_only(state) {
+    let tstate = arg::attached(FUNC);
+    if !attach::release_gil_only(tstate) {
         not_locked(FUNC);
     }
 }
@@ -172,8 +172,8 @@ pub unsafe extern "C" fn PyEval_ThreadsInitialized() -> c_int {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyEval_SetSwitchInterval(microseconds: c_ulong) {
-    let state = arg::attached(c"_PyEval_SetSwitchInterval");
-    gil::set_interval_us(state, u32::try_from(microseconds).unwrap_or(u32::MAX));
+    let tstate = arg::attached(c"_PyEval_SetSwitchInterval");
+    gil::set_interval_us(tstate, u32::try_from(microseconds).unwrap_or(u32::MAX));
 }
 
 /// The switch interval of the attached interpreter's GIL.
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn _PyEval_SetSwitchInterval(microseconds: c_ulong) {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyEval_GetSwitchInterval() -> c_ulong {
-    let state: Ts =
+    let tstate: ThreadStateRef =
         current::current().unwrap_or_else(|| arg::no_state(c"_PyEval_GetSwitchInterval"));
-    c_ulong::from(gil::interval_us(state))
+    c_ulong::from(gil::interval_us(tstate))
 }

@@ -7,12 +7,12 @@ use core::ffi::CStr;
 
 use super::arg;
 use crate::sched::critical_section::{
-    self, EndError, PyCriticalSection, PyCriticalSection2, is_real,
+    self, EndSectionError, PyCriticalSection, PyCriticalSection2, is_real,
 };
 use crate::sched::fatal::{fatal, misuse};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::mutex::PyMutex;
 
 /// The mutex of a host's object; `None` when the host gives none, and misuse lets the call go on.
@@ -53,19 +53,19 @@ pub unsafe extern "C" fn PyCriticalSection_Begin(c: *mut PyCriticalSection, op: 
     const FUNC: &CStr = c"PyCriticalSection_Begin";
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
-    let state = arg::attached(FUNC);
-    let mutex = if is_real(state) { object_mutex(op, FUNC) } else { None };
+    let tstate = arg::attached(FUNC);
+    let mutex = if is_real(tstate) { object_mutex(op, FUNC) } else { None };
     if let Some(mutex) = mutex {
         // SAFETY: the hook's mutex lives as long as its object, which outlives the section.
-        begin(state, section, unsafe { arg::required(mutex, FUNC, "op") });
+        begin(tstate, section, unsafe { arg::required(mutex, FUNC, "op") });
     } else {
         section.make_empty();
     }
 }
 
 #[inline(always)]
-fn begin(state: Ts, section: &PyCriticalSection, mutex: &PyMutex) {
-    critical_section::begin(state, section, mutex);
+fn begin(tstate: ThreadStateRef, section: &PyCriticalSection, mutex: &PyMutex) {
+    critical_section::begin(tstate, section, mutex);
 }
 
 /// Begins a critical section: locks the mutex until PyCriticalSection_End().
@@ -88,10 +88,10 @@ pub unsafe extern "C" fn PyCriticalSection_BeginMutex(c: *mut PyCriticalSection,
     const FUNC: &CStr = c"PyCriticalSection_BeginMutex";
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
-    let state = arg::attached(FUNC);
-    if is_real(state) {
+    let tstate = arg::attached(FUNC);
+    if is_real(tstate) {
         // SAFETY: this function's contract.
-        begin(state, section, unsafe { arg::required(m, FUNC, "m") });
+        begin(tstate, section, unsafe { arg::required(m, FUNC, "m") });
     } else {
         section.make_empty();
     }
@@ -124,10 +124,10 @@ fn end(section: &PyCriticalSection, func: &CStr) {
     }
     match critical_section::end(arg::attached(func), section) {
         Ok(()) => {}
-        Err(EndError::NotLocked) => {
+        Err(EndSectionError::NotLocked) => {
             fatal(func, format_args!("unlocking mutex that is not locked"));
         }
-        Err(EndError::NotOnTop) => misuse(
+        Err(EndSectionError::NotOnTop) => misuse(
             func,
             format_args!("critical section {section:p} is not the one that was begun last"),
         ),
@@ -160,8 +160,8 @@ pub unsafe extern "C" fn PyCriticalSection2_Begin(
     const FUNC: &CStr = c"PyCriticalSection2_Begin";
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
-    let state = arg::attached(FUNC);
-    let mutexes = if is_real(state) {
+    let tstate = arg::attached(FUNC);
+    let mutexes = if is_real(tstate) {
         object_mutex(a, FUNC).and_then(|first| Some((first, object_mutex(b, FUNC)?)))
     } else {
         None
@@ -171,17 +171,17 @@ pub unsafe extern "C" fn PyCriticalSection2_Begin(
         let first = unsafe { arg::required(first, FUNC, "a") };
         // SAFETY: as above.
         let second = unsafe { arg::required(second, FUNC, "b") };
-        begin2(state, section, first, second);
+        begin2(tstate, section, first, second);
     } else {
         section.make_empty();
     }
 }
 
-fn begin2(state: Ts, section: &PyCriticalSection2, a: &PyMutex, b: &PyMutex) {
+fn begin2(tstate: ThreadStateRef, section: &PyCriticalSection2, a: &PyMutex, b: &PyMutex) {
     if core::ptr::eq(a, b) {
-        critical_section::begin2_equal(state, section, a);
+        critical_section::begin2_equal(tstate, section, a);
     } else {
-        critical_section::begin2(state, section, a, b);
+        critical_section::begin2(tstate, section, a, b);
     }
 }
 
@@ -210,13 +210,13 @@ pub unsafe extern "C" fn PyCriticalSection2_BeginMutex(
     const FUNC: &CStr = c"PyCriticalSection2_BeginMutex";
     // SAFETY: this function's contract is `hot`'s.
     let section = unsafe { arg::hot(c) };
-    let state = arg::attached(FUNC);
-    if is_real(state) {
+    let tstate = arg::attached(FUNC);
+    if is_real(tstate) {
         // SAFETY: this function's contract.
         let m1 = unsafe { arg::required(m1, FUNC, "m1") };
         // SAFETY: this function's contract.
         let m2 = unsafe { arg::required(m2, FUNC, "m2") };
-        begin2(state, section, m1, m2);
+        begin2(tstate, section, m1, m2);
     } else {
         section.make_empty();
     }

@@ -49,8 +49,8 @@ pub unsafe extern "C" fn PyThreadState_GetFrame(tstate: *mut PyThreadState) -> *
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_EnterTracing(tstate: *mut PyThreadState) {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyThreadState_EnterTracing") };
-    state.tracing.fetch_add(1, Relaxed);
+    let tstate = unsafe { arg::state(tstate, c"PyThreadState_EnterTracing") };
+    tstate.tracing.fetch_add(1, Relaxed);
 }
 
 /// Undoes one PyThreadState_EnterTracing().
@@ -68,15 +68,15 @@ pub unsafe extern "C" fn PyThreadState_EnterTracing(tstate: *mut PyThreadState) 
 pub unsafe extern "C" fn PyThreadState_LeaveTracing(tstate: *mut PyThreadState) {
     const FUNC: &core::ffi::CStr = c"PyThreadState_LeaveTracing";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    if state.tracing.load(Relaxed) <= 0 {
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    if tstate.tracing.load(Relaxed) <= 0 {
         crate::sched::fatal::misuse(
             FUNC,
             format_args!("tracing is not switched off in thread state {tstate:p}"),
         );
         return;
     }
-    state.tracing.fetch_sub(1, Relaxed);
+    tstate.tracing.fetch_sub(1, Relaxed);
 }
 
 /// How many PyThreadState_EnterTracing() are open.
@@ -94,6 +94,6 @@ pub unsafe extern "C" fn PyThreadState_LeaveTracing(tstate: *mut PyThreadState) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_TracingDepth(tstate: *mut PyThreadState) -> core::ffi::c_int {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyTState_TracingDepth") };
-    state.tracing.load(Relaxed)
+    let tstate = unsafe { arg::state(tstate, c"PyTState_TracingDepth") };
+    tstate.tracing.load(Relaxed)
 }

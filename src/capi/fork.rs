@@ -66,9 +66,9 @@ pub extern "C" fn PyOS_AfterFork_Parent() {
 pub unsafe extern "C" fn PyOS_AfterFork_Child() {
     const FUNC: &CStr = c"PyOS_AfterFork_Child";
     match fork::survivor() {
-        Some((state, true)) => {
+        Some((tstate, true)) => {
             // SAFETY: this function's contract.
-            if let Err(why) = unsafe { fork::after_in_child(state) } {
+            if let Err(why) = unsafe { fork::after_in_child(tstate) } {
                 misplaced(FUNC, why);
             }
         }

@@ -5,7 +5,7 @@ use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
 use crate::sched::current;
 use crate::sched::fatal::fatal;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn PyGILState_Release(oldstate: PyGILState_STATE_arg) {
             FUNC,
             format_args!("auto-releasing thread-state, but no thread-state for this thread"),
         ),
-        Err(ReleaseError::NotCurrent(state)) => {
-            fatal(FUNC, format_args!("thread state {state:p} must be current when releasing"))
+        Err(ReleaseError::NotCurrent(tstate)) => {
+            fatal(FUNC, format_args!("thread state {tstate:p} must be current when releasing"))
         }
         Err(ReleaseError::Needed(callout)) => arg::needed(FUNC, callout),
         Err(ReleaseError::Unbalanced) => {
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn PyGILState_Release(oldstate: PyGILState_STATE_arg) {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyGILState_GetThisThreadState() -> *mut PyThreadState {
-    current::gilstate().map_or(core::ptr::null_mut(), Ts::as_ptr)
+    current::gilstate().map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Whether the calling thread is attached with its gilstate.

@@ -5,11 +5,11 @@
 
 use super::arg;
 use crate::life::ensure::{self, PyThreadStateToken, ReleaseError};
-use crate::life::guards::{self, Guard, GuardError, PyInterpreterGuard, PyInterpreterView};
+use crate::life::guards::{self, GuardError, InterpGuard, PyInterpreterGuard, PyInterpreterView};
 use crate::sched::current::interp_of;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::PyInterpreterState;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
@@ -32,12 +32,12 @@ pub extern "C" fn PyInterpreterGuard_FromCurrent() -> *mut PyInterpreterGuard {
     match guards::open_current(arg::attached(c"PyInterpreterGuard_FromCurrent")) {
         Ok(guard) => guard.as_ptr(),
         Err(GuardError::NoMemory) => {
-            raise::raise(Kind::Memory, c"");
+            raise::raise(ExceptionKind::Memory, c"");
             ptr::null_mut()
         }
         Err(GuardError::Unavailable) => {
             raise::raise(
-                Kind::PythonFinalization,
+                ExceptionKind::PythonFinalization,
                 c"cannot guard the interpreter: it is finalizing",
             );
             ptr::null_mut()
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn PyInterpreterGuard_FromView(
 ) -> *mut PyInterpreterGuard {
     // SAFETY: this function's contract.
     let view = unsafe { arg::required(view, c"PyInterpreterGuard_FromView", "view") };
-    guards::open_view(view).map_or(ptr::null_mut(), Guard::as_ptr)
+    guards::open_view(view).map_or(ptr::null_mut(), InterpGuard::as_ptr)
 }
 
 /// Closes a guard. The last one lets an end that waits go on.
@@ -148,7 +148,7 @@ pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
     match guards::view(Some(interp)) {
         Some(view) => view.as_ptr(),
         None => {
-            raise::raise(Kind::Memory, c"");
+            raise::raise(ExceptionKind::Memory, c"");
             ptr::null_mut()
         }
     }
@@ -283,9 +283,9 @@ pub unsafe extern "C" fn PyThreadState_Release(token: *mut PyThreadStateToken) {
 ///
 /// # Safety
 /// `pointer` is NULL or came from the library.
-unsafe fn required(pointer: *mut PyInterpreterGuard, func: &CStr) -> Guard {
+unsafe fn required(pointer: *mut PyInterpreterGuard, func: &CStr) -> InterpGuard {
     // SAFETY: this function's contract.
-    match unsafe { Guard::from_ptr(pointer) } {
+    match unsafe { InterpGuard::from_ptr(pointer) } {
         Some(guard) => guard,
         None => arg::null(func, "guard"),
     }

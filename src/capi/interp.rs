@@ -9,7 +9,7 @@ use crate::sched::callout::Ends;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::config::{GilKind, PyInterpreterConfig};
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::{Interp, PyInterpreterState};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn PyInterpreterState_GetID(interp: *mut PyInterpreterStat
     match unsafe { Interp::from_ptr(interp) } {
         Some(interp) => interp.id(),
         None => {
-            raise::raise(Kind::Runtime, c"no interpreter provided");
+            raise::raise(ExceptionKind::Runtime, c"no interpreter provided");
             -1
         }
     }
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn _PyInterpreterState_LookUpID(id: i64) -> *mut PyInterpr
     match interp::look_up(id) {
         Some(interp) => interp.as_ptr(),
         None => {
-            raise::raise(Kind::InterpreterNotFound, c"unrecognized interpreter ID");
+            raise::raise(ExceptionKind::InterpreterNotFound, c"unrecognized interpreter ID");
             core::ptr::null_mut()
         }
     }

@@ -13,7 +13,7 @@ use crate::sched::blocking::{Detach, DetachAndSignals};
 use crate::sched::fatal::fatal;
 use crate::sched::raise::raise;
 use crate::state::config::Compat;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::{NotLocked, PyMutex, Released};
 use crate::sync::waiting::{OnSignal, Waiting};
@@ -198,7 +198,10 @@ pub unsafe extern "C" fn _PyMutex_LockTimed(
         if mutex.try_lock() {
             return PyLockStatus::PY_LOCK_ACQUIRED;
         }
-        raise(Kind::PythonFinalization, c"cannot acquire lock at interpreter finalization");
+        raise(
+            ExceptionKind::PythonFinalization,
+            c"cannot acquire lock at interpreter finalization",
+        );
         return PyLockStatus::PY_LOCK_FAILURE;
     }
     let mut waiting = ByFlags::at(Point::MutexWait, flags);

@@ -4,7 +4,7 @@ use super::arg;
 use crate::sched::current::interp_of;
 use crate::sched::fatal::misuse;
 use crate::sched::pending::{self, Target};
-use crate::sched::{async_exc, breaker};
+use crate::sched::{async_exc, eval_breaker};
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{_Py_pending_call_func, Call, Full, MAIN_THREAD_ONLY, RAW_FREE};
@@ -113,8 +113,8 @@ pub unsafe extern "C" fn _PyEval_AddPendingCall(
 /// Source:  CPython 3.13.
 #[unsafe(no_mangle)]
 pub extern "C" fn Py_MakePendingCalls() -> c_int {
-    let state = arg::attached(c"Py_MakePendingCalls");
-    status(pending::make_main_calls(state).is_ok())
+    let tstate = arg::attached(c"Py_MakePendingCalls");
+    status(pending::make_main_calls(tstate).is_ok())
 }
 
 /// Runs what was added for the state's interpreter (at most 100 calls); in the main thread of the main interpreter also
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
 /// None: `tstate` is only compared.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _Py_HandlePending(tstate: *mut PyThreadState) -> c_int {
-    status(breaker::handle_pending(arg::own(tstate, c"_Py_HandlePending")).is_ok())
+    status(eval_breaker::handle_pending(arg::own(tstate, c"_Py_HandlePending")).is_ok())
 }
 
 /// Has another thread of the attached interpreter raise an exception at its next poll.

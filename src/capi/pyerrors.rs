@@ -7,49 +7,51 @@ use super::arg;
 use crate::probe::text::Message;
 use crate::sched::fatal::fatal;
 use crate::sched::{current, raise};
-use crate::state::error::{self, Kind};
+use crate::state::error_kind::{self, ExceptionKind};
 use crate::state::object::PyObject;
 use core::ffi::{CStr, c_char, c_int};
 
 /// RuntimeError. Opaque: compare it, pass it on, never look inside. Not counted.
 #[unsafe(no_mangle)]
-pub static mut PyExc_RuntimeError: *mut PyObject = Kind::Runtime.object();
+pub static mut PyExc_RuntimeError: *mut PyObject = ExceptionKind::Runtime.object();
 /// ValueError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_ValueError: *mut PyObject = Kind::Value.object();
+pub static mut PyExc_ValueError: *mut PyObject = ExceptionKind::Value.object();
 /// MemoryError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_MemoryError: *mut PyObject = Kind::Memory.object();
+pub static mut PyExc_MemoryError: *mut PyObject = ExceptionKind::Memory.object();
 /// SystemError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_SystemError: *mut PyObject = Kind::System.object();
+pub static mut PyExc_SystemError: *mut PyObject = ExceptionKind::System.object();
 /// OverflowError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_OverflowError: *mut PyObject = Kind::Overflow.object();
+pub static mut PyExc_OverflowError: *mut PyObject = ExceptionKind::Overflow.object();
 /// TimeoutError, an OSError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_TimeoutError: *mut PyObject = Kind::Timeout.object();
+pub static mut PyExc_TimeoutError: *mut PyObject = ExceptionKind::Timeout.object();
 /// KeyboardInterrupt: SIGINT arrived.
 #[unsafe(no_mangle)]
-pub static mut PyExc_KeyboardInterrupt: *mut PyObject = Kind::KeyboardInterrupt.object();
+pub static mut PyExc_KeyboardInterrupt: *mut PyObject = ExceptionKind::KeyboardInterrupt.object();
 /// PythonFinalizationError, a RuntimeError: refused since the interpreter is about to end.
 #[unsafe(no_mangle)]
-pub static mut PyExc_PythonFinalizationError: *mut PyObject = Kind::PythonFinalization.object();
+pub static mut PyExc_PythonFinalizationError: *mut PyObject =
+    ExceptionKind::PythonFinalization.object();
 /// RecursionError, a RuntimeError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_RecursionError: *mut PyObject = Kind::Recursion.object();
+pub static mut PyExc_RecursionError: *mut PyObject = ExceptionKind::Recursion.object();
 /// InterpreterError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_InterpreterError: *mut PyObject = Kind::Interpreter.object();
+pub static mut PyExc_InterpreterError: *mut PyObject = ExceptionKind::Interpreter.object();
 /// InterpreterNotFoundError, an InterpreterError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_InterpreterNotFoundError: *mut PyObject = Kind::InterpreterNotFound.object();
+pub static mut PyExc_InterpreterNotFoundError: *mut PyObject =
+    ExceptionKind::InterpreterNotFound.object();
 /// OSError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_OSError: *mut PyObject = Kind::Os.object();
+pub static mut PyExc_OSError: *mut PyObject = ExceptionKind::Os.object();
 /// TypeError.
 #[unsafe(no_mangle)]
-pub static mut PyExc_TypeError: *mut PyObject = Kind::Type.object();
+pub static mut PyExc_TypeError: *mut PyObject = ExceptionKind::Type.object();
 
 /// Says whether the error indicator is set.
 ///
@@ -126,7 +128,7 @@ pub unsafe extern "C" fn PyErr_SetNone(exception: *mut PyObject) {
 #[unsafe(no_mangle)]
 pub extern "C" fn PyErr_NoMemory() -> *mut PyObject {
     arg::attached(c"PyErr_NoMemory");
-    raise::raise(Kind::Memory, c"");
+    raise::raise(ExceptionKind::Memory, c"");
     core::ptr::null_mut()
 }
 
@@ -146,7 +148,8 @@ pub extern "C" fn PyErr_NoMemory() -> *mut PyObject {
 pub unsafe extern "C" fn PyErr_ExceptionMatches(exc: *mut PyObject) -> c_int {
     let set = arg::attached(c"PyErr_ExceptionMatches").exception();
     let same = !set.is_null() && set == exc;
-    let related = Kind::of(set).zip(Kind::of(exc)).is_some_and(|(set, exc)| set.is_a(exc));
+    let related =
+        ExceptionKind::of(set).zip(ExceptionKind::of(exc)).is_some_and(|(set, exc)| set.is_a(exc));
     c_int::from(same || related)
 }
 
@@ -175,7 +178,7 @@ pub extern "C" fn PyErr_Print() {
 /// Source:  pytstate.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyTState_ErrMessage() -> *const c_char {
-    current::current().map_or(c"".as_ptr(), error::text)
+    current::current().map_or(c"".as_ptr(), error_kind::text)
 }
 
 /// Prints "Fatal Python error: " with a message and what is known about the calling thread, and aborts.

@@ -4,7 +4,7 @@ use super::arg;
 use super::initconfig::PyStatus;
 use crate::life::finalize::{self, Finalized};
 use crate::life::init::{self, Settings};
-use crate::life::subinterp::{self, EndError, Leftovers};
+use crate::life::subinterp::{self, EndInterpreterError, IfThreadsRemain};
 use crate::os::thread;
 use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::callout::Ends;
@@ -12,7 +12,7 @@ use crate::sched::current;
 use crate::sched::fatal::{describe, fatal};
 use crate::state::config::{Compat, PyInterpreterConfig, PyTState_Config};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn Py_Exit(status: c_int) -> ! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_NewInterpreter() -> *mut PyThreadState {
     match subinterp::create(&PyInterpreterConfig::LEGACY, WHENCE_LEGACY_CAPI) {
-        Ok(state) => state.as_ptr(),
+        Ok(tstate) => tstate.as_ptr(),
         Err(text) => exit_with(c"Py_NewInterpreter", text.to_str().unwrap_or("?")),
     }
 }
@@ -292,12 +292,12 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
     }
     // SAFETY: this function's contract.
     let config = unsafe { arg::required(config, FUNC, "config") };
-    let (state, status) = match subinterp::create(config, WHENCE_CAPI) {
-        Ok(state) => (state.as_ptr(), PyStatus::ok()),
+    let (tstate, status) = match subinterp::create(config, WHENCE_CAPI) {
+        Ok(tstate) => (tstate.as_ptr(), PyStatus::ok()),
         Err(text) => (core::ptr::null_mut(), PyStatus::error(FUNC, text)),
     };
     // SAFETY: this function's contract.
-    unsafe { tstate_p.write(state) };
+    unsafe { tstate_p.write(tstate) };
     status
 }
 
@@ -320,25 +320,30 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
 pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"Py_EndInterpreter";
     // SAFETY: this function's contract.
-    let state = unsafe { Ts::from_ptr(tstate) };
-    let Some(state) = state.filter(|state| current::current() == Some(*state)) else {
+    let tstate = unsafe { ThreadStateRef::from_ptr(tstate) };
+    let Some(tstate) = tstate.filter(|tstate| current::current() == Some(*tstate)) else {
         fatal(FUNC, format_args!("thread is not current"));
     };
-    if RUNTIME.main_interp().is_some_and(|main| main.as_ptr() == state.interp_ptr()) {
+    if RUNTIME.main_interp().is_some_and(|main| main.as_ptr() == tstate.interp_ptr()) {
         fatal(FUNC, format_args!("the main interpreter ends with Py_FinalizeEx()"));
     }
-    arg::may_end(FUNC, Ends::Interp(current::interp_of(state)));
-    let policy =
-        if RUNTIME.compat() >= Compat::V3_14 { Leftovers::Abandon } else { Leftovers::Refuse };
-    match subinterp::end(state, policy) {
+    arg::may_end(FUNC, Ends::Interp(current::interp_of(tstate)));
+    let policy = if RUNTIME.compat() >= Compat::V3_14 {
+        IfThreadsRemain::Abandon
+    } else {
+        IfThreadsRemain::Refuse
+    };
+    match subinterp::end(tstate, policy) {
         Ok(()) => {}
-        Err(EndError::NotLast(other)) => {
+        Err(EndInterpreterError::NotLast(other)) => {
             let mut line = LineBuf::<512>::new();
             describe(&mut line, other);
             let text = core::str::from_utf8(line.as_bytes()).unwrap_or("?");
             fatal(FUNC, format_args!("not the last thread: {text} is left"));
         }
-        Err(EndError::EndedHere) => fatal(FUNC, format_args!("this thread is ending it already")),
-        Err(EndError::EndedElsewhere) => subinterp::leave_to_other(state),
+        Err(EndInterpreterError::EndedHere) => {
+            fatal(FUNC, format_args!("this thread is ending it already"))
+        }
+        Err(EndInterpreterError::EndedElsewhere) => subinterp::leave_to_other(tstate),
     }
 }

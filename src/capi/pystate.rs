@@ -9,7 +9,7 @@ use crate::sched::fatal::{fatal, misuse};
 use crate::state::interp::PyInterpreterState;
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts, status};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef, status};
 use crate::state::word;
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::Ordering::Relaxed;
@@ -32,7 +32,7 @@ use core::sync::atomic::Ordering::Relaxed;
 pub unsafe extern "C" fn PyThreadState_New(interp: *mut PyInterpreterState) -> *mut PyThreadState {
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"PyThreadState_New") };
-    tstate::new_bound(interp, Origin::HOST).map_or(core::ptr::null_mut(), Ts::as_ptr)
+    tstate::new_bound(interp, Origin::HOST).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Clears a thread state: drops what it refers to, then calls its `on_delete` hook, then sets its exit event.
@@ -52,13 +52,13 @@ pub unsafe extern "C" fn PyThreadState_New(interp: *mut PyInterpreterState) -> *
 pub unsafe extern "C" fn PyThreadState_Clear(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyThreadState_Clear";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
+    let tstate = unsafe { arg::state(tstate, FUNC) };
     let caller = arg::attached(FUNC);
-    arg::may_end(FUNC, Ends::State(state));
-    if state != caller && state.word().load(Relaxed) == word::ATTACHED {
+    arg::may_end(FUNC, Ends::State(tstate));
+    if tstate != caller && tstate.word().load(Relaxed) == word::ATTACHED {
         fatal(FUNC, format_args!("thread state {tstate:p} is attached to another thread"));
     }
-    if state.interp_ptr() != caller.interp_ptr() {
+    if tstate.interp_ptr() != caller.interp_ptr() {
         misuse(
             FUNC,
             format_args!(
@@ -66,30 +66,30 @@ pub unsafe extern "C" fn PyThreadState_Clear(tstate: *mut PyThreadState) {
             ),
         );
     }
-    if tstate::clear(state) == Cleared::Before {
+    if tstate::clear(tstate) == Cleared::Before {
         misuse(FUNC, format_args!("thread state {tstate:p} was cleared before"));
     }
 }
 
 /// Checks what every deletion demands (S-DL-04).
-fn check_deletable(state: Ts, func: &CStr) {
-    if state.has(status::DELETED) {
-        fatal(func, format_args!("thread state {:p} was deleted before", state.as_ptr()));
+fn check_deletable(tstate: ThreadStateRef, func: &CStr) {
+    if tstate.has(status::DELETED) {
+        fatal(func, format_args!("thread state {:p} was deleted before", tstate.as_ptr()));
     }
-    if state.has(status::ABANDONED) {
+    if tstate.has(status::ABANDONED) {
         fatal(
             func,
-            format_args!("thread state {:p} was left over at finalization", state.as_ptr()),
+            format_args!("thread state {:p} was left over at finalization", tstate.as_ptr()),
         );
     }
-    arg::may_end(func, Ends::State(state));
-    if state.has(status::FINALIZING) && !state.has(status::CLEARED) {
-        fatal(func, format_args!("thread state {:p} is being cleared", state.as_ptr()));
+    arg::may_end(func, Ends::State(tstate));
+    if tstate.has(status::FINALIZING) && !tstate.has(status::CLEARED) {
+        fatal(func, format_args!("thread state {:p} is being cleared", tstate.as_ptr()));
     }
-    if !state.has(status::CLEARED) {
-        misuse(func, format_args!("thread state {:p} was not cleared", state.as_ptr()));
+    if !tstate.has(status::CLEARED) {
+        misuse(func, format_args!("thread state {:p} was not cleared", tstate.as_ptr()));
         if current::current().is_some() {
-            let _ = tstate::clear(state);
+            let _ = tstate::clear(tstate);
         }
     }
 }
@@ -112,15 +112,15 @@ fn check_deletable(state: Ts, func: &CStr) {
 pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyThreadState_Delete";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    if current::current() == Some(state) {
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    if current::current() == Some(tstate) {
         fatal(FUNC, format_args!("tstate {tstate:p} is still current"));
     }
-    if state.word().load(Relaxed) == word::ATTACHED {
+    if tstate.word().load(Relaxed) == word::ATTACHED {
         fatal(FUNC, format_args!("tstate {tstate:p} is still attached to another thread"));
     }
-    check_deletable(state, FUNC);
-    tstate::delete(state);
+    check_deletable(tstate, FUNC);
+    tstate::delete(tstate);
 }
 
 /// Deletes the attached, cleared thread state and releases the GIL.
@@ -137,9 +137,9 @@ pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_DeleteCurrent() {
     const FUNC: &CStr = c"PyThreadState_DeleteCurrent";
-    let state = arg::attached(FUNC);
-    check_deletable(state, FUNC);
-    tstate::delete_current(state);
+    let tstate = arg::attached(FUNC);
+    check_deletable(tstate, FUNC);
+    tstate::delete_current(tstate);
 }
 
 /// The attached thread state of the calling thread.
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn PyThreadState_Get() -> *mut PyThreadState {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_GetUnchecked() -> *mut PyThreadState {
-    current::current().map_or(core::ptr::null_mut(), Ts::as_ptr)
+    current::current().map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Attaches `tstate` to the calling thread and detaches what was attached.
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn PyThreadState_GetUnchecked() -> *mut PyThreadState {
 pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut PyThreadState {
     const FUNC: &CStr = c"PyThreadState_Swap";
     // SAFETY: this function's contract.
-    let next = unsafe { Ts::from_ptr(tstate) };
+    let next = unsafe { ThreadStateRef::from_ptr(tstate) };
     let before = current::current();
     if before.is_some_and(|before| !attach::detach_inlined(before)) {
         not_locked(FUNC);
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut 
         arg::attachable(next, FUNC);
         attach::attach_inlined(next);
     }
-    before.map_or(core::ptr::null_mut(), Ts::as_ptr)
+    before.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// The end of a detach whose GIL somebody else let go of (S-FE-20).
@@ -227,8 +227,8 @@ pub unsafe extern "C" fn PyThreadState_GetInterpreter(
     tstate: *mut PyThreadState,
 ) -> *mut PyInterpreterState {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyThreadState_GetInterpreter") };
-    state.interp_ptr()
+    let tstate = unsafe { arg::state(tstate, c"PyThreadState_GetInterpreter") };
+    tstate.interp_ptr()
 }
 
 /// The id of a thread state.
@@ -246,8 +246,8 @@ pub unsafe extern "C" fn PyThreadState_GetInterpreter(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_GetID(tstate: *mut PyThreadState) -> u64 {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyThreadState_GetID") };
-    state.id()
+    let tstate = unsafe { arg::state(tstate, c"PyThreadState_GetID") };
+    tstate.id()
 }
 
 /// The next older thread state of the same interpreter. For debuggers: takes no lock.
@@ -265,8 +265,8 @@ pub unsafe extern "C" fn PyThreadState_GetID(tstate: *mut PyThreadState) -> u64 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_Next(tstate: *mut PyThreadState) -> *mut PyThreadState {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyThreadState_Next") };
-    state.next().load(Relaxed)
+    let tstate = unsafe { arg::state(tstate, c"PyThreadState_Next") };
+    tstate.next().load(Relaxed)
 }
 
 /// The per-thread dictionary of the attached state, made on first use.
@@ -283,10 +283,10 @@ pub unsafe extern "C" fn PyThreadState_Next(tstate: *mut PyThreadState) -> *mut 
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_GetDict() -> *mut PyObject {
-    let Some(state) = current::current() else {
+    let Some(tstate) = current::current() else {
         return core::ptr::null_mut();
     };
-    let known = state.dict().load(Relaxed);
+    let known = tstate.dict().load(Relaxed);
     if !known.is_null() {
         return known;
     }
@@ -295,7 +295,7 @@ pub unsafe extern "C" fn PyThreadState_GetDict() -> *mut PyObject {
     };
     // SAFETY: the host's hook; attached, no lock held.
     let dict = unsafe { new_dict() };
-    state.dict().store(dict, Relaxed);
+    tstate.dict().store(dict, Relaxed);
     dict
 }
 
@@ -315,9 +315,9 @@ pub unsafe extern "C" fn PyThreadState_GetDict() -> *mut PyObject {
 pub unsafe extern "C" fn _PyThreadState_Attach(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"_PyThreadState_Attach";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    arg::attachable(state, FUNC);
-    attach::attach(state);
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    arg::attachable(tstate, FUNC);
+    attach::attach(tstate);
 }
 
 /// Detaches `tstate`, the attached state of the calling thread.
@@ -335,25 +335,25 @@ pub unsafe extern "C" fn _PyThreadState_Attach(tstate: *mut PyThreadState) {
 pub unsafe extern "C" fn _PyThreadState_Detach(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"_PyThreadState_Detach";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    detach_exactly(state, FUNC);
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    detach_exactly(tstate, FUNC);
 }
 
 /// Detaches `state` if it is the attached one; fatal if it is not.
-pub(super) fn detach_exactly(state: Ts, func: &CStr) {
+pub(super) fn detach_exactly(tstate: ThreadStateRef, func: &CStr) {
     match current::current() {
-        Some(now) if now == state => {}
+        Some(now) if now == tstate => {}
         None => arg::no_state(func),
         Some(now) => fatal(
             func,
             format_args!(
                 "wrong thread state: {:p} is not the attached one, {:p} is",
-                state.as_ptr(),
+                tstate.as_ptr(),
                 now.as_ptr()
             ),
         ),
     }
-    if !attach::detach(state) {
+    if !attach::detach(tstate) {
         not_locked(func);
     }
 }
@@ -376,7 +376,7 @@ pub unsafe extern "C" fn _PyThreadState_Prealloc(
 ) -> *mut PyThreadState {
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"_PyThreadState_Prealloc") };
-    tstate::new_unbound(interp, Origin::HOST).map_or(core::ptr::null_mut(), Ts::as_ptr)
+    tstate::new_unbound(interp, Origin::HOST).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Always fatal: nobody outside initializes a thread state.

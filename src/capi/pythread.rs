@@ -170,10 +170,10 @@ pub unsafe extern "C" fn PyThread_exit_thread() -> ! {
 /// Source:  CPython 3.14 (and 3.13.8).
 #[unsafe(no_mangle)]
 pub extern "C" fn PyThread_hang_thread() -> ! {
-    if let Some(state) = current::current() {
+    if let Some(tstate) = current::current() {
         misuse(
             c"PyThread_hang_thread",
-            format_args!("thread state {:p} is still attached", state.as_ptr()),
+            format_args!("thread state {:p} is still attached", tstate.as_ptr()),
         );
     }
     thread::hang()
@@ -253,5 +253,5 @@ pub extern "C" fn PyThread_set_stacksize(size: usize) -> c_int {
 
 /// What the attached interpreter wants, 0 without one.
 fn stack_size() -> usize {
-    current::current().map_or(0, |state| interp_of(state).stack_size.load(Relaxed))
+    current::current().map_or(0, |tstate| interp_of(tstate).stack_size.load(Relaxed))
 }

@@ -14,11 +14,11 @@ use crate::sched::fatal::{self, CheckCallback};
 use crate::sched::late::{self, PyTState_LateAttachHook};
 use crate::sched::raise;
 use crate::state::config::{PyTState_LATE_ABORT, PyTState_LATE_HANG};
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::handle::Handle;
 use crate::state::interp::{Interp, PyInterpreterState, PyTState_PHASE_GONE};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
+use crate::state::thread_state::{NAME_SIZE, PyThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::Ordering::Relaxed;
@@ -171,22 +171,22 @@ pub unsafe extern "C" fn PyTState_SetName(
 ) -> c_int {
     const FUNC: &CStr = c"PyTState_SetName";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
+    let tstate = unsafe { arg::state(tstate, FUNC) };
     // SAFETY: this function's contract.
     let name = unsafe { arg::text(name, FUNC, "name") }.to_bytes();
-    state.set_name(name);
+    tstate.set_name(name);
     // A state that is not bound yet has no track.
-    if let Ok(native @ 1..) = i64::try_from(state.native_id()) {
-        trace::name_thread(current::interp_of(state).id(), native, name);
+    if let Ok(native @ 1..) = i64::try_from(tstate.native_id()) {
+        trace::name_thread(current::interp_of(tstate).id(), native, name);
     }
     // SAFETY: a running thread holds a reference to its handle (H1).
-    if let Some(handle) = unsafe { Handle::from_ptr(state.handle.load(Relaxed).cast()) } {
+    if let Some(handle) = unsafe { Handle::from_ptr(tstate.handle.load(Relaxed).cast()) } {
         name_os_thread(handle, name);
     }
     if name.len() < NAME_SIZE {
         return 0;
     }
-    raise::raise(Kind::Value, c"thread name is longer than 63 bytes");
+    raise::raise(ExceptionKind::Value, c"thread name is longer than 63 bytes");
     -1
 }
 
@@ -213,9 +213,9 @@ fn name_os_thread(handle: Handle, name: &[u8]) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_GetExitEvent(tstate: *mut PyThreadState) -> *mut PyEvent {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyTState_GetExitEvent") };
-    state.refs.fetch_add(1, Relaxed);
-    state.exit_event_cell().load(Relaxed)
+    let tstate = unsafe { arg::state(tstate, c"PyTState_GetExitEvent") };
+    tstate.refs.fetch_add(1, Relaxed);
+    tstate.exit_event_cell().load(Relaxed)
 }
 
 /// Gives an exit event back.
@@ -235,8 +235,8 @@ pub unsafe extern "C" fn PyTState_ReleaseExitEvent(event: *mut PyEvent) {
         return;
     }
     // SAFETY: exit events are embedded in the blocks of states, which the reference keeps (T2).
-    let state = unsafe { Ts::from_exit_event(event) };
-    RUNTIME.drop_state_ref(state);
+    let tstate = unsafe { ThreadStateRef::from_exit_event(event) };
+    RUNTIME.drop_state_ref(tstate);
 }
 
 /// The host's bytes beside a thread state (PyTState_Config.host_tstate_size), zeroed when the state was made.
@@ -254,8 +254,8 @@ pub unsafe extern "C" fn PyTState_ReleaseExitEvent(event: *mut PyEvent) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_HostData(tstate: *mut PyThreadState) -> *mut c_void {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyTState_HostData") };
-    state.host_data()
+    let tstate = unsafe { arg::state(tstate, c"PyTState_HostData") };
+    tstate.host_data()
 }
 
 /// Leaves a place for diagnostics: the next attach, detach, creation of a state or opening of a guard on this thread
@@ -272,7 +272,7 @@ pub unsafe extern "C" fn PyTState_HostData(tstate: *mut PyThreadState) -> *mut c
 /// `place` is NULL or a NUL-terminated string that stays valid for ever.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Here(place: *const c_char) {
-    current::leave_place(place);
+    current::leave_source_location(place);
 }
 
 /// Chooses what a thread meets that attaches after its interpreter committed to finalization.
@@ -290,7 +290,7 @@ pub unsafe extern "C" fn PyTState_Here(place: *const c_char) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_SetLateAttachPolicy(policy: c_int) -> c_int {
     if !(PyTState_LATE_HANG..=PyTState_LATE_ABORT).contains(&policy) {
-        raise::raise(Kind::Value, c"unknown late-attach policy");
+        raise::raise(ExceptionKind::Value, c"unknown late-attach policy");
         return -1;
     }
     RUNTIME.set_late_policy(policy);

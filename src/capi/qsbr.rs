@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_int, c_void};
 
 use super::arg;
 use crate::sched::{qsbr, raise};
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 
 /// Says that the calling thread holds no pointer that it read without a lock.
 ///
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn PyTState_QSBR_FreeLater(
     const FUNC: &CStr = c"PyTState_QSBR_FreeLater";
     let Some(free_func) = free_func else { arg::null(FUNC, "free_func") };
     if qsbr::free_later(arg::attached(FUNC), block, free_func).is_err() {
-        raise::raise(Kind::Memory, c"no memory to note a block that is freed later");
+        raise::raise(ExceptionKind::Memory, c"no memory to note a block that is freed later");
         return -1;
     }
     0

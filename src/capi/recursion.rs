@@ -4,7 +4,7 @@ use super::arg;
 use crate::probe::text::LineBuf;
 use crate::sched::current::interp_of;
 use crate::sched::{raise, recursion};
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::stack_bounds::LEAST;
 use crate::state::thread_state::PyThreadState;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -28,8 +28,8 @@ use core::sync::atomic::Ordering::Relaxed;
 /// `where` is NULL or NUL-terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_EnterRecursiveCall(r#where: *const c_char) -> c_int {
-    let state = arg::attached(c"Py_EnterRecursiveCall");
-    match recursion::check(state, r#where) {
+    let tstate = arg::attached(c"Py_EnterRecursiveCall");
+    match recursion::check(tstate, r#where) {
         Ok(()) => 0,
         Err(_) => -1,
     }
@@ -55,8 +55,8 @@ pub extern "C" fn Py_LeaveRecursiveCall() {}
 /// Source:  CPython 3.12+ (there the bytecode evaluator counts Python frames).
 #[unsafe(no_mangle)]
 pub extern "C" fn Py_SetRecursionLimit(new_limit: c_int) {
-    let state = arg::attached(c"Py_SetRecursionLimit");
-    interp_of(state).recursion_limit.store(new_limit, Relaxed);
+    let tstate = arg::attached(c"Py_SetRecursionLimit");
+    interp_of(tstate).recursion_limit.store(new_limit, Relaxed);
 }
 
 /// The recursion limit of the attached interpreter.
@@ -69,8 +69,8 @@ pub extern "C" fn Py_SetRecursionLimit(new_limit: c_int) {
 /// Source:  CPython 3.13.
 #[unsafe(no_mangle)]
 pub extern "C" fn Py_GetRecursionLimit() -> c_int {
-    let state = arg::attached(c"Py_GetRecursionLimit");
-    interp_of(state).recursion_limit.load(Relaxed)
+    let tstate = arg::attached(c"Py_GetRecursionLimit");
+    interp_of(tstate).recursion_limit.load(Relaxed)
 }
 
 /// Tells which C stack the thread of `tstate` is on from now on, for Py_EnterRecursiveCall(). For hosts that switch stacks.
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn PyUnstable_ThreadState_SetStackProtection(
 ) -> c_int {
     const FUNC: &CStr = c"PyUnstable_ThreadState_SetStackProtection";
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, FUNC) };
-    if state.stack.protect(stack_start_addr.addr(), stack_size) {
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    if tstate.stack.protect(stack_start_addr.addr(), stack_size) {
         return 0;
     }
     let mut line = LineBuf::<96>::new();
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn PyUnstable_ThreadState_SetStackProtection(
     } else {
         line.write_str("the stack goes beyond the end of memory\0")
     };
-    raise::raise(Kind::Value, CStr::from_bytes_until_nul(line.as_bytes()).unwrap_or(c""));
+    raise::raise(ExceptionKind::Value, CStr::from_bytes_until_nul(line.as_bytes()).unwrap_or(c""));
     -1
 }
 
@@ -124,6 +124,6 @@ pub unsafe extern "C" fn PyUnstable_ThreadState_SetStackProtection(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyUnstable_ThreadState_ResetStackProtection(tstate: *mut PyThreadState) {
     // SAFETY: this function's contract.
-    let state = unsafe { arg::state(tstate, c"PyUnstable_ThreadState_ResetStackProtection") };
-    state.stack.reset();
+    let tstate = unsafe { arg::state(tstate, c"PyUnstable_ThreadState_ResetStackProtection") };
+    tstate.stack.reset();
 }

@@ -8,7 +8,7 @@ use crate::probe::{self, Point};
 use crate::sched::fatal::misuse;
 use crate::sched::stw::{self, Scope};
 use crate::sched::{gil, raise};
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::{Interp, PyInterpreterState};
 use crate::sync::event::PyEvent;
 
@@ -47,7 +47,7 @@ unsafe fn scope(interp: *mut PyInterpreterState) -> Scope {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_StopTheWorld(interp_or_NULL: *mut PyInterpreterState) -> c_int {
     if stw::is_requester() {
-        raise::raise(Kind::Runtime, c"this thread has stopped the world already");
+        raise::raise(ExceptionKind::Runtime, c"this thread has stopped the world already");
         return -1;
     }
     // SAFETY: this function's contract.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn PyTState_SetSwitchInterval(
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, FUNC) };
     if ns <= 0 {
-        raise::raise(Kind::Value, c"the switch interval must be positive");
+        raise::raise(ExceptionKind::Value, c"the switch interval must be positive");
         return -1;
     }
     let us = ns / 1000 + i64::from(ns % 1000 != 0);

@@ -87,8 +87,8 @@ pub extern "C" fn PyErr_SetInterruptEx(signum: c_int) -> c_int {
 /// Source:  CPython 3.13.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyOS_InterruptOccurred() -> c_int {
-    let state = arg::attached(c"PyOS_InterruptOccurred");
-    c_int::from(may_handle_signals(state) && signals::take_interrupt())
+    let tstate = arg::attached(c"PyOS_InterruptOccurred");
+    c_int::from(may_handle_signals(tstate) && signals::take_interrupt())
 }
 
 /// PyOS_InterruptOccurred() for a caller that knows its state.
@@ -105,8 +105,8 @@ pub extern "C" fn PyOS_InterruptOccurred() -> c_int {
 /// None: `tstate` is only compared.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyOS_InterruptOccurred(tstate: *mut PyThreadState) -> c_int {
-    let state = arg::own(tstate, c"_PyOS_InterruptOccurred");
-    c_int::from(may_handle_signals(state) && signals::take_interrupt())
+    let tstate = arg::own(tstate, c"_PyOS_InterruptOccurred");
+    c_int::from(may_handle_signals(tstate) && signals::take_interrupt())
 }
 
 /// Says whether the caller is the main thread in the main interpreter, where signals are handled.

@@ -3,16 +3,16 @@
 use super::arg;
 use super::pytime::PyTime_t;
 use crate::life::join::{self, JoinError, Joined};
-use crate::life::spawn::{self, Kind, StartError};
+use crate::life::spawn::{self, Daemon, StartError};
 use crate::os::clock::Deadline;
 use crate::sched::raise;
 use crate::sched::thread_end::release_handle;
 use crate::state::config::Compat;
-use crate::state::error::Kind as Error;
+use crate::state::error_kind::ExceptionKind as Error;
 use crate::state::handle::{DONE, Handle, PyThreadHandle, RUNNING};
 use crate::state::interp::PyInterpreterState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::ffi::{CStr, c_int, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Acquire;
 
@@ -113,8 +113,8 @@ pub unsafe extern "C" fn PyThreadHandle_Start(
     let interp = unsafe { arg::interp(interp, FUNC) };
     let Some(func) = func else { arg::null(FUNC, "func") };
     let kind = match flags {
-        0 => Kind::Awaited,
-        PyThreadHandle_DAEMON => Kind::Daemon,
+        0 => Daemon::Awaited,
+        PyThreadHandle_DAEMON => Daemon::Daemon,
         _ => {
             raise::raise(Error::Value, c"unknown flags");
             return -1;
@@ -243,6 +243,6 @@ pub unsafe extern "C" fn PyThreadHandle_ThreadState(
     // SAFETY: this function's contract.
     let handle = unsafe { arg::handle(handle, c"PyThreadHandle_ThreadState") };
     // SAFETY: NULL, or live by this function's contract.
-    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
-    state.map_or(core::ptr::null_mut(), Ts::as_ptr)
+    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    tstate.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }

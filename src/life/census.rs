@@ -7,9 +7,9 @@ use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, Ts};
+use crate::state::thread_state::{NAME_SIZE, ThreadStateRef};
 use crate::state::word;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -73,30 +73,34 @@ fn place(pointer: *mut c_char) -> *const c_char {
 }
 
 /// The record of a linked state.
-pub(crate) fn info(state: Ts, now: i64, head: &Guard<'_>) -> PyTState_ThreadInfo {
+pub(crate) fn info(tstate: ThreadStateRef, now: i64, head: &HeadGuard<'_>) -> PyTState_ThreadInfo {
     PyTState_ThreadInfo {
-        id: state.id(),
-        interp_id: interp_of(state).id(),
-        thread_id: state.thread_id(),
-        native_thread_id: state.native_id(),
-        is_daemon: c_int::from(state.daemon().load(Relaxed) != 0),
-        state: match state.word().load(Relaxed) {
+        id: tstate.id(),
+        interp_id: interp_of(tstate).id(),
+        thread_id: tstate.thread_id(),
+        native_thread_id: tstate.native_id(),
+        is_daemon: c_int::from(tstate.daemon().load(Relaxed) != 0),
+        state: match tstate.word().load(Relaxed) {
             word::ATTACHED => PyTState_ATTACHED,
             word::SUSPENDED => PyTState_SUSPENDED,
             _ => PyTState_DETACHED,
         },
-        age_ns: (now - state.created_ns.load(Relaxed)).max(0),
-        in_state_ns: (now - state.changed_ns()).max(0),
-        guards: guards::count_of(state, head),
-        name: state.name().map(|byte| byte as c_char),
-        created_at: place(state.created_at.load(Relaxed)),
-        last_at: place(state.last_at.load(Relaxed)),
+        age_ns: (now - tstate.created_ns.load(Relaxed)).max(0),
+        in_state_ns: (now - tstate.changed_ns()).max(0),
+        guards: guards::count_of(tstate, head),
+        name: tstate.name().map(|byte| byte as c_char),
+        created_at: place(tstate.created_at.load(Relaxed)),
+        last_at: place(tstate.last_at.load(Relaxed)),
     }
 }
 
 /// The record of a started thread whose state is gone already: id, name, times
 /// and places are those that its state had.
-pub(crate) fn info_of_handle(handle: Handle, now: i64, _head: &Guard<'_>) -> PyTState_ThreadInfo {
+pub(crate) fn info_of_handle(
+    handle: Handle,
+    now: i64,
+    _head: &HeadGuard<'_>,
+) -> PyTState_ThreadInfo {
     let last = &handle.last;
     PyTState_ThreadInfo {
         id: last.id.load(Relaxed),
@@ -124,9 +128,9 @@ pub(crate) fn census(interp: Option<Interp>, out: &mut [PyTState_ThreadInfo]) ->
         if interp.is_some_and(|wanted| wanted != one) {
             continue;
         }
-        for state in list::iter(one, &head) {
+        for tstate in list::iter(one, &head) {
             if let Some(slot) = out.get_mut(count) {
-                *slot = info(state, now, &head);
+                *slot = info(tstate, now, &head);
             }
             count += 1;
         }

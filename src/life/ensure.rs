@@ -10,7 +10,7 @@
 //! Mirrors CPython 3.15 `PyThreadState_Ensure`, `PyThreadState_EnsureFromView`,
 //! `PyThreadState_Release` (pystate.c).
 
-use crate::life::guards::{self, Guard, PyInterpreterView};
+use crate::life::guards::{self, InterpGuard, PyInterpreterView};
 use crate::life::keep;
 use crate::life::tstate::{self, Origin};
 use crate::os::thread;
@@ -19,7 +19,7 @@ use crate::sched::attach;
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
 use crate::state::interp::Interp;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -34,15 +34,15 @@ fn sentinel() -> *mut PyThreadStateToken {
     (&raw const SENTINEL).cast_mut().cast()
 }
 
-fn count(state: Ts, by: i32) -> i32 {
-    let value = state.ensure_counter.load(Relaxed) + by;
-    state.ensure_counter.store(value, Relaxed);
+fn count(tstate: ThreadStateRef, by: i32) -> i32 {
+    let value = tstate.ensure_counter.load(Relaxed) + by;
+    tstate.ensure_counter.store(value, Relaxed);
     value
 }
 
 /// Attaches a state of the interpreter that `guard` holds. `None`: no memory,
 /// or the interpreter is gone in spite of the guard; nothing was changed.
-pub(crate) fn ensure(guard: Guard) -> Option<*mut PyThreadStateToken> {
+pub(crate) fn ensure(guard: InterpGuard) -> Option<*mut PyThreadStateToken> {
     probe::point(Point::EnsureBegin);
     let interp = guard.interp()?;
     guard.note_use();
@@ -56,11 +56,11 @@ pub(crate) fn ensure(guard: Guard) -> Option<*mut PyThreadStateToken> {
 pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThreadStateToken> {
     let guard = guards::open_view(view).ok()?;
     let token = ensure(guard);
-    let state = current().filter(|state| state.ensure_guard.load(Relaxed).is_null());
-    match state {
-        Some(state) if token.is_some() => {
-            guard.take(Some(state));
-            state.ensure_guard.store(guard.as_ptr().cast(), Relaxed);
+    let tstate = current().filter(|tstate| tstate.ensure_guard.load(Relaxed).is_null());
+    match tstate {
+        Some(tstate) if token.is_some() => {
+            guard.take(Some(tstate));
+            tstate.ensure_guard.store(guard.as_ptr().cast(), Relaxed);
         }
         _ => {
             let open = guards::close(guard);
@@ -71,18 +71,18 @@ pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThread
 }
 
 fn ensure_in(interp: Interp) -> Option<*mut PyThreadStateToken> {
-    let belongs = |state: &Ts| state.interp_ptr() == interp.as_ptr();
+    let belongs = |tstate: &ThreadStateRef| tstate.interp_ptr() == interp.as_ptr();
     let attached = current();
-    if let Some(state) = attached.filter(belongs) {
-        count(state, 1);
-        return Some(state.as_ptr().cast());
+    if let Some(tstate) = attached.filter(belongs) {
+        count(tstate, 1);
+        return Some(tstate.as_ptr().cast());
     }
-    let state = match gilstate().filter(belongs) {
-        Some(state) => state,
+    let tstate = match gilstate().filter(belongs) {
+        Some(tstate) => tstate,
         None => {
-            let state = tstate::new_bound(interp, Origin::C_API).ok()?;
-            state.ensure_deletes.store(1, Relaxed);
-            state
+            let tstate = tstate::new_bound(interp, Origin::C_API).ok()?;
+            tstate.ensure_deletes.store(1, Relaxed);
+            tstate
         }
     };
     let token = attached.map_or(sentinel(), |before| {
@@ -90,8 +90,8 @@ fn ensure_in(interp: Interp) -> Option<*mut PyThreadStateToken> {
         before.as_ptr().cast()
     });
     // Before attaching, which may hang if the guard is closed (S-G8-23).
-    count(state, 1);
-    attach::attach(state);
+    count(tstate, 1);
+    attach::attach(tstate);
     Some(token)
 }
 
@@ -113,24 +113,28 @@ pub(crate) enum ReleaseError {
 /// `token` came from an Ensure on this thread.
 pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), ReleaseError> {
     probe::point(Point::ReleaseBegin);
-    let state = current().ok_or(ReleaseError::NotAttached)?;
-    let left = state.ensure_counter.load(Relaxed) - 1;
+    let tstate = current().ok_or(ReleaseError::NotAttached)?;
+    let left = tstate.ensure_counter.load(Relaxed) - 1;
     if left < 0 {
         return Err(ReleaseError::Unbalanced);
     }
-    let made = left == 0 && state.ensure_deletes.load(Relaxed) != 0;
+    let made = left == 0 && tstate.ensure_deletes.load(Relaxed) != 0;
     let before = if token == sentinel() {
         None
     } else {
         // SAFETY: the caller's contract: a state that this thread had attached.
-        let before = unsafe { Ts::from_ptr(token.cast()) };
-        Some(before.filter(|&before| fits(before, state, made)).ok_or(ReleaseError::WrongToken)?)
+        let before = unsafe { ThreadStateRef::from_ptr(token.cast()) };
+        Some(
+            before
+                .filter(|&before| token_matches(before, tstate, made))
+                .ok_or(ReleaseError::WrongToken)?,
+        )
     };
-    count(state, -1);
+    count(tstate, -1);
     if left == 0 {
-        release_last(state, before, made)?;
+        release_last(tstate, before, made)?;
     } else if before.is_none() {
-        let _ = attach::detach(state);
+        let _ = attach::detach(tstate);
     }
     probe::point(Point::ReleaseDone);
     Ok(())
@@ -138,34 +142,38 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
 
 /// Whether the Ensure that is undone can have found `before` attached: itself,
 /// or, when it made `state`, another live state of this thread.
-fn fits(before: Ts, state: Ts, made: bool) -> bool {
-    if !made || before == state {
-        return !made && before == state;
+fn token_matches(before: ThreadStateRef, tstate: ThreadStateRef, made: bool) -> bool {
+    if !made || before == tstate {
+        return !made && before == tstate;
     }
     before.thread_id() == thread::ident() && !before.has(status::DELETED)
 }
 
-fn release_last(state: Ts, before: Option<Ts>, made: bool) -> Result<(), ReleaseError> {
+fn release_last(
+    tstate: ThreadStateRef,
+    before: Option<ThreadStateRef>,
+    made: bool,
+) -> Result<(), ReleaseError> {
     // A state that was kept may come from PyGILState_Ensure.
-    let unused = made || (before.is_none() && keep::is_idle(state));
-    let deletes = unused && !keep::keeps(state);
+    let unused = made || (before.is_none() && keep::is_idle(tstate));
+    let deletes = unused && !keep::keeps(tstate);
     if deletes {
-        if let Some(callout) = callout::forbids(Ends::State(state)) {
+        if let Some(callout) = callout::forbids(Ends::State(tstate)) {
             return Err(ReleaseError::Needed(callout));
         }
         // Destructors may nest Ensure (S-G8-28).
-        count(state, 1);
-        let _ = tstate::clear(state);
-        count(state, -1);
+        count(tstate, 1);
+        let _ = tstate::clear(tstate);
+        count(tstate, -1);
     }
-    let guard = state.ensure_guard.swap(ptr::null_mut(), Relaxed);
+    let guard = tstate.ensure_guard.swap(ptr::null_mut(), Relaxed);
     // SAFETY: NULL or a guard that the state owned.
-    let mut guard = unsafe { Guard::from_ptr(guard.cast()) };
-    let interp = state.interp_ptr();
+    let mut guard = unsafe { InterpGuard::from_ptr(guard.cast()) };
+    let interp = tstate.interp_ptr();
     if deletes {
-        tstate::delete_current(state);
+        tstate::delete_current(tstate);
     } else {
-        let _ = attach::detach(state);
+        let _ = attach::detach(tstate);
     }
     // Last, so that destructors run and `state` itself is attached again under
     // its protection (S-G8-29); but a foreign state may wait for ever (S-G8-34).
@@ -179,7 +187,7 @@ fn release_last(state: Ts, before: Option<Ts>, made: bool) -> Result<(), Release
     Ok(())
 }
 
-fn close_owned(guard: Option<Guard>) {
+fn close_owned(guard: Option<InterpGuard>) {
     if let Some(guard) = guard {
         let open = guards::close(guard);
         debug_assert!(open);

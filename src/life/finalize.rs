@@ -10,11 +10,11 @@
 //! LIFE-3: at the commit no guard is open, no awaited state is linked, and every
 //! other state stands; so an awaited thread is never late.
 
+use crate::life::abandoned;
 use crate::life::at_exit;
 use crate::life::interp;
-use crate::life::leftovers;
 use crate::life::phase;
-use crate::life::subinterp::{self, Leftovers, Rounds};
+use crate::life::subinterp::{self, IfThreadsRemain, Rounds};
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
 use crate::os::{file, thread};
@@ -26,7 +26,7 @@ use crate::sched::stw::{self, Scope};
 use crate::sched::{attach, fatal, signals, thread_end};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::{
@@ -120,16 +120,16 @@ pub(crate) fn reset_in_child() {
 }
 
 fn run(main: Interp) -> bool {
-    let state = final_state(main);
+    let tstate = final_state(main);
     main.ending.store(1, Relaxed);
     main.ender.store(thread::ident() as usize, Relaxed);
-    commit(main, state);
+    commit(main, tstate);
     let head = RUNTIME.lock();
-    let chain = leftovers::remove_others(main, state, &head);
+    let chain = abandoned::remove_others(main, tstate, &head);
     drop(head);
     stw::start(Scope::All);
-    leftovers::wake(main, chain);
-    leftovers::clear_and_keep(chain);
+    abandoned::wake(main, chain);
+    abandoned::clear_and_keep(chain);
     signals::uninstall();
     phase::set(main, PyTState_PHASE_FINALIZING);
     interp::clear(main);
@@ -142,29 +142,29 @@ fn run(main: Interp) -> bool {
 }
 
 /// Chooses the state to finalize with and attaches it (S-FZ-02).
-fn final_state(main: Interp) -> Ts {
+fn final_state(main: Interp) -> ThreadStateRef {
     let attached = current();
     let wanted = if RUNTIME.on_main_thread() {
         RUNTIME.main_state()
     } else {
-        attached.filter(|state| interp_of(*state) == main)
+        attached.filter(|tstate| interp_of(*tstate) == main)
     };
-    let state = match wanted {
-        Some(state) => state,
+    let tstate = match wanted {
+        Some(tstate) => tstate,
         None => new_state(main),
     };
-    if attached != Some(state) {
+    if attached != Some(tstate) {
         if let Some(attached) = attached {
             let _ = attach::detach(attached);
         }
-        attach::attach(state);
+        attach::attach(tstate);
     }
-    state
+    tstate
 }
 
-fn new_state(interp: Interp) -> Ts {
+fn new_state(interp: Interp) -> ThreadStateRef {
     match tstate::new_bound(interp, Origin::FINI) {
-        Ok(state) => state,
+        Ok(tstate) => tstate,
         Err(_) => no_state(),
     }
 }
@@ -174,13 +174,13 @@ fn no_state() -> ! {
 }
 
 /// Runs rounds until the end can be committed. Returns with the world stopped.
-fn commit(main: Interp, state: Ts) {
-    let mut rounds = Rounds::new(main, state);
+fn commit(main: Interp, tstate: ThreadStateRef) {
+    let mut rounds = Rounds::new(main, tstate);
     loop {
         rounds.run_until_subinterpreters();
         probe::point(Point::FinalizeThreadsGone);
         probe::point(Point::FinalizeAtexit);
-        end_subinterpreters(main, state);
+        end_subinterpreters(main, tstate);
         probe::point(Point::FinalizeSubinterpreters);
         rounds.wait_guards();
         probe::point(Point::FinalizeGuards);
@@ -198,7 +198,7 @@ fn commit(main: Interp, state: Ts) {
             alone
         });
         if committed {
-            RUNTIME.finalizing.store(state.as_raw(), Release);
+            RUNTIME.finalizing.store(tstate.as_raw(), Release);
             RUNTIME.initialized.store(0, Release);
             probe::point(Point::FinalizeCommitAfter);
             return;
@@ -209,7 +209,7 @@ fn commit(main: Interp, state: Ts) {
 
 /// Ends every other interpreter, each from a state of its own on this thread.
 /// One that another thread is ending already is waited for.
-fn end_subinterpreters(main: Interp, state: Ts) {
+fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
     while let Some((sub, claimed)) = claim_other_interp(main) {
         if !claimed {
             let _ = lot::park(
@@ -228,12 +228,12 @@ fn end_subinterpreters(main: Interp, state: Ts) {
             Err(NewError::Refused) => continue,
             Err(NewError::NoMemory) => no_state(),
         };
-        let _ = attach::detach(state);
+        let _ = attach::detach(tstate);
         attach::attach(fini);
-        // Leftover states are given up, so it cannot fail.
-        let ended = subinterp::end_claimed(fini, Leftovers::Abandon);
+        // StillRunning states are given up, so it cannot fail.
+        let ended = subinterp::end_claimed(fini, IfThreadsRemain::Abandon);
         debug_assert!(ended.is_ok());
-        attach::attach(state);
+        attach::attach(tstate);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::sched::current::{current, traced_interp};
 use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::owed;
 use core::sync::atomic::{
     AtomicI64, AtomicU32, AtomicUsize,
@@ -125,22 +125,22 @@ pub(crate) fn after_in_parent() -> Result<(), Misplaced> {
 ///
 /// # Safety
 /// This is a fork child, and nothing else of the library was called in it.
-pub(crate) unsafe fn after_in_child(state: Ts) -> Result<(), Misplaced> {
+pub(crate) unsafe fn after_in_child(tstate: ThreadStateRef) -> Result<(), Misplaced> {
     if is_forking() && PARENT.load(Relaxed) == ids::process() {
         return Err(Misplaced::NotTheChild);
     }
     FORKER.store(0, Relaxed);
     // SAFETY: the caller's contract.
-    unsafe { fork_child::make_whole(Survivors::Only(state)) };
+    unsafe { fork_child::reset_in_child(Survivors::Only(tstate)) };
     Ok(())
 }
 
 /// Whether the caller may go on in a fork child: only the main interpreter
 /// survives (S-FK-11).
-pub(crate) fn survivor() -> Option<(Ts, bool)> {
-    let state = current()?;
+pub(crate) fn survivor() -> Option<(ThreadStateRef, bool)> {
+    let tstate = current()?;
     let main = RUNTIME.main_interp().map(Interp::as_ptr);
-    Some((state, main == Some(state.interp_ptr())))
+    Some((tstate, main == Some(tstate.interp_ptr())))
 }
 
 /// Has every fork() of the process, whoever calls it, keep the runtime whole in
@@ -199,7 +199,7 @@ impl ForkHandlers for Handlers {
         FORKER.store(0, Relaxed);
         // SAFETY: the C library calls this on the only thread of the child,
         // before anything else of the library can be called in it.
-        unsafe { fork_child::make_whole(Survivors::OwnStates) };
+        unsafe { fork_child::reset_in_child(Survivors::OwnStates) };
     }
 }
 

@@ -14,14 +14,14 @@ use crate::os::{futex, thread};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::sched::frozen::{self, Departed};
-use crate::sched::{breaker, raise, region, signals};
-use crate::state::error;
+use crate::sched::{eval_breaker, raise, region, signals};
+use crate::state::error_kind;
 use crate::state::gil_word::{Gil, LOCKED};
 use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use crate::state::word;
 use crate::sync::lot;
 use crate::sync::rank::Rank;
@@ -33,7 +33,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 pub(crate) enum Survivors {
     /// This one, which is attached (PyOS_AfterFork_Child). Code of the host
     /// runs: destructors, at-exit functions of the interpreters that go.
-    Only(Ts),
+    Only(ThreadStateRef),
     /// All of the thread that forked, attached or not; the main interpreter
     /// stays in any case. No code of the host runs: what vanishes is leaked.
     OwnStates,
@@ -50,22 +50,24 @@ struct Forker {
 }
 
 impl Forker {
-    fn keeps(self, state: Ts) -> bool {
+    fn keeps(self, tstate: ThreadStateRef) -> bool {
         match self.keep {
-            Survivors::Only(only) => state == only,
+            Survivors::Only(only) => tstate == only,
             // Identities are reused, but not together with kernel ids.
             Survivors::OwnStates => {
-                state.thread_id() == self.ident && state.native_id() == self.native
+                tstate.thread_id() == self.ident && tstate.native_id() == self.native
             }
         }
     }
 
     /// The kept state of `interp`; the thread's gilstate if it has several.
-    fn kept_in(self, interp: Interp) -> Option<Ts> {
+    fn kept_in(self, interp: Interp) -> Option<ThreadStateRef> {
         let head = RUNTIME.lock();
-        let preferred = gilstate().filter(|state| interp_of(*state) == interp);
-        let found =
-            preferred.into_iter().chain(list::iter(interp, &head)).find(|state| self.keeps(*state));
+        let preferred = gilstate().filter(|tstate| interp_of(*tstate) == interp);
+        let found = preferred
+            .into_iter()
+            .chain(list::iter(interp, &head))
+            .find(|tstate| self.keeps(*tstate));
         drop(head);
         found
     }
@@ -91,7 +93,7 @@ impl Forker {
 ///
 /// # Safety
 /// The caller is the only thread of a fork child, inside nothing of the library.
-pub(crate) unsafe fn make_whole(keep: Survivors) {
+pub(crate) unsafe fn reset_in_child(keep: Survivors) {
     let mut forker = Forker { ident: thread::ident(), native: thread::native_id(), keep };
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
@@ -179,12 +181,12 @@ fn settle_lists() {
 /// has another kernel id.
 fn refresh_states(forker: Forker, interp: Interp) {
     let head = RUNTIME.lock();
-    for state in list::iter(interp, &head).filter(|state| forker.keeps(*state)) {
-        state.record_thread();
-        region::reset_in_child(state);
-        breaker::clear(state, breaker::GIL_DROP_REQUEST | breaker::PLEASE_STOP);
-        let _ = word::resume(state.word());
-        state.turn.store(0, Relaxed);
+    for tstate in list::iter(interp, &head).filter(|tstate| forker.keeps(*tstate)) {
+        tstate.record_thread();
+        region::reset_in_child(tstate);
+        eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST | eval_breaker::PLEASE_STOP);
+        let _ = word::resume(tstate.word());
+        tstate.waits_for_pause.store(0, Relaxed);
     }
     drop(head);
 }
@@ -192,13 +194,14 @@ fn refresh_states(forker: Forker, interp: Interp) {
 /// Frees every GIL but the one that the calling thread holds: those of ended
 /// interpreters, too, which a late thread has for an instant.
 fn reset_gils() {
-    let holder = current().filter(|state| state.holds_gil().load(Relaxed) != 0);
+    let holder = current().filter(|tstate| tstate.holds_gil().load(Relaxed) != 0);
     for interp in interps().chain(RUNTIME.pooled_interps()) {
         let gil: &Gil = &interp.own_gil;
-        let holder = holder.filter(|state| core::ptr::eq(state.gil.load(Relaxed), gil));
+        let holder = holder.filter(|tstate| core::ptr::eq(tstate.gil.load(Relaxed), gil));
         gil.word.store(if holder.is_some() { LOCKED } else { 0 }, Relaxed);
         gil.waiters.store(0, Relaxed);
-        gil.holder.store(holder.map_or(core::ptr::null_mut(), Ts::as_raw).cast(), Relaxed);
+        gil.holder
+            .store(holder.map_or(core::ptr::null_mut(), ThreadStateRef::as_raw).cast(), Relaxed);
     }
 }
 
@@ -233,9 +236,9 @@ fn finish_handle(handle: Handle) {
     handle.exiting.set();
     handle.publish(DONE);
     let head = RUNTIME.lock();
-    let buried = handle.buried.load(Relaxed) != 0;
+    let unreferenced = handle.unreferenced.load(Relaxed) != 0;
     // Else the reference of the thread that did not survive goes.
-    let last = buried || (!left && handle.drop_ref(&head) == Dropped::Last);
+    let last = unreferenced || (!left && handle.drop_ref(&head) == Dropped::Last);
     drop(head);
     if last {
         // SAFETY: nobody refers to it, and the caller unlinked it.
@@ -249,12 +252,12 @@ fn keep_interp(forker: Forker, interp: Interp) {
     interp.departure_waiters.store(0, Relaxed);
     interp.pending.finish_writes();
     let kept = forker.kept_in(interp);
-    let kept_raw = kept.map_or(core::ptr::null_mut(), Ts::as_raw);
+    let kept_raw = kept.map_or(core::ptr::null_mut(), ThreadStateRef::as_raw);
     if interp.pending.handling.load(Relaxed) != kept_raw.cast() {
         interp.pending.handling.store(core::ptr::null_mut(), Relaxed);
     }
-    while let Some(state) = find_state(interp, |state| !forker.keeps(state)) {
-        discard(state, forker);
+    while let Some(tstate) = find_state(interp, |tstate| !forker.keeps(tstate)) {
+        discard(tstate, forker);
     }
     interp.first_state.store(kept_raw, Relaxed);
     if interp.ender.load(Relaxed) != forker.ident as usize {
@@ -263,54 +266,54 @@ fn keep_interp(forker: Forker, interp: Interp) {
     }
     if RUNTIME.main_interp() == Some(interp) {
         match kept {
-            Some(state) => breaker::become_main_state(state),
+            Some(tstate) => eval_breaker::become_main_state(tstate),
             None => RUNTIME.main_state.store(kept_raw, Release),
         }
-    } else if let Some(state) = kept {
+    } else if let Some(tstate) = kept {
         // A call may have been noticed by a state that did not survive.
-        breaker::refresh_calls(state);
+        eval_breaker::refresh_calls(tstate);
     }
 }
 
-fn find_state(interp: Interp, wanted: impl Fn(Ts) -> bool) -> Option<Ts> {
+fn find_state(interp: Interp, wanted: impl Fn(ThreadStateRef) -> bool) -> Option<ThreadStateRef> {
     let head = RUNTIME.lock();
-    let found = list::iter(interp, &head).find(|state| wanted(*state));
+    let found = list::iter(interp, &head).find(|tstate| wanted(*tstate));
     drop(head);
     found
 }
 
 /// Discards a state that nobody runs with any more: no hook runs, its exit
 /// event is set.
-fn discard(state: Ts, forker: Forker) {
-    let interp = interp_of(state);
+fn discard(tstate: ThreadStateRef, forker: Forker) {
+    let interp = interp_of(tstate);
     let head = RUNTIME.lock();
-    state.handle.store(core::ptr::null_mut(), Relaxed);
-    tstate::forget(state, &head);
-    list::unlink(interp, state, &head);
+    tstate.handle.store(core::ptr::null_mut(), Relaxed);
+    tstate::clear_references_to(tstate, &head);
+    list::unlink(interp, tstate, &head);
     drop(head);
-    let seen = state.advance(status::FINALIZING | status::CLEARED);
+    let seen = tstate.set_status(status::FINALIZING | status::CLEARED);
     if seen & status::CLEARED == 0 {
-        let dict = state.dict().swap(core::ptr::null_mut(), Relaxed);
-        let async_exc = state.async_exc().swap(core::ptr::null_mut(), Relaxed);
-        let exception = error::clear(state);
+        let dict = tstate.dict().swap(core::ptr::null_mut(), Relaxed);
+        let async_exc = tstate.async_exc().swap(core::ptr::null_mut(), Relaxed);
+        let exception = error_kind::clear(tstate);
         if forker.calls_host() {
             for object in [dict, async_exc, exception] {
                 raise::drop_reference(object);
             }
         }
         // SAFETY: the only thread of the process; nobody waits on it.
-        unsafe { state.event.reset() };
-        state.event.set();
+        unsafe { tstate.event.reset() };
+        tstate.event.set();
     }
-    tstate::give_back(state);
+    tstate::give_back(tstate);
 }
 
 /// Ends an interpreter whose threads are gone.
 fn end_interp(forker: Forker, interp: Interp) {
     interp.departure_waiters.store(0, Relaxed);
     interp.pending.finish_writes();
-    while let Some(state) = find_state(interp, |_| true) {
-        discard(state, forker);
+    while let Some(tstate) = find_state(interp, |_| true) {
+        discard(tstate, forker);
     }
     // They are for an end that waits for threads.
     at_exit::forget(interp, When::BeforeCommit);

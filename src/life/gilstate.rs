@@ -9,7 +9,7 @@ use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
 use crate::state::config::Compat;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, Whence, status};
+use crate::state::thread_state::{ThreadStateRef, Whence, status};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What Ensure found (CPython's PyGILState_STATE).
@@ -36,13 +36,13 @@ pub(crate) enum EnsureError {
 pub(crate) fn ensure() -> Result<Ensured, EnsureError> {
     probe::point(Point::GilstateEnsureBegin);
     let outcome = match gilstate() {
-        Some(state) if current() == Some(state) => {
-            count(state, 1);
+        Some(tstate) if current() == Some(tstate) => {
+            count(tstate, 1);
             Ensured::Locked
         }
-        Some(state) => {
-            attach::attach(state);
-            count(state, 1);
+        Some(tstate) => {
+            attach::attach(tstate);
+            count(tstate, 1);
             Ensured::Unlocked
         }
         None => {
@@ -61,22 +61,22 @@ fn make_state() -> Result<(), EnsureError> {
         if never && environment::compat_before_first() < Compat::V3_15 {
             return Err(EnsureError::NeverInitialized);
         }
-        late::meet(None);
+        late::apply_policy(None);
     };
     match tstate::new_bound(main, Origin::C_API) {
-        Ok(state) => {
-            state.gilstate_counter().store(0, Relaxed);
-            attach::attach(state);
-            count(state, 1);
+        Ok(tstate) => {
+            tstate.gilstate_counter().store(0, Relaxed);
+            attach::attach(tstate);
+            count(tstate, 1);
             Ok(())
         }
         Err(NewError::NoMemory) => Err(EnsureError::NoMemory),
-        Err(NewError::Refused) => late::meet(None),
+        Err(NewError::Refused) => late::apply_policy(None),
     }
 }
 
-fn count(state: Ts, by: i32) -> i32 {
-    let counter = state.gilstate_counter();
+fn count(tstate: ThreadStateRef, by: i32) -> i32 {
+    let counter = tstate.gilstate_counter();
     let value = counter.load(Relaxed) + by;
     counter.store(value, Relaxed);
     value
@@ -98,43 +98,43 @@ pub(crate) enum ReleaseError {
 
 /// Whether the last Release may delete `state`: PyGILState_Ensure made it, and
 /// it is not being deleted already, with destructors running.
-fn may_reach_zero(state: Ts) -> bool {
-    state.whence().load(Relaxed) == Whence::CApi as i32
-        && state.ensure_deletes.load(Relaxed) == 0
-        && !state.has(status::FINALIZING)
+fn may_reach_zero(tstate: ThreadStateRef) -> bool {
+    tstate.whence().load(Relaxed) == Whence::CApi as i32
+        && tstate.ensure_deletes.load(Relaxed) == 0
+        && !tstate.has(status::FINALIZING)
 }
 
 /// Whether a release that leaves `left` Ensure calls open is the outermost use
 /// of `state`. A state that was kept may be attached by PyThreadState_Ensure
 /// with no PyGILState_Ensure open, or have been made by the former.
-fn is_last(state: Ts, left: i32, token: Ensured) -> bool {
-    let unused = left == 0 || (token == Ensured::Unlocked && keep::is_idle(state));
-    unused && state.ensure_counter.load(Relaxed) == 0
+fn is_last(tstate: ThreadStateRef, left: i32, token: Ensured) -> bool {
+    let unused = left == 0 || (token == Ensured::Unlocked && keep::is_idle(tstate));
+    unused && tstate.ensure_counter.load(Relaxed) == 0
 }
 
 /// Undoes one Ensure.
 pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     probe::point(Point::GilstateReleaseBegin);
-    let state = gilstate().ok_or(ReleaseError::NoState)?;
-    if current() != Some(state) {
-        return Err(ReleaseError::NotCurrent(state.as_ptr()));
+    let tstate = gilstate().ok_or(ReleaseError::NoState)?;
+    if current() != Some(tstate) {
+        return Err(ReleaseError::NotCurrent(tstate.as_ptr()));
     }
-    match count(state, -1) {
+    match count(tstate, -1) {
         left if left < 0 => return Err(ReleaseError::Unbalanced),
-        0 if !may_reach_zero(state) => return Err(ReleaseError::Unbalanced),
+        0 if !may_reach_zero(tstate) => return Err(ReleaseError::Unbalanced),
         // Only the outermost call may delete the state, or keep it detached.
-        left if is_last(state, left, token) && !keep::keeps(state) => {
-            if let Some(callout) = callout::forbids(Ends::State(state)) {
+        left if is_last(tstate, left, token) && !keep::keeps(tstate) => {
+            if let Some(callout) = callout::forbids(Ends::State(tstate)) {
                 return Err(ReleaseError::Needed(callout));
             }
             // Destructors may nest Ensure and Release (S-GS-10).
-            count(state, 1);
-            let _ = tstate::clear(state);
-            count(state, -1);
-            tstate::delete_current(state);
+            count(tstate, 1);
+            let _ = tstate::clear(tstate);
+            count(tstate, -1);
+            tstate::delete_current(tstate);
         }
         _ if token == Ensured::Unlocked => {
-            let _ = attach::detach(state);
+            let _ = attach::detach(tstate);
         }
         // The matching Ensure found the state attached.
         _ => {}

@@ -17,7 +17,7 @@
 //!
 //! Mirrors CPython 3.15 `PyInterpreterGuard_*`, `PyInterpreterView_*` (pystate.c).
 
-use crate::life::guard_turn::{self, Door};
+use crate::life::end_backoff::{self, Admission};
 use crate::os::clock;
 use crate::os::thread;
 use crate::os::{mem, tsan};
@@ -30,9 +30,9 @@ use crate::state::guard_count::Close;
 use crate::state::interp::{Interp, InterpName, PyInterpreterState};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, PyThreadState, Ts};
+use crate::state::thread_state::{NAME_SIZE, PyThreadState, ThreadStateRef};
 use crate::sync::lot;
-use crate::sync::rank::Guard as HeadGuard;
+use crate::sync::rank::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::fmt::Write;
 use core::ops::Deref;
@@ -82,9 +82,9 @@ pub struct PyInterpreterView {
 
 /// A pointer to a guard's block (G1).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Guard(NonNull<PyInterpreterGuard>);
+pub(crate) struct InterpGuard(NonNull<PyInterpreterGuard>);
 
-impl Deref for Guard {
+impl Deref for InterpGuard {
     type Target = PyInterpreterGuard;
 
     fn deref(&self) -> &PyInterpreterGuard {
@@ -93,11 +93,11 @@ impl Deref for Guard {
     }
 }
 
-impl Guard {
+impl InterpGuard {
     /// # Safety
     /// `pointer` is NULL or came from the library.
-    pub(crate) unsafe fn from_ptr(pointer: *mut PyInterpreterGuard) -> Option<Guard> {
-        NonNull::new(pointer).map(Guard)
+    pub(crate) unsafe fn from_ptr(pointer: *mut PyInterpreterGuard) -> Option<InterpGuard> {
+        NonNull::new(pointer).map(InterpGuard)
     }
 
     pub(crate) fn as_ptr(self) -> *mut PyInterpreterGuard {
@@ -117,11 +117,11 @@ impl Guard {
     }
 
     /// Records who has the guard.
-    pub(crate) fn take(self, taker: Option<Ts>) {
-        self.taker.store(taker.map_or(ptr::null_mut(), Ts::as_ptr), Relaxed);
-        self.taker_id.store(taker.map_or(0, |state| state.id()), Relaxed);
+    pub(crate) fn take(self, taker: Option<ThreadStateRef>) {
+        self.taker.store(taker.map_or(ptr::null_mut(), ThreadStateRef::as_ptr), Relaxed);
+        self.taker_id.store(taker.map_or(0, |tstate| tstate.id()), Relaxed);
         self.taker_life.store(taker.map_or(0, life_of), Relaxed);
-        let name = taker.map_or([0; NAME_SIZE], |state| state.name());
+        let name = taker.map_or([0; NAME_SIZE], |tstate| tstate.name());
         for (word, chunk) in self.name.iter().zip(name.chunks_exact(8)) {
             let mut eight = [0; 8];
             eight.copy_from_slice(chunk);
@@ -138,22 +138,22 @@ impl Guard {
     }
 }
 
-fn life_of(state: Ts) -> u64 {
-    InterpName::of(interp_of(state)).life()
+fn life_of(tstate: ThreadStateRef) -> u64 {
+    InterpName::of(interp_of(tstate)).life()
 }
 
 /// Spare blocks (head lock).
 static SPARE: AtomicPtr<PyInterpreterGuard> = AtomicPtr::new(ptr::null_mut());
 
-fn first() -> Option<Guard> {
+fn first() -> Option<InterpGuard> {
     // SAFETY: the list holds NULL or blocks of guards (G1).
-    unsafe { Guard::from_ptr(RUNTIME.open_guards.load(Acquire).cast()) }
+    unsafe { InterpGuard::from_ptr(RUNTIME.open_guards.load(Acquire).cast()) }
 }
 
-fn link(guard: Guard, _head: &HeadGuard<'_>) {
+fn link(guard: InterpGuard, _head: &HeadGuard<'_>) {
     let next = first();
     guard.prev.store(ptr::null_mut(), Relaxed);
-    guard.next.store(next.map_or(ptr::null_mut(), Guard::as_ptr), Release);
+    guard.next.store(next.map_or(ptr::null_mut(), InterpGuard::as_ptr), Release);
     if let Some(next) = next {
         next.prev.store(guard.as_ptr(), Relaxed);
     }
@@ -161,27 +161,27 @@ fn link(guard: Guard, _head: &HeadGuard<'_>) {
     RUNTIME.open_guards.store(guard.as_ptr().cast(), Release);
 }
 
-fn unlink(guard: Guard, _head: &HeadGuard<'_>) {
+fn unlink(guard: InterpGuard, _head: &HeadGuard<'_>) {
     let (prev, next) = (guard.prev.load(Relaxed), guard.next.load(Relaxed));
     // SAFETY: neighbours are NULL or blocks of guards (G1).
-    match unsafe { Guard::from_ptr(prev) } {
+    match unsafe { InterpGuard::from_ptr(prev) } {
         Some(prev) => prev.next.store(next, Release),
         None => RUNTIME.open_guards.store(next.cast(), Release),
     }
     // SAFETY: as above.
-    if let Some(next) = unsafe { Guard::from_ptr(next) } {
+    if let Some(next) = unsafe { InterpGuard::from_ptr(next) } {
         next.prev.store(prev, Relaxed);
     }
 }
 
-fn take_spare(_head: &HeadGuard<'_>) -> Option<Guard> {
+fn take_spare(_head: &HeadGuard<'_>) -> Option<InterpGuard> {
     // SAFETY: the list holds NULL or blocks of guards (G1).
-    let spare = unsafe { Guard::from_ptr(SPARE.load(Relaxed)) }?;
+    let spare = unsafe { InterpGuard::from_ptr(SPARE.load(Relaxed)) }?;
     SPARE.store(spare.spare.load(Relaxed), Relaxed);
     Some(spare)
 }
 
-fn put_spare(guard: Guard, _head: &HeadGuard<'_>) {
+fn put_spare(guard: InterpGuard, _head: &HeadGuard<'_>) {
     guard.status.store(CLOSED, Relaxed);
     guard.spare.store(SPARE.load(Relaxed), Relaxed);
     SPARE.store(guard.as_ptr(), Relaxed);
@@ -197,36 +197,36 @@ pub(crate) enum GuardError {
 }
 
 /// Opens a guard on the interpreter of the attached state.
-pub(crate) fn open_current(state: Ts) -> Result<Guard, GuardError> {
-    open(|_| Some(interp_of(state)))
+pub(crate) fn open_current(tstate: ThreadStateRef) -> Result<InterpGuard, GuardError> {
+    open(|_| Some(interp_of(tstate)))
 }
 
 /// Opens a guard on the interpreter that `view` names. Lookup and acquisition
 /// are one step with respect to the interpreter's end (S-G8-03).
-pub(crate) fn open_view(view: &PyInterpreterView) -> Result<Guard, GuardError> {
+pub(crate) fn open_view(view: &PyInterpreterView) -> Result<InterpGuard, GuardError> {
     open(|_| match view.name {
         Some(name) => name.look_up(),
         None => RUNTIME.main_interp().filter(|main| main.is_alive()),
     })
 }
 
-fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardError> {
+fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<InterpGuard, GuardError> {
     let head = RUNTIME.lock();
     let mut block = take_spare(&head);
     drop(head);
     if block.is_none() {
-        block = mem::alloc_zeroed::<PyInterpreterGuard>().map(Guard);
+        block = mem::alloc_zeroed::<PyInterpreterGuard>().map(InterpGuard);
     }
     let guard = block.ok_or(GuardError::NoMemory)?;
     loop {
         let head = RUNTIME.lock();
-        let found = find(&head).map(|interp| (interp, guard_turn::knock(interp, &head)));
+        let found = find(&head).map(|interp| (interp, end_backoff::admission(interp, &head)));
         match found {
-            Some((interp, Door::Shut)) => {
+            Some((interp, Admission::Shut)) => {
                 drop(head);
-                guard_turn::wait(interp);
+                end_backoff::wait(interp);
             }
-            Some((interp, Door::Open)) if interp.guards.open() => {
+            Some((interp, Admission::Open)) if interp.guards.open() => {
                 fill(guard, interp);
                 link(guard, &head);
                 drop(head);
@@ -241,7 +241,7 @@ fn open(find: impl Fn(&HeadGuard<'_>) -> Option<Interp>) -> Result<Guard, GuardE
     }
 }
 
-fn fill(guard: Guard, interp: Interp) {
+fn fill(guard: InterpGuard, interp: Interp) {
     // Relaxed, all of it: `link` publishes it.
     guard.interp.store(interp.as_ptr(), Relaxed);
     guard.interp_life.store(InterpName::of(interp).life(), Relaxed);
@@ -251,7 +251,7 @@ fn fill(guard: Guard, interp: Interp) {
     guard.native_id.store(thread::native_id() as usize, Relaxed);
     guard.used_by.store(0, Relaxed);
     guard.opened_ns.store(clock::now_ns(), Relaxed);
-    guard.opened_at.store(current::take_place(), Relaxed);
+    guard.opened_at.store(current::take_source_location(), Relaxed);
     guard.status.store(OPEN, Relaxed);
 }
 
@@ -277,7 +277,7 @@ pub(crate) fn oldest_of(interp: Interp) -> Option<i64> {
 /// Closes a guard; the last one wakes the finalizer. False when it was closed
 /// before.
 #[must_use]
-pub(crate) fn close(guard: Guard) -> bool {
+pub(crate) fn close(guard: InterpGuard) -> bool {
     if let Some(interp) = guard.interp() {
         tsan::release(count_key(interp));
     }
@@ -310,11 +310,11 @@ pub(crate) fn count_key(interp: Interp) -> *const () {
 
 /// Drops the open guards for which `gone` holds: they hold nothing from now on,
 /// and whoever has one can still close it.
-fn drop_where(head: &HeadGuard<'_>, gone: impl Fn(Guard) -> bool) {
+fn drop_where(head: &HeadGuard<'_>, gone: impl Fn(InterpGuard) -> bool) {
     let mut next = first();
     while let Some(guard) = next {
         // SAFETY: the list holds NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
+        next = unsafe { InterpGuard::from_ptr(guard.next.load(Acquire)) };
         if gone(guard) {
             unlink(guard, head);
             guard.status.store(DROPPED, Relaxed);
@@ -355,18 +355,18 @@ pub(crate) fn give_back_own() {
 }
 
 /// Takes a guard out of a linked state of the calling thread that owns one.
-fn take_owned() -> Option<Guard> {
+fn take_owned() -> Option<InterpGuard> {
     let me = thread::ident();
     let head = RUNTIME.lock();
     let found = RUNTIME
         .interps(&head)
         .flat_map(|interp| list::iter(interp, &head))
-        .filter(|state| state.thread_id() == me)
-        .map(|state| state.ensure_guard.swap(ptr::null_mut(), Relaxed))
+        .filter(|tstate| tstate.thread_id() == me)
+        .map(|tstate| tstate.ensure_guard.swap(ptr::null_mut(), Relaxed))
         .find(|owned| !owned.is_null());
     drop(head);
     // SAFETY: a state's field holds NULL or a guard that it owns (G1).
-    unsafe { Guard::from_ptr(found?.cast()) }
+    unsafe { InterpGuard::from_ptr(found?.cast()) }
 }
 
 /// Drops every guard in a fork child whose opener did not survive. Guards that
@@ -378,40 +378,40 @@ pub(crate) fn drop_vanished(survivor: c_ulong) {
 }
 
 /// The open guards, newest first. Complete under the head lock.
-fn all_open() -> impl Iterator<Item = Guard> {
+fn all_open() -> impl Iterator<Item = InterpGuard> {
     let mut next = first();
     core::iter::from_fn(move || {
         let guard = next?;
         // SAFETY: the list holds NULL or blocks of guards (G1).
-        next = unsafe { Guard::from_ptr(guard.next.load(Acquire)) };
+        next = unsafe { InterpGuard::from_ptr(guard.next.load(Acquire)) };
         Some(guard)
     })
 }
 
 /// As [`all_open`], bounded: without the lock the list may change below us.
-fn open_list() -> impl Iterator<Item = Guard> {
+fn open_list() -> impl Iterator<Item = InterpGuard> {
     all_open().take(10_000)
 }
 
 /// Number of open guards that `state` took.
-pub(crate) fn count_of(state: Ts, _head: &HeadGuard<'_>) -> c_int {
-    count_unlocked(state)
+pub(crate) fn count_of(tstate: ThreadStateRef, _head: &HeadGuard<'_>) -> c_int {
+    count_unlocked(tstate)
 }
 
 /// As [`count_of`], for the dump that takes no lock.
-pub(crate) fn count_unlocked(state: Ts) -> c_int {
+pub(crate) fn count_unlocked(tstate: ThreadStateRef) -> c_int {
     // The block of a state is used again, and ids repeat in other interpreters.
-    let took = |guard: &Guard| {
-        ptr::eq(guard.taker.load(Relaxed), state.as_ptr())
-            && guard.taker_id.load(Relaxed) == state.id()
-            && guard.taker_life.load(Relaxed) == life_of(state)
+    let took = |guard: &InterpGuard| {
+        ptr::eq(guard.taker.load(Relaxed), tstate.as_ptr())
+            && guard.taker_id.load(Relaxed) == tstate.id()
+            && guard.taker_life.load(Relaxed) == life_of(tstate)
     };
     open_list().filter(took).count() as c_int
 }
 
 /// Prints the open guards of `interp`: who took them, where. Takes no lock.
 pub(crate) fn dump(fd: c_int, interp: Option<Interp>, now: i64) {
-    let wanted = |guard: &Guard| {
+    let wanted = |guard: &InterpGuard| {
         interp.is_none_or(|interp| ptr::eq(guard.interp.load(Relaxed), interp.as_ptr()))
     };
     for guard in open_list().filter(wanted) {

@@ -1,15 +1,15 @@
 //! Initialization of the runtime, any number of times.
 
+use crate::life::abandoned;
 use crate::life::environment;
 use crate::life::finalize;
 use crate::life::guards;
 use crate::life::interp::{self, NewInterpError};
-use crate::life::leftovers;
 use crate::life::tstate::{self, Origin};
 use crate::os::{clock, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, breaker, current, late, signals};
+use crate::sched::{attach, current, eval_breaker, late, signals};
 use crate::state::config::{
     Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
@@ -173,13 +173,13 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         NewInterpError::NoMemory => c"no memory for the main interpreter",
         NewInterpError::NoId | NewInterpError::TooLate => c"failed to get an interpreter ID",
     })?;
-    let Ok(state) = tstate::new_bound(main, Origin::first(life)) else {
+    let Ok(tstate) = tstate::new_bound(main, Origin::first(life)) else {
         interp::discard(main, life);
         return Err(c"no memory for the main thread state");
     };
     // A call may have been added since those of the last life were forgotten.
-    breaker::become_main_state(state);
-    attach::attach(state);
+    eval_breaker::become_main_state(tstate);
+    attach::attach(tstate);
     if settings.install_signals {
         signals::install();
     }
@@ -195,7 +195,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
 fn apply(settings: &Settings) {
     // Relaxed, all of it: `initialized` publishes it.
     clock::prepare();
-    leftovers::sweep();
+    abandoned::sweep();
     RUNTIME.generation.fetch_add(1, Relaxed);
     RUNTIME.next_interp_id.store(0, Relaxed);
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);

@@ -15,7 +15,7 @@ use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::lot;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -64,7 +64,7 @@ pub(crate) fn new(
     }
     RUNTIME.next_interp_id.store(id + 1, Relaxed);
     interp.begin_life(id);
-    let life = interp.lives.load(Relaxed);
+    let life = interp.incarnation.load(Relaxed);
     interp.whence.store(whence, Relaxed);
     let main_gil =
         RUNTIME.main_interp().map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
@@ -103,7 +103,7 @@ fn take_block() -> Result<Interp, NewInterpError> {
 /// ending it, or has.
 pub(crate) fn discard(interp: Interp, life: u64) {
     let head = RUNTIME.lock();
-    let same = interp.is_alive() && interp.lives.load(Relaxed) == life;
+    let same = interp.is_alive() && interp.incarnation.load(Relaxed) == life;
     let mine = same && interp.ending.swap(1, Relaxed) == 0;
     drop(head);
     if mine {
@@ -125,8 +125,8 @@ pub(crate) fn use_up_id() {
 /// Clears every state of `interp`, then what the interpreter refers to, then
 /// runs its at-exit functions (S-IN-14). Attached caller, perhaps elsewhere.
 pub(crate) fn clear(interp: Interp) {
-    while let Some(state) = next_uncleared(interp) {
-        let _ = tstate::clear(state);
+    while let Some(tstate) = next_uncleared(interp) {
+        let _ = tstate::clear(tstate);
     }
     interp.cleared.store(1, Relaxed);
     at_exit::run_list(interp, When::BeforeCommit);
@@ -135,10 +135,10 @@ pub(crate) fn clear(interp: Interp) {
     raise::drop_reference(interp.dict.swap(core::ptr::null_mut(), Relaxed));
 }
 
-fn next_uncleared(interp: Interp) -> Option<Ts> {
+fn next_uncleared(interp: Interp) -> Option<ThreadStateRef> {
     use crate::state::thread_state::status::FINALIZING;
     let head = RUNTIME.lock();
-    let found = list::iter(interp, &head).find(|state| !state.has(FINALIZING));
+    let found = list::iter(interp, &head).find(|tstate| !tstate.has(FINALIZING));
     drop(head);
     found
 }
@@ -170,8 +170,8 @@ fn delete_with(
     interp: Interp,
     set_phase: impl FnOnce(Interp, core::ffi::c_int),
 ) -> Result<(), DeleteError> {
-    if let Some(state) = current().filter(|state| interp_of(*state) == interp) {
-        let _ = attach::detach(state);
+    if let Some(tstate) = current().filter(|tstate| interp_of(*tstate) == interp) {
+        let _ = attach::detach(tstate);
     }
     check_deletable(interp)?;
     let head = loop {
@@ -183,12 +183,12 @@ fn delete_with(
         }
         drop(head);
         departed.give_back();
-        if let Some(state) = first {
+        if let Some(tstate) = first {
             use crate::state::word::ATTACHED;
-            if state.word().load(Relaxed) == ATTACHED {
+            if tstate.word().load(Relaxed) == ATTACHED {
                 return Err(DeleteError::RemainingThreads);
             }
-            tstate::delete(state);
+            tstate::delete(tstate);
         }
     };
     let previous = RUNTIME.interps(&head).find(|one| one.next.load(Relaxed) == interp.as_ptr());

@@ -13,18 +13,18 @@ use crate::life::tstate;
 use crate::sched::attach;
 use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, Whence};
+use crate::state::thread_state::{ThreadStateRef, Whence};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Whether the last release of `state`, which would delete it, keeps it.
-pub(crate) fn keeps(state: Ts) -> bool {
-    current::keeper().is_some() && RUNTIME.main_interp() == Some(interp_of(state))
+pub(crate) fn keeps(tstate: ThreadStateRef) -> bool {
+    current::on_thread_end().is_some() && RUNTIME.main_interp() == Some(interp_of(tstate))
 }
 
 /// Keeps the states of the calling thread from now on, or no longer: then a
 /// kept one is deleted. Returns what was the case before.
 pub(crate) fn set(on: bool) -> bool {
-    let before = current::keeper().is_some();
+    let before = current::on_thread_end().is_some();
     current::set_keeper(on.then_some(end as fn()));
     if before && !on {
         let attached = current();
@@ -32,12 +32,12 @@ pub(crate) fn set(on: bool) -> bool {
         if attached.is_some() && attached == gilstate() {
             return before;
         }
-        if let Some(state) = attached {
-            let _ = attach::detach(state);
+        if let Some(tstate) = attached {
+            let _ = attach::detach(tstate);
         }
         end();
-        if let Some(state) = attached {
-            attach::attach(state);
+        if let Some(tstate) = attached {
+            attach::attach(tstate);
         }
     }
     before
@@ -45,23 +45,23 @@ pub(crate) fn set(on: bool) -> bool {
 
 /// Whether no PyGILState_Ensure and no PyThreadState_Ensure of `state`, which one
 /// of them made, is open.
-pub(crate) fn is_idle(state: Ts) -> bool {
-    let made_here = state.whence().load(Relaxed) == Whence::CApi as i32;
-    let by_ensure = i32::from(state.ensure_deletes.load(Relaxed) != 0);
+pub(crate) fn is_idle(tstate: ThreadStateRef) -> bool {
+    let made_here = tstate.whence().load(Relaxed) == Whence::CApi as i32;
+    let by_ensure = i32::from(tstate.ensure_deletes.load(Relaxed) != 0);
     made_here
-        && state.ensure_counter.load(Relaxed) == 0
-        && state.gilstate_counter().load(Relaxed) == by_ensure
+        && tstate.ensure_counter.load(Relaxed) == 0
+        && tstate.gilstate_counter().load(Relaxed) == by_ensure
 }
 
 /// Deletes the state that is kept for the calling thread, which has nothing
 /// attached: its end, among others. One that finalization gave up, or is just
 /// giving up, is left to it.
 fn end() {
-    let Some(state) = gilstate().filter(|state| is_idle(*state)) else {
+    let Some(tstate) = gilstate().filter(|tstate| is_idle(*tstate)) else {
         return;
     };
-    if attach::attach_unless_over(state) {
-        let _ = tstate::clear(state);
-        tstate::delete_current(state);
+    if attach::attach_unless_over(tstate) {
+        let _ = tstate::clear(tstate);
+        tstate::delete_current(tstate);
     }
 }

@@ -7,9 +7,9 @@
 //! two threads then want the same state at the same time.
 
 use crate::os::thread;
-use crate::sched::{breaker, current, region, stw};
+use crate::sched::{current, eval_breaker, region, stw};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use core::sync::atomic::fence;
@@ -31,10 +31,10 @@ pub(crate) enum RebindError {
 }
 
 /// Binds the detached `state` to the calling thread.
-pub(crate) fn rebind(state: Ts) -> Result<(), RebindError> {
+pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
     let head = RUNTIME.lock();
-    usable(state)?;
-    let suspended = match word::try_attach(state.word()) {
+    usable(tstate)?;
+    let suspended = match word::try_attach(tstate.word()) {
         TryAttach::Attached => false,
         // A pause is on: nobody attaches it before that is over, and the pause
         // cannot end under the head lock.
@@ -44,48 +44,48 @@ pub(crate) fn rebind(state: Ts) -> Result<(), RebindError> {
     };
     // What the old thread wrote before it let go of the word.
     fence(Acquire);
-    let awaited = state.away.load(Relaxed) != 0
-        || state.gil_requested().load(Relaxed) != 0
-        || stw::is_awaited(state)
-        || region::is_inside(state);
-    let own = state.thread_id() == thread::ident();
+    let awaited = tstate.detached_by_call.load(Relaxed) != 0
+        || tstate.gil_requested().load(Relaxed) != 0
+        || stw::is_awaited(tstate)
+        || region::is_inside(tstate);
+    let own = tstate.thread_id() == thread::ident();
     if !awaited && !own {
-        current::leave_gilstate_slot(state);
-        state.record_thread();
-        state.stack.forget();
-        hand_over_main(state);
+        current::leave_gilstate_slot(tstate);
+        tstate.record_thread();
+        tstate.stack.forget();
+        hand_over_main(tstate);
         if current::gilstate().is_none() {
-            current::become_gilstate(state);
+            current::become_gilstate(tstate);
         }
     }
     if !suspended {
-        word::detach(state.word());
+        word::detach(tstate.word());
     }
     drop(head);
     if awaited { Err(RebindError::Awaited) } else { Ok(()) }
 }
 
-fn usable(state: Ts) -> Result<(), RebindError> {
-    let bits = state.status.load(Relaxed);
+fn usable(tstate: ThreadStateRef) -> Result<(), RebindError> {
+    let bits = tstate.status.load(Relaxed);
     if bits & !(status::INITIALIZED | status::BOUND) != 0 {
         return Err(RebindError::NotUsable);
     }
     if bits & status::BOUND == 0 {
         return Err(RebindError::NotBound);
     }
-    if !state.handle.load(Relaxed).is_null() {
+    if !tstate.handle.load(Relaxed).is_null() {
         return Err(RebindError::Started);
     }
     Ok(())
 }
 
 /// The main state is the one that the main thread has in the main interpreter.
-fn hand_over_main(state: Ts) {
-    let raw = state.as_raw();
+fn hand_over_main(tstate: ThreadStateRef) {
+    let raw = tstate.as_raw();
     if !RUNTIME.on_main_thread() {
         let none = core::ptr::null_mut();
         let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
-    } else if current::may_handle_signals(state) && RUNTIME.main_state().is_none() {
-        breaker::become_main_state(state);
+    } else if current::may_handle_signals(tstate) && RUNTIME.main_state().is_none() {
+        eval_breaker::become_main_state(tstate);
     }
 }

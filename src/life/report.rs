@@ -7,7 +7,7 @@ use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::fatal::{Name, Text, push_last_place, word_name};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use core::fmt::Write;
 use core::sync::atomic::{
     AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -139,11 +139,11 @@ pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
 }
 
 fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &mut usize) {
-    let mut state: *mut PyThreadState = interp.threads.load(Acquire);
+    let mut tstate: *mut PyThreadState = interp.threads.load(Acquire);
     // SAFETY: states in the list are live, or were a moment ago and their
     // blocks are still mapped (T1).
-    while let Some(one) = unsafe { Ts::from_ptr(state) } {
-        state = one.next().load(Acquire);
+    while let Some(one) = unsafe { ThreadStateRef::from_ptr(tstate) } {
+        tstate = one.next().load(Acquire);
         *left = left.saturating_sub(1);
         if *left == 0 {
             return;
@@ -157,37 +157,43 @@ fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &m
     }
 }
 
-fn describe(line: &mut LineBuf<768>, interp: Interp, state: Ts, waiting: Option<i64>, now: i64) {
+fn describe(
+    line: &mut LineBuf<768>,
+    interp: Interp,
+    tstate: ThreadStateRef,
+    waiting: Option<i64>,
+    now: i64,
+) {
     if let Some(ns) = waiting {
         let _ = line.write_str("waiting ");
         push_seconds(line, ns);
         let _ = line.write_str(" s for ");
     }
-    let name = state.name();
+    let name = tstate.name();
     if name[0] == 0 {
-        let _ = write!(line, "thread 0x{:x}", state.thread_id());
+        let _ = write!(line, "thread 0x{:x}", tstate.thread_id());
     } else {
         let _ = write!(line, "thread '{}'", Name(&name));
     }
-    let daemon = if state.daemon().load(Relaxed) != 0 { "daemon" } else { "non-daemon" };
-    let word = state.word().load(Relaxed);
+    let daemon = if tstate.daemon().load(Relaxed) != 0 { "daemon" } else { "non-daemon" };
+    let word = tstate.word().load(Relaxed);
     let _ = write!(
         line,
         " (tid {}, {daemon}, state {} of interp {}, {} for ",
-        state.native_id(),
-        state.id(),
+        tstate.native_id(),
+        tstate.id(),
         interp.id(),
         word_name(word),
     );
-    push_seconds(line, now - state.changed_ns());
+    push_seconds(line, now - tstate.changed_ns());
     let _ = line.write_str(" s)");
-    let created = state.created_at.load(Relaxed);
+    let created = tstate.created_at.load(Relaxed);
     if !created.is_null() {
         let _ = write!(line, ", created at {}", Text(created));
     }
     let what = if word == crate::state::word::ATTACHED { "attached" } else { "detached" };
-    push_last_place(line, state, what);
-    let guards = crate::life::guards::count_unlocked(state);
+    push_last_place(line, tstate, what);
+    let guards = crate::life::guards::count_unlocked(tstate);
     if guards > 0 {
         let plural = if guards == 1 { "" } else { "s" };
         let _ = write!(line, ", holds {guards} guard{plural}");

@@ -15,7 +15,7 @@ use crate::state::config::{Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
 use crate::state::handle::{Body, Handle, NOT_STARTED, RUNNING};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, Whence};
+use crate::state::thread_state::{ThreadStateRef, Whence};
 use crate::state::word;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
@@ -23,7 +23,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// Whether the runtime waits for the new thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Daemon {
     Awaited,
     Daemon,
 }
@@ -46,7 +46,7 @@ pub(crate) fn start(
     interp: Interp,
     body: Body,
     arg: *mut c_void,
-    kind: Kind,
+    kind: Daemon,
 ) -> Result<(), StartError> {
     probe::point(Point::ThreadStartBegin);
     // Claimed and linked in one step: a fork child finds every handle that a
@@ -73,24 +73,24 @@ pub(crate) fn start(
     result
 }
 
-fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), StartError> {
+fn start_claimed(handle: Handle, interp: Interp, kind: Daemon) -> Result<(), StartError> {
     if !interp.has_feature(Py_RTFLAGS_THREADS) {
         return Err(StartError::ThreadsForbidden);
     }
-    if kind == Kind::Daemon && !interp.has_feature(Py_RTFLAGS_DAEMON_THREADS) {
+    if kind == Daemon::Daemon && !interp.has_feature(Py_RTFLAGS_DAEMON_THREADS) {
         return Err(StartError::DaemonsForbidden);
     }
     let origin = Origin {
         whence: match kind {
-            Kind::Awaited => Whence::Threading,
-            Kind::Daemon => Whence::ThreadingDaemon,
+            Daemon::Awaited => Whence::Threading,
+            Daemon::Daemon => Whence::ThreadingDaemon,
         },
-        daemon: i32::from(kind == Kind::Daemon),
+        daemon: i32::from(kind == Daemon::Daemon),
         before_commit_only: true,
         handle: Some(handle),
         first_of: None,
     };
-    let state = tstate::new_unbound(interp, origin).map_err(|error| match error {
+    let tstate = tstate::new_unbound(interp, origin).map_err(|error| match error {
         NewError::NoMemory => StartError::NoMemory,
         NewError::Refused => StartError::Finalizing,
     })?;
@@ -107,18 +107,18 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Kind) -> Result<(), Start
             Ok(())
         }
         Err(_) => {
-            tstate::discard(state);
+            tstate::discard(tstate);
             Err(StartError::NoThread)
         }
     }
 }
 
-fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind) {
+fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Daemon) {
     // Relaxed, all of it: the start of the OS thread, and for others the link
     // of the state under the head lock, publish it.
     handle.set_interp(interp);
     handle.body.set_own(Some(body), arg);
-    handle.daemon.store(u32::from(kind == Kind::Daemon), Relaxed);
+    handle.daemon.store(u32::from(kind == Daemon::Daemon), Relaxed);
 }
 
 /// Tells the state that was made for a started thread whose it is, so that who
@@ -126,8 +126,8 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Kind
 fn name_thread(handle: Handle) {
     let head = RUNTIME.lock();
     // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    if let Some(state) = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) } {
-        state.thread_id_cell().store(handle.ident() as usize, Relaxed);
+    if let Some(tstate) = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) } {
+        tstate.thread_id_cell().store(handle.ident() as usize, Relaxed);
     }
     drop(head);
 }
@@ -147,35 +147,35 @@ impl Run for Started {
         trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || {
             handle.interp_id.load(Relaxed)
         });
-        if let Some(state) = take_state(handle) {
-            run(handle, state);
+        if let Some(tstate) = take_state(handle) {
+            run(handle, tstate);
         }
-        tail(handle);
+        finish_started_thread(handle);
     }
 }
 
 /// The state made for the calling thread, unless it was given up already. From
 /// here on the state knows its thread: one that is given up now is kept for it.
-fn take_state(handle: Handle) -> Option<Ts> {
+fn take_state(handle: Handle) -> Option<ThreadStateRef> {
     let head = RUNTIME.lock();
     // SAFETY: under the head lock the pointer is NULL or names a linked state;
     // it lives until this thread deletes it, or is kept for it.
-    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
-    if let Some(state) = state {
-        state.record_thread();
+    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    if let Some(tstate) = tstate {
+        tstate.record_thread();
     }
     drop(head);
-    state
+    tstate
 }
 
-fn run(handle: Handle, state: Ts) {
-    if state.word().load(Acquire) == word::SHUTTING_DOWN {
-        late::meet(Some(state));
+fn run(handle: Handle, tstate: ThreadStateRef) {
+    if tstate.word().load(Acquire) == word::SHUTTING_DOWN {
+        late::apply_policy(Some(tstate));
     }
-    let fresh = tstate::bind(state);
+    let fresh = tstate::bind(tstate);
     debug_assert!(fresh);
     probe::point(Point::ThreadBound);
-    attach::attach(state);
+    attach::attach(tstate);
     probe::point(Point::ThreadFuncBegin);
     if let Some((body, arg)) = handle.body.get() {
         // SAFETY: the host's function and argument; attached, no lock held.
@@ -188,7 +188,7 @@ fn run(handle: Handle, state: Ts) {
             format_args!(
                 "the thread's function returned with thread state {:p} attached instead of its own {:p}",
                 other.as_ptr(),
-                state.as_ptr()
+                tstate.as_ptr()
             ),
         )
     }
@@ -196,10 +196,10 @@ fn run(handle: Handle, state: Ts) {
 
 /// Attaches, clears and deletes the calling thread's own state, unless the host
 /// did that (or finalized). `Err`: the state of something else is attached.
-fn drop_own_state(handle: Handle) -> Result<(), Ts> {
+fn drop_own_state(handle: Handle) -> Result<(), ThreadStateRef> {
     // SAFETY: the state lives until this thread deletes it, or is kept for it
     // when finalization gives it up.
-    let own = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
+    let own = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
     let own = match (own, current::current()) {
         (Some(own), Some(now)) if own == now => own,
         (_, Some(other)) => return Err(other),
@@ -216,7 +216,7 @@ fn drop_own_state(handle: Handle) -> Result<(), Ts> {
 }
 
 /// Gives up the thread's handle: it may be freed before the last point.
-fn tail(handle: Handle) {
+fn finish_started_thread(handle: Handle) {
     let interp = handle.interp_id.load(Relaxed);
     current::set_own_handle(core::ptr::null_mut());
     thread_end::finish(handle);
@@ -226,11 +226,11 @@ fn tail(handle: Handle) {
 /// Ends what the library has of the calling thread, which then ends: as if the
 /// body of a started thread had returned. `Err`: a state is attached that is
 /// not the thread's own.
-pub(crate) fn end_current() -> Result<(), Ts> {
+pub(crate) fn end_current() -> Result<(), ThreadStateRef> {
     let Some(handle) = current::own_handle() else {
         return current::current().map_or(Ok(()), Err);
     };
     drop_own_state(handle)?;
-    tail(handle);
+    finish_started_thread(handle);
     Ok(())
 }

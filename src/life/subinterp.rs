@@ -4,11 +4,11 @@
 //! LIFE-9: one thread ends an interpreter: it claims the end before it makes or
 //! takes the state to end it with, and that state is never given up.
 
+use crate::life::abandoned;
 use crate::life::at_exit::{self, When};
-use crate::life::guard_turn::Turn;
+use crate::life::end_backoff::EndBackoff;
 use crate::life::guards;
 use crate::life::interp::{self, NewInterpError};
-use crate::life::leftovers;
 use crate::life::phase;
 use crate::life::report::Reporter;
 use crate::life::tstate::{self, NewError, Origin};
@@ -25,14 +25,14 @@ use crate::sched::frozen::{self, Departed};
 use crate::sched::stw::{self, Scope};
 use crate::sched::{attach, pending, raise, region};
 use crate::state::config::PyInterpreterConfig;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::{
     Interp, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_WAITING_GUARDS,
     PyTState_PHASE_WAITING_THREADS,
 };
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use crate::sync::lot::{self, Parked};
 use crate::sync::waiting::{OnSignal, Stay, Waiting};
 use core::ffi::CStr;
@@ -43,7 +43,10 @@ const NO_RUNTIME: &CStr = c"Py_Initialize must be called first";
 
 /// Creates an interpreter and its first state and attaches that; the caller's
 /// state is left detached. On failure it is attached again (S-NI-02).
-pub(crate) fn create(config: &PyInterpreterConfig, whence: i64) -> Result<Ts, &'static CStr> {
+pub(crate) fn create(
+    config: &PyInterpreterConfig,
+    whence: i64,
+) -> Result<ThreadStateRef, &'static CStr> {
     if !RUNTIME.is_initialized() {
         return Err(NO_RUNTIME);
     }
@@ -54,9 +57,9 @@ pub(crate) fn create(config: &PyInterpreterConfig, whence: i64) -> Result<Ts, &'
     }
     let created = create_detached(config, kind, whence);
     match (created, before) {
-        (Ok(state), _) => {
-            attach::attach(state);
-            Ok(state)
+        (Ok(tstate), _) => {
+            attach::attach(tstate);
+            Ok(tstate)
         }
         (Err(text), Some(before)) => {
             attach::attach(before);
@@ -70,7 +73,7 @@ fn create_detached(
     config: &PyInterpreterConfig,
     kind: crate::state::config::GilKind,
     whence: i64,
-) -> Result<Ts, &'static CStr> {
+) -> Result<ThreadStateRef, &'static CStr> {
     let (interp, life) = interp::new(config, kind, whence).map_err(|error| match error {
         NewInterpError::NoMemory => c"no memory for a new interpreter",
         NewInterpError::NoId => c"failed to get an interpreter ID",
@@ -88,7 +91,7 @@ fn create_detached(
 
 /// What happens to states that are left when an interpreter ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leftovers {
+pub(crate) enum IfThreadsRemain {
     /// The end fails (CPython up to 3.13).
     Refuse,
     /// They are given up: their threads meet the late-attach policy.
@@ -97,9 +100,9 @@ pub(crate) enum Leftovers {
 
 /// Why an end failed.
 #[derive(Clone, Copy)]
-pub(crate) enum EndError {
+pub(crate) enum EndInterpreterError {
     /// This state is left.
-    NotLast(Ts),
+    NotLast(ThreadStateRef),
     /// Another thread is ending it.
     EndedElsewhere,
     /// The calling thread is ending it, and has called something of the host.
@@ -108,13 +111,20 @@ pub(crate) enum EndError {
 
 /// Ends the interpreter of the attached `state`. On return nothing is attached
 /// and the interpreter is gone.
-pub(crate) fn end(state: Ts, policy: Leftovers) -> Result<(), EndError> {
-    let interp = interp_of(state);
+pub(crate) fn end(
+    tstate: ThreadStateRef,
+    policy: IfThreadsRemain,
+) -> Result<(), EndInterpreterError> {
+    let interp = interp_of(tstate);
     if !claim(interp) {
         let here = interp.ender.load(Relaxed) == thread::ident() as usize;
-        return Err(if here { EndError::EndedHere } else { EndError::EndedElsewhere });
+        return Err(if here {
+            EndInterpreterError::EndedHere
+        } else {
+            EndInterpreterError::EndedElsewhere
+        });
     }
-    end_claimed(state, policy)
+    end_claimed(tstate, policy)
 }
 
 /// Makes the end of `interp` the calling thread's. False if another one is at it.
@@ -128,10 +138,13 @@ pub(crate) fn claim(interp: Interp) -> bool {
 }
 
 /// As [`end`], by the thread whose [`claim`] it is.
-pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> {
-    let interp = interp_of(state);
+pub(crate) fn end_claimed(
+    tstate: ThreadStateRef,
+    policy: IfThreadsRemain,
+) -> Result<(), EndInterpreterError> {
+    let interp = interp_of(tstate);
     probe::point(Point::InterpEndBegin);
-    let mut rounds = Rounds::new(interp, state);
+    let mut rounds = Rounds::new(interp, tstate);
     loop {
         rounds.run_until_guards();
         probe::point(Point::InterpEndCheck);
@@ -143,17 +156,17 @@ pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> 
     }
     let head = RUNTIME.lock();
     // One that was deleted in this pause is still listed.
-    let is_left = |one: &Ts| *one != state && !one.has(status::DELETED);
+    let is_left = |one: &ThreadStateRef| *one != tstate && !one.has(status::DELETED);
     let other = list::iter(interp, &head).find(is_left);
-    if let Some(other) = other.filter(|_| policy == Leftovers::Refuse) {
+    if let Some(other) = other.filter(|_| policy == IfThreadsRemain::Refuse) {
         drop(head);
-        return Err(EndError::NotLast(other));
+        return Err(EndInterpreterError::NotLast(other));
     }
-    let chain = leftovers::remove_others(interp, state, &head);
+    let chain = abandoned::remove_others(interp, tstate, &head);
     drop(head);
     stw::start(Scope::One(interp));
-    leftovers::wake(interp, chain);
-    leftovers::clear_and_keep(chain);
+    abandoned::wake(interp, chain);
+    abandoned::clear_and_keep(chain);
     phase::set(interp, PyTState_PHASE_FINALIZING);
     interp::clear(interp);
     let deleted = interp::delete(interp);
@@ -164,14 +177,14 @@ pub(crate) fn end_claimed(state: Ts, policy: Leftovers) -> Result<(), EndError> 
 
 /// Leaves the end of the attached `state`'s interpreter to the thread that is at
 /// it, which gives the state up, and waits for that. Nothing is attached then.
-pub(crate) fn leave_to_other(state: Ts) {
-    let interp = interp_of(state);
+pub(crate) fn leave_to_other(tstate: ThreadStateRef) {
+    let interp = interp_of(tstate);
     // While the state is attached the interpreter stays.
-    let life = interp.lives.load(Relaxed);
+    let life = interp.incarnation.load(Relaxed);
     // The end must not wait for a thread that waits for it.
-    state.daemon().store(1, Relaxed);
-    let _ = attach::detach(state);
-    let here = || interp.is_alive() && interp.lives.load(Relaxed) == life;
+    tstate.daemon().store(1, Relaxed);
+    let _ = attach::detach(tstate);
+    let here = || interp.is_alive() && interp.incarnation.load(Relaxed) == life;
     while here() {
         let _ = lot::park(
             interp::gone_key(interp),
@@ -188,14 +201,14 @@ pub(crate) fn leave_to_other(state: Ts) {
 /// callbacks, wait for guards, until nothing is left.
 pub(crate) struct Rounds {
     interp: Interp,
-    state: Ts,
+    tstate: ThreadStateRef,
     reporter: Reporter,
-    turn: Turn,
+    backoff: EndBackoff,
 }
 
 impl Rounds {
-    pub(crate) fn new(interp: Interp, state: Ts) -> Rounds {
-        Rounds { interp, state, reporter: Reporter::shutdown(), turn: Turn::new(interp) }
+    pub(crate) fn new(interp: Interp, tstate: ThreadStateRef) -> Rounds {
+        Rounds { interp, tstate, reporter: Reporter::shutdown(), backoff: EndBackoff::new(interp) }
     }
 
     /// Threads, pending calls, callbacks.
@@ -213,7 +226,7 @@ impl Rounds {
         }
         probe::point(Point::InterpEndThreadsGone);
         phase::set(self.interp, PyTState_PHASE_ATEXIT);
-        pending::finish(self.state);
+        pending::finish(self.tstate);
         at_exit::run_list(self.interp, When::BeforeCommit);
     }
 
@@ -234,9 +247,9 @@ impl Rounds {
             }
             // One function at a time: reports and signals are not put off by many.
             let more =
-                region::unblock_one(self.interp, |state, head| guards::count_of(state, head) > 0);
+                region::unblock_one(self.interp, |tstate, head| guards::count_of(tstate, head) > 0);
             let until_report = self.reporter.due_in_ns().unwrap_or(i64::MAX).max(0);
-            let until_look = self.turn.look(self.interp).min(wait::RESCAN_NS);
+            let until_look = self.backoff.look(self.interp).min(wait::RESCAN_NS);
             let sleep = if more { 0 } else { until_report.min(until_look) };
             let deadline = Deadline::after(sleep);
             let mut waiting = DetachAndSignals::new();
@@ -262,7 +275,7 @@ impl Rounds {
     /// A handler failed while guards were waited for: Ctrl-C ends the process
     /// (S-FE-44), anything else is reported, and the wait goes on (S-FZ-11).
     fn guards_interrupted(&self) {
-        let ctrl_c = self.state.exception() == Kind::KeyboardInterrupt.object();
+        let ctrl_c = self.tstate.exception() == ExceptionKind::KeyboardInterrupt.object();
         raise::report_and_clear("while waiting for interpreter guards at shutdown");
         if ctrl_c {
             text::warn(format_args!("pytstate: shutdown interrupted; these guards were open:"));
@@ -274,9 +287,9 @@ impl Rounds {
     /// An interrupted wait gives the rest up: they count as daemons (S-FZ-08).
     fn demote(&self) {
         let head = RUNTIME.lock();
-        for state in list::iter(self.interp, &head) {
-            if wait::is_awaited(self.interp, state) {
-                state.daemon().store(1, Relaxed);
+        for tstate in list::iter(self.interp, &head) {
+            if wait::is_awaited(self.interp, tstate) {
+                tstate.daemon().store(1, Relaxed);
             }
         }
         drop(head);
@@ -287,18 +300,18 @@ impl Rounds {
     #[must_use]
     pub(crate) fn try_commit(
         &self,
-        also: impl FnOnce(&crate::sync::rank::Guard<'_>) -> bool,
+        also: impl FnOnce(&crate::sync::rank::HeadGuard<'_>) -> bool,
     ) -> bool {
         let interp = self.interp;
         let head = RUNTIME.lock();
         // What other threads made and deleted in this pause counts.
         let departed = frozen::settle(interp, Departed::NONE, &head);
-        let busy = list::iter(interp, &head).any(|state| wait::is_awaited(interp, state))
+        let busy = list::iter(interp, &head).any(|tstate| wait::is_awaited(interp, tstate))
             || at_exit::any(interp, When::BeforeCommit)
             || interp.pending.len() != 0;
         let commit = !busy && also(&head) && interp.guards.forbid();
         if commit {
-            interp.commit(self.state.as_raw());
+            interp.commit(self.tstate.as_raw());
         }
         drop(head);
         departed.give_back();

@@ -13,18 +13,18 @@
 
 use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
-use crate::sched::breaker::{self, CALLS_TO_DO};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
+use crate::sched::eval_breaker::{self, CALLS_TO_DO};
 use crate::sched::{attach, frozen, pending, raise, stw, thread_end};
-use crate::state::error;
+use crate::state::error_kind;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, Whence, status};
+use crate::state::thread_state::{ThreadStateRef, Whence, status};
 use crate::state::word;
 use crate::sync::atomic::AtomicPtr;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 /// What a new state is for.
@@ -38,7 +38,7 @@ pub(crate) struct Origin {
     /// The thread that the library starts for it.
     pub(crate) handle: Option<Handle>,
     /// It is the first state of the interpreter that the block was in this life
-    /// (`_is::lives`), which may have ended since it was made.
+    /// (`_is::incarnation`), which may have ended since it was made.
     pub(crate) first_of: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum NewError {
 }
 
 /// Makes a state of `interp`, linked but bound to no OS thread.
-pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<Ts, NewError> {
+pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<ThreadStateRef, NewError> {
     make(interp, origin, Owner::Later)
 }
 
@@ -84,63 +84,63 @@ enum Owner {
     Later,
 }
 
-fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<Ts, NewError> {
+fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, NewError> {
     let head = RUNTIME.lock();
     let mut spare = RUNTIME.take_state_block(&head);
     drop(head);
     if spare.is_none() {
         spare = RUNTIME.new_state_block();
     }
-    let state = spare.ok_or(NewError::NoMemory)?;
-    prepare(state, interp, origin);
+    let tstate = spare.ok_or(NewError::NoMemory)?;
+    prepare(tstate, interp, origin);
     if owner == Owner::Caller {
         // Before anybody can see it: a state that is given up before it is
         // bound must be kept for this thread.
-        state.record_thread();
+        tstate.record_thread();
     }
     let head = RUNTIME.lock();
-    let is_other = origin.first_of.is_some_and(|life| life != interp.lives.load(Relaxed));
+    let is_other = origin.first_of.is_some_and(|life| life != interp.incarnation.load(Relaxed));
     if !interp.is_alive() || is_other || is_too_late(interp, origin) {
         drop(head);
-        state.advance(status::DELETED);
-        RUNTIME.drop_state_ref(state);
+        tstate.set_status(status::DELETED);
+        RUNTIME.drop_state_ref(tstate);
         return Err(NewError::Refused);
     }
-    admit(state, interp, &head);
-    frozen::join(interp, state, &head);
+    admit(tstate, interp, &head);
+    frozen::join(interp, tstate, &head);
     if origin.first_of.is_some() {
-        interp.first_state.store(state.as_raw(), Relaxed);
+        interp.first_state.store(tstate.as_raw(), Relaxed);
     }
     if let Some(handle) = origin.handle {
-        state.handle.store(handle.as_ptr().cast(), Relaxed);
-        handle.tstate.store(state.as_raw(), Release);
+        tstate.handle.store(handle.as_ptr().cast(), Relaxed);
+        handle.tstate.store(tstate.as_raw(), Release);
     }
     drop(head);
     trace::at(Point::TstateCreated, Event::At(Mark::StateCreated), || interp.id());
-    Ok(state)
+    Ok(tstate)
 }
 
 /// Fills a block that nobody else sees yet.
-fn prepare(state: Ts, interp: Interp, origin: Origin) {
+fn prepare(tstate: ThreadStateRef, interp: Interp, origin: Origin) {
     // Relaxed, all of it: the link under the head lock publishes it.
-    let host = state.host_size.load(Relaxed);
-    state.wipe(host);
-    state.host_size.store(host, Relaxed);
-    state.refs.store(1, Relaxed);
-    state.interp_cell().store(interp.as_ptr(), Relaxed);
+    let host = tstate.host_size.load(Relaxed);
+    tstate.zero_for_reuse(host);
+    tstate.host_size.store(host, Relaxed);
+    tstate.refs.store(1, Relaxed);
+    tstate.interp_cell().store(interp.as_ptr(), Relaxed);
     let gil = interp.gil.load(Relaxed);
-    state.gil.store(gil, Relaxed);
+    tstate.gil.store(gil, Relaxed);
     if gil.is_null() {
-        state.qsbr.store(core::ptr::from_ref(&interp.qsbr).cast_mut(), Relaxed);
+        tstate.qsbr.store(core::ptr::from_ref(&interp.qsbr).cast_mut(), Relaxed);
     }
-    state.whence().store(origin.whence as i32, Relaxed);
-    state.daemon().store(origin.daemon, Relaxed);
-    state.gilstate_counter().store(1, Relaxed);
-    state.exit_event_cell().store(core::ptr::from_ref(&state.event).cast_mut(), Relaxed);
-    state.stamp();
-    state.created_ns.store(state.changed_ns(), Relaxed);
-    state.created_at.store(current::take_place(), Relaxed);
-    state.status.store(status::INITIALIZED, Relaxed);
+    tstate.whence().store(origin.whence as i32, Relaxed);
+    tstate.daemon().store(origin.daemon, Relaxed);
+    tstate.gilstate_counter().store(1, Relaxed);
+    tstate.exit_event_cell().store(core::ptr::from_ref(&tstate.event).cast_mut(), Relaxed);
+    tstate.stamp();
+    tstate.created_ns.store(tstate.changed_ns(), Relaxed);
+    tstate.created_at.store(current::take_source_location(), Relaxed);
+    tstate.status.store(status::INITIALIZED, Relaxed);
 }
 
 /// Whether the end of `interp` is committed: from then on only the thread that
@@ -151,29 +151,29 @@ fn is_too_late(interp: Interp, origin: Origin) -> bool {
 }
 
 /// Decides how the word of a new state begins.
-fn admit(state: Ts, interp: Interp, head: &Guard<'_>) {
+fn admit(tstate: ThreadStateRef, interp: Interp, head: &HeadGuard<'_>) {
     if stw::begins_suspended(interp, head) {
-        word::suspend_self(state.word());
+        word::suspend_self(tstate.word());
     }
     if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
-        breaker::set(state, CALLS_TO_DO);
+        eval_breaker::set(tstate, CALLS_TO_DO);
     }
 }
 
 /// Binds `state` to the calling OS thread (S-BD-02). False when it was bound
 /// before.
 #[must_use]
-pub(crate) fn bind(state: Ts) -> bool {
-    if state.has(status::BOUND) {
+pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
+    if tstate.has(status::BOUND) {
         return false;
     }
-    state.record_thread();
+    tstate.record_thread();
     if current::gilstate().is_none() {
-        current::become_gilstate(state);
+        current::become_gilstate(tstate);
     }
-    state.advance(status::BOUND);
+    tstate.set_status(status::BOUND);
     if RUNTIME.main_state.load(Relaxed).is_null() {
-        become_main_state(state);
+        become_main_state(tstate);
     }
     probe::point(Point::TstateBound);
     true
@@ -182,18 +182,18 @@ pub(crate) fn bind(state: Ts) -> bool {
 /// The main thread's state in the main interpreter, where there was none: a
 /// fork child of a thread without states, say.
 #[cold]
-fn become_main_state(state: Ts) {
-    if current::may_handle_signals(state) {
-        breaker::become_main_state(state);
+fn become_main_state(tstate: ThreadStateRef) {
+    if current::may_handle_signals(tstate) {
+        eval_breaker::become_main_state(tstate);
     }
 }
 
 /// Makes a state of `interp`, bound to the caller.
-pub(crate) fn new_bound(interp: Interp, origin: Origin) -> Result<Ts, NewError> {
-    let state = make(interp, origin, Owner::Caller)?;
-    let fresh = bind(state);
+pub(crate) fn new_bound(interp: Interp, origin: Origin) -> Result<ThreadStateRef, NewError> {
+    let tstate = make(interp, origin, Owner::Caller)?;
+    let fresh = bind(tstate);
     debug_assert!(fresh);
-    Ok(state)
+    Ok(tstate)
 }
 
 /// Outcome of [`clear`].
@@ -207,67 +207,67 @@ pub(crate) enum Cleared {
 
 /// Drops everything `state` refers to, runs its hook, sets its exit event.
 /// The caller is attached to the same interpreter.
-pub(crate) fn clear(state: Ts) -> Cleared {
-    if state.advance(status::FINALIZING) & status::FINALIZING != 0 {
+pub(crate) fn clear(tstate: ThreadStateRef) -> Cleared {
+    if tstate.set_status(status::FINALIZING) & status::FINALIZING != 0 {
         return Cleared::Before;
     }
     probe::point(Point::ClearBegin);
-    raise::drop_reference(state.dict().swap(core::ptr::null_mut(), Relaxed));
-    let async_exc = state.async_exc().swap(core::ptr::null_mut(), AcqRel);
+    raise::drop_reference(tstate.dict().swap(core::ptr::null_mut(), Relaxed));
+    let async_exc = tstate.async_exc().swap(core::ptr::null_mut(), AcqRel);
     raise::drop_reference(async_exc);
-    raise::drop_reference(error::clear(state));
-    if let Some(hook) = state.take_on_delete() {
+    raise::drop_reference(error_kind::clear(tstate));
+    if let Some(hook) = tstate.take_on_delete() {
         probe::point(Point::OnDeleteBefore);
         // SAFETY: the host's hook and data; attached, no lock held.
-        let run = || unsafe { hook(state.on_delete_data().load(Relaxed)) };
-        callout::run(Callout::OnDelete, state.as_ptr().cast(), run);
+        let run = || unsafe { hook(tstate.on_delete_data().load(Relaxed)) };
+        callout::run(Callout::OnDelete, tstate.as_ptr().cast(), run);
         probe::point(Point::OnDeleteAfter);
     }
     // What the hook left behind.
-    raise::drop_reference(error::clear(state));
-    finish_clear(state);
+    raise::drop_reference(error_kind::clear(tstate));
+    finish_clear(tstate);
     probe::point(Point::ClearDone);
     Cleared::Now
 }
 
 /// The last steps of [`clear`]. Nothing happens when they were done before.
-pub(crate) fn finish_clear(state: Ts) {
-    if state.has(status::CLEARED) {
+pub(crate) fn finish_clear(tstate: ThreadStateRef) {
+    if tstate.has(status::CLEARED) {
         return;
     }
-    state.event.set();
-    trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(state).id());
-    state.advance(status::CLEARED);
+    tstate.event.set();
+    trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(tstate).id());
+    tstate.set_status(status::CLEARED);
 }
 
 /// Deletes a cleared state that nobody runs with.
-pub(crate) fn delete(state: Ts) {
-    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(state).id());
-    unlink_and_give_back(state);
+pub(crate) fn delete(tstate: ThreadStateRef) {
+    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(tstate).id());
+    unlink_and_give_back(tstate);
     probe::point(Point::DeleteDone);
 }
 
-fn unlink_and_give_back(state: Ts) {
-    if unlink(state) {
-        give_back(state);
+fn unlink_and_give_back(tstate: ThreadStateRef) {
+    if unlink(tstate) {
+        give_back(tstate);
     }
 }
 
 /// Deletes the attached, cleared state of the calling thread.
-pub(crate) fn delete_current(state: Ts) {
-    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(state).id());
-    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
-        crate::sched::gilfree::detaching(state);
+pub(crate) fn delete_current(tstate: ThreadStateRef) {
+    trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(tstate).id());
+    if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
+        crate::sched::attach_hooks::detaching(tstate);
     }
     // Once unlinked, nothing keeps the interpreter from being ended and used again.
-    let interp = interp_of(state).id();
-    let unlinked = unlink(state);
+    let interp = interp_of(tstate).id();
+    let unlinked = unlink(tstate);
     trace::at(Point::DeleteUnlinked, Event::End(Span::Attached), || interp);
     // From here on no call on this thread may use the API (S-DL-03).
-    let _ = attach::let_go(state);
+    let _ = attach::release_for_delete(tstate);
     probe::point(Point::DeleteGilReleased);
     if unlinked {
-        give_back(state);
+        give_back(tstate);
     }
     probe::point(Point::DeleteDone);
 }
@@ -276,16 +276,16 @@ pub(crate) fn delete_current(state: Ts) {
 /// for departures. False if others give its block back: the end of the pause
 /// that stands, or the end that has given the state up.
 #[must_use]
-fn unlink(state: Ts) -> bool {
-    let interp = interp_of(state);
+fn unlink(tstate: ThreadStateRef) -> bool {
+    let interp = interp_of(tstate);
     let head = RUNTIME.lock();
-    if state.has(status::ABANDONED) {
+    if tstate.has(status::ABANDONED) {
         return false;
     }
-    forget(state, &head);
-    let unlinked = frozen::leave(interp, state, &head);
+    clear_references_to(tstate, &head);
+    let unlinked = frozen::leave(interp, tstate, &head);
     if unlinked {
-        stw::count_out(state, &head);
+        stw::count_out(tstate, &head);
     }
     drop(head);
     frozen::tell_departure(interp);
@@ -293,19 +293,19 @@ fn unlink(state: Ts) -> bool {
 }
 
 /// Removes every pointer to `state` that others may follow under the head lock.
-pub(crate) fn forget(state: Ts, head: &Guard<'_>) {
-    let me: *mut () = state.as_raw().cast();
-    let gil = state.gil.load(Relaxed);
+pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
+    let me: *mut () = tstate.as_raw().cast();
+    let gil = tstate.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
         forget_in(&gil.holder, me);
     }
-    forget_in(&RUNTIME.main_state, state.as_raw());
-    forget_in(&interp_of(state).running_main, state.as_raw());
-    leave_gilstate_slot(state);
-    state.advance(status::UNBOUND);
-    pending::stop_handling(interp_of(state), state, head);
-    thread_end::leave_handle(state, head);
+    forget_in(&RUNTIME.main_state, tstate.as_raw());
+    forget_in(&interp_of(tstate).running_main, tstate.as_raw());
+    leave_gilstate_slot(tstate);
+    tstate.set_status(status::UNBOUND);
+    pending::stop_handling(interp_of(tstate), tstate, head);
+    thread_end::leave_handle(tstate, head);
 }
 
 /// Empties `slot` if it holds `me`. Only somebody with the head lock writes
@@ -318,14 +318,14 @@ fn forget_in<T>(slot: &AtomicPtr<T>, me: *mut T) {
 }
 
 /// Returns the block of an unlinked state.
-pub(crate) fn give_back(state: Ts) {
-    state.advance(status::DELETED);
-    RUNTIME.drop_state_ref(state);
+pub(crate) fn give_back(tstate: ThreadStateRef) {
+    tstate.set_status(status::DELETED);
+    RUNTIME.drop_state_ref(tstate);
 }
 
 /// Throws away a state that never ran: its start failed.
-pub(crate) fn discard(state: Ts) {
-    state.advance(status::FINALIZING | status::CLEARED);
-    state.event.set();
-    unlink_and_give_back(state);
+pub(crate) fn discard(tstate: ThreadStateRef) {
+    tstate.set_status(status::FINALIZING | status::CLEARED);
+    tstate.event.set();
+    unlink_and_give_back(tstate);
 }

@@ -24,10 +24,10 @@ use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::lot::{self, Parked};
 use crate::sync::owed;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::{OnSignal, Waiting};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -57,7 +57,7 @@ pub(crate) enum Blocked {
 }
 
 /// What still has to end.
-enum Leftover {
+enum StillRunning {
     /// A started thread; a reference is held.
     Thread(Handle),
     /// A state of another kind.
@@ -67,43 +67,43 @@ enum Leftover {
 
 /// Whether the wait covers `state`: not a daemon, not the interpreter's first
 /// state, not of the calling OS thread.
-pub(crate) fn is_awaited(interp: Interp, state: Ts) -> bool {
-    state.daemon().load(Relaxed) == 0
-        && interp.first_state.load(Relaxed) != state.as_raw()
-        && state.thread_id() != thread::ident()
+pub(crate) fn is_awaited(interp: Interp, tstate: ThreadStateRef) -> bool {
+    tstate.daemon().load(Relaxed) == 0
+        && interp.first_state.load(Relaxed) != tstate.as_raw()
+        && tstate.thread_id() != thread::ident()
 }
 
 /// As [`is_awaited`], with the states of started threads, of which one may be
 /// the interpreter's first.
-pub(crate) fn is_awaited_any(interp: Interp, state: Ts) -> bool {
-    if state.handle.load(Relaxed).is_null() {
-        return is_awaited(interp, state);
+pub(crate) fn is_awaited_any(interp: Interp, tstate: ThreadStateRef) -> bool {
+    if tstate.handle.load(Relaxed).is_null() {
+        return is_awaited(interp, tstate);
     }
-    state.daemon().load(Relaxed) == 0 && state.thread_id() != thread::ident()
+    tstate.daemon().load(Relaxed) == 0 && tstate.thread_id() != thread::ident()
 }
 
-fn is_awaited_thread(interp: Interp, handle: Handle, _head: &Guard<'_>) -> bool {
+fn is_awaited_thread(interp: Interp, handle: Handle, _head: &HeadGuard<'_>) -> bool {
     if !handle.is_of(interp) || handle.hung.load(Relaxed) != 0 || handle.ident() == thread::ident()
     {
         return false;
     }
     // The field of the living state decides; a dead one left its value behind.
     // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    let state = unsafe { Ts::from_raw(handle.tstate.load(Acquire)) };
-    state.map_or(!handle.is_daemon(), |state| state.daemon().load(Relaxed) == 0)
+    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    tstate.map_or(!handle.is_daemon(), |tstate| tstate.daemon().load(Relaxed) == 0)
 }
 
-fn find(interp: Interp, head: &Guard<'_>) -> Leftover {
+fn find(interp: Interp, head: &HeadGuard<'_>) -> StillRunning {
     if let Some(handle) =
         RUNTIME.handles(head).find(|&handle| is_awaited_thread(interp, handle, head))
     {
         handle.incref();
-        return Leftover::Thread(handle);
+        return StillRunning::Thread(handle);
     }
-    if list::iter(interp, head).any(|state| is_awaited(interp, state)) {
-        return Leftover::State;
+    if list::iter(interp, head).any(|tstate| is_awaited(interp, tstate)) {
+        return StillRunning::State;
     }
-    Leftover::None
+    StillRunning::None
 }
 
 /// Waits until every awaited thread of `interp` is gone, or `interp` itself. An
@@ -118,29 +118,29 @@ pub(crate) fn wait_for_threads(
     let id = || interp.id();
     trace::at(Point::WaitThreadsBegin, Event::Begin(Span::WaitingForThreads), id);
     // The interpreter may end meanwhile, and its block be another's.
-    let life = interp.lives.load(Relaxed);
+    let life = interp.incarnation.load(Relaxed);
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
         // One function at a time: reports and signals are not put off by many.
         let more = blocked == Blocked::Unblock
-            && region::unblock_one(interp, |state, _| is_awaited_any(interp, state));
+            && region::unblock_one(interp, |tstate, _| is_awaited_any(interp, tstate));
         let slice = if more { Deadline::after(0) } else { slice(deadline, reporter) };
         let head = RUNTIME.lock();
-        if interp.lives.load(Relaxed) != life {
+        if interp.incarnation.load(Relaxed) != life {
             break Waited::AllGone;
         }
         let leftover = find(interp, &head);
         let seen = interp.departures.load(Acquire);
-        if matches!(leftover, Leftover::State) {
+        if matches!(leftover, StillRunning::State) {
             let waiters = interp.departure_waiters.load(Relaxed);
             // Relaxed: a deleter that unlinks after this look took the head lock.
             interp.departure_waiters.store(waiters + 1, Relaxed);
         }
         drop(head);
         let step = match leftover {
-            Leftover::Thread(handle) => join_one(handle, slice),
-            Leftover::State => wait_departure(interp, seen, slice),
-            Leftover::None => break Waited::AllGone,
+            StillRunning::Thread(handle) => join_one(handle, slice),
+            StillRunning::State => wait_departure(interp, seen, slice),
+            StillRunning::None => break Waited::AllGone,
         };
         if step == Waited::Interrupted {
             break Waited::Interrupted;
@@ -221,12 +221,12 @@ pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> u
     let now = clock::now_ns();
     let head = RUNTIME.lock();
     let mut count = 0;
-    for state in list::iter(interp, &head) {
-        if !is_awaited_any(interp, state) {
+    for tstate in list::iter(interp, &head) {
+        if !is_awaited_any(interp, tstate) {
             continue;
         }
         if let Some(slot) = out.get_mut(count) {
-            *slot = census::info(state, now, &head);
+            *slot = census::info(tstate, now, &head);
         }
         count += 1;
     }
@@ -241,7 +241,7 @@ fn list_ending(
     interp: Interp,
     out: &mut [PyTState_ThreadInfo],
     now: i64,
-    head: &Guard<'_>,
+    head: &HeadGuard<'_>,
 ) -> usize {
     let mut count = 0;
     for handle in RUNTIME.handles(head) {

@@ -28,7 +28,7 @@ pub(crate) struct TlsBlock {
     pub(crate) handle: AtomicPtr<()>,
     /// What ends the state that is kept for this thread (`life::keep`), or NULL:
     /// none is kept.
-    pub(crate) keeper: FunctionCell<fn()>,
+    pub(crate) on_thread_end: FunctionCell<fn()>,
     /// Set while a fatal error is being reported on this thread.
     pub(crate) in_fatal: AtomicU32,
     /// Blocking regions that the thread has begun and not ended.

@@ -43,7 +43,7 @@ pub(super) fn get() -> u32 {
 }
 
 /// What is on, after the environment had its say.
-pub(super) fn resolved() -> u32 {
+pub(super) fn mode_after_environment() -> u32 {
     if get() & UNKNOWN != 0 {
         let _held = RESOLVE.enter();
         // The lock orders this load after the store of whoever was first.

@@ -76,7 +76,7 @@ pub(crate) fn is_off() -> bool {
 #[cold]
 #[inline(never)]
 pub(crate) fn user_point(name: &CStr) {
-    if monitor::is_inside() || mode::resolved() == 0 {
+    if monitor::is_inside() || mode::mode_after_environment() == 0 {
         return;
     }
     let index = names::find(name).or_else(|| {
@@ -94,7 +94,7 @@ fn pass(index: usize) {
         return;
     }
     let saved = errno::get();
-    let on = mode::resolved();
+    let on = mode::mode_after_environment();
     if on & mode::PERTURB != 0 {
         perturb::maybe_sleep();
     }
@@ -181,7 +181,7 @@ fn shown(index: usize) -> &'static str {
 
 /// The next arrival at the point is held until it is woken.
 pub(crate) fn pause(name: &CStr) -> Answer {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let mut table = TABLE.enter();
     match names::make(name) {
         Ok(index) => table.pause(index),
@@ -192,7 +192,7 @@ pub(crate) fn pause(name: &CStr) -> Answer {
 
 /// Waits until somebody is held at the point. Does not detach.
 pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
     let mut table = TABLE.enter();
     while !table.is_anybody_held(index) {
@@ -206,7 +206,7 @@ pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
 
 /// Lets go whom the point holds; with nobody held, forgets the pauses that are left.
 pub(crate) fn wake(name: &CStr) -> Answer {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
     let mut table = TABLE.enter();
     table.wake(index);
@@ -216,7 +216,7 @@ pub(crate) fn wake(name: &CStr) -> Answer {
 
 /// `then` waits until `first` was passed.
 pub(crate) fn order(first: &CStr, then: &CStr) -> Answer {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     if first == then {
         return Answer::BadName;
     }
@@ -231,7 +231,7 @@ pub(crate) fn order(first: &CStr, then: &CStr) -> Answer {
 
 /// Sets the point's hook, or removes it.
 pub(crate) fn hook(name: &CStr, hook: Option<Hook>) -> Answer {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let mut table = TABLE.enter();
     match names::make(name) {
         Ok(index) => table.hook(index, hook),
@@ -242,7 +242,7 @@ pub(crate) fn hook(name: &CStr, hook: Option<Hook>) -> Answer {
 
 /// Everything off, everybody released; perturbation as the environment wants it.
 pub(crate) fn clear() {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let mut table = TABLE.enter();
     table.clear();
     perturb::set(table.environment);
@@ -251,7 +251,7 @@ pub(crate) fn clear() {
 
 /// Random sleeps at points from now on.
 pub(crate) fn perturb(setting: Setting) {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let _table = TABLE.enter();
     perturb::set(setting);
 }

@@ -2,13 +2,13 @@
 //!
 //! Mirrors CPython 3.13 `PyThreadState_SetAsyncExc` (pystate.c).
 
-use crate::sched::breaker::{self, ASYNC_EXCEPTION, Raised};
+use crate::sched::eval_breaker::{self, ASYNC_EXCEPTION, Raised};
 use crate::sched::raise;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use core::ffi::c_ulong;
 use core::ptr;
 use core::sync::atomic::Ordering::AcqRel;
@@ -20,10 +20,10 @@ pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) ->
     raise::take_reference(exception);
     let head = RUNTIME.lock();
     let mut states = list::iter(interp, &head);
-    let target = states.find(|state| thread != 0 && state.thread_id() == thread);
+    let target = states.find(|tstate| thread != 0 && tstate.thread_id() == thread);
     let unwanted = target.map_or([exception, ptr::null_mut()], |target| {
         let old = target.async_exc().swap(exception, AcqRel);
-        breaker::set(target, ASYNC_EXCEPTION);
+        eval_breaker::set(target, ASYNC_EXCEPTION);
         // Who clears a state marks it, then empties the slot: either that finds
         // ours, or ours came after it and sees the mark.
         let cleared = target.has(status::FINALIZING);
@@ -37,14 +37,14 @@ pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) ->
     target.is_some()
 }
 
-fn take(state: Ts) -> *mut PyObject {
-    state.async_exc().swap(ptr::null_mut(), AcqRel)
+fn take(tstate: ThreadStateRef) -> *mut PyObject {
+    tstate.async_exc().swap(ptr::null_mut(), AcqRel)
 }
 
 /// Raises what was left with the attached `state`, once (S-AX-05).
-pub(crate) fn raise_pending(state: Ts) -> Result<(), Raised> {
-    breaker::clear(state, ASYNC_EXCEPTION);
-    let exception = take(state);
+pub(crate) fn raise_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
+    eval_breaker::clear(tstate, ASYNC_EXCEPTION);
+    let exception = take(tstate);
     if exception.is_null() {
         return Ok(());
     }

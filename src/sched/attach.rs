@@ -12,10 +12,12 @@
 use crate::os::{errno, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::current::{become_gilstate, current, interp_of, set_current, take_place};
-use crate::sched::{breaker, gil, late, stw};
+use crate::sched::current::{
+    become_gilstate, current, interp_of, set_current, take_source_location,
+};
+use crate::sched::{eval_breaker, gil, late, stw};
 use crate::state::gil_word::Gil;
-use crate::state::thread_state::{Ts, status};
+use crate::state::thread_state::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -33,19 +35,19 @@ pub(crate) enum Refusal {
 
 /// Whether the caller may attach `state`; a few loads.
 #[inline(always)]
-pub(crate) fn check(state: Ts) -> Result<(), Refusal> {
+pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Refusal> {
     const USABLE: u32 = status::INITIALIZED | status::BOUND;
     // Destructors and the hook that Clear runs may detach and attach again.
     const CLEARING: u32 = USABLE | status::FINALIZING;
     if current().is_some() {
         return Err(Refusal::AlreadyAttached);
     }
-    let bits = state.status.load(Relaxed);
+    let bits = tstate.status.load(Relaxed);
     // A state that finalization gave up goes on to the late-attach policy.
-    if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 && !ends_interp(state) {
+    if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 && !ends_interp(tstate) {
         return Err(Refusal::NotUsable);
     }
-    if state.thread_id() != crate::os::thread::ident() {
+    if tstate.thread_id() != crate::os::thread::ident() {
         return Err(Refusal::OtherThread);
     }
     Ok(())
@@ -54,15 +56,15 @@ pub(crate) fn check(state: Ts) -> Result<(), Refusal> {
 /// Whether `state` is the one that ends its interpreter: at-exit functions run
 /// with it after it was cleared, and may detach and attach again.
 #[cold]
-fn ends_interp(state: Ts) -> bool {
+fn ends_interp(tstate: ThreadStateRef) -> bool {
     const GONE: u32 = status::UNBOUND | status::DELETED;
-    state.status.load(Relaxed) & GONE == 0
-        && interp_of(state).finalizing.load(Acquire) == state.as_raw()
+    tstate.status.load(Relaxed) & GONE == 0
+        && interp_of(tstate).finalizing.load(Acquire) == tstate.as_raw()
 }
 
 #[inline(always)]
-fn gil_of(state: Ts) -> Option<&'static Gil> {
-    let gil = state.gil.load(Relaxed);
+fn gil_of(tstate: ThreadStateRef) -> Option<&'static Gil> {
+    let gil = tstate.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     unsafe { gil.as_ref() }
 }
@@ -71,119 +73,119 @@ fn gil_of(state: Ts) -> Option<&'static Gil> {
 ///
 /// Does not return when the state's interpreter committed to finalization:
 /// the late-attach policy decides what happens then. Keeps errno.
-pub(crate) fn attach(state: Ts) {
-    attach_inlined(state);
+pub(crate) fn attach(tstate: ThreadStateRef) {
+    attach_inlined(tstate);
 }
 
 /// [`attach`], for the calls where each instruction counts.
 #[inline(always)]
-pub(crate) fn attach_inlined(state: Ts) {
-    if !try_attach(state) {
-        late::meet(Some(state));
+pub(crate) fn attach_inlined(tstate: ThreadStateRef) {
+    if !try_attach(tstate) {
+        late::apply_policy(Some(tstate));
     }
 }
 
 /// As [`attach`], but returns false, with nothing attached, when the state's
 /// interpreter committed to finalization.
 #[must_use]
-pub(crate) fn attach_unless_over(state: Ts) -> bool {
-    try_attach(state)
+pub(crate) fn attach_unless_over(tstate: ThreadStateRef) -> bool {
+    try_attach(tstate)
 }
 
 /// One look at what is on stands for all points of an attach that nothing
 /// holds up; who has to wait passes the later ones with its eyes open.
 #[inline(always)]
-fn try_attach(state: Ts) -> bool {
+fn try_attach(tstate: ThreadStateRef) -> bool {
     if !probe::sync_point::is_off() {
-        return attach_watched(state);
+        return attach_watched(tstate);
     }
-    let gil = gil_of(state);
+    let gil = gil_of(tstate);
     let taken = gil.is_none_or(Gil::try_take);
-    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
-        return attach_contended(state, taken);
+    if !taken || word::try_attach(tstate.word()) != TryAttach::Attached {
+        return attach_contended(tstate, taken);
     }
-    settle_in(state, gil);
+    publish_attached(tstate, gil);
     true
 }
 
 /// An attach that passes every point.
 #[cold]
 #[inline(never)]
-fn attach_watched(state: Ts) -> bool {
+fn attach_watched(tstate: ThreadStateRef) -> bool {
     probe::point(Point::AttachBegin);
-    let gil = gil_of(state);
+    let gil = gil_of(tstate);
     let taken = gil.is_none_or(Gil::try_take);
     if taken {
         probe::point(Point::AttachGilTaken);
     }
-    if !taken || word::try_attach(state.word()) != TryAttach::Attached {
-        return attach_contended(state, taken);
+    if !taken || word::try_attach(tstate.word()) != TryAttach::Attached {
+        return attach_contended(tstate, taken);
     }
-    note_attached(state, gil);
-    settle_in(state, gil);
-    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
+    note_attached(tstate, gil);
+    publish_attached(tstate, gil);
+    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(tstate).id());
     true
 }
 
 /// Tells ThreadSanitizer of an attach. For paths that are slow anyway, or taken
 /// only because something watches.
-fn note_attached(state: Ts, gil: Option<&'static Gil>) {
+fn note_attached(tstate: ThreadStateRef, gil: Option<&'static Gil>) {
     if let Some(gil) = gil {
         tsan::acquire(&raw const gil.word);
     }
-    tsan::acquire(core::ptr::from_ref(state.word()));
+    tsan::acquire(core::ptr::from_ref(tstate.word()));
 }
 
 /// Tells ThreadSanitizer of a detach that comes next.
-pub(crate) fn note_detaching(state: Ts) {
-    if let Some(gil) = gil_of(state) {
+pub(crate) fn note_detaching(tstate: ThreadStateRef) {
+    if let Some(gil) = gil_of(tstate) {
         tsan::release(&raw const gil.word);
     }
-    tsan::release(core::ptr::from_ref(state.word()));
+    tsan::release(core::ptr::from_ref(tstate.word()));
 }
 
 /// The rest of an attach that was held up.
 #[cold]
 #[inline(never)]
-fn attach_contended(state: Ts, taken: bool) -> bool {
-    let gil = gil_of(state);
-    if !attach_slow(state, gil, taken) {
+fn attach_contended(tstate: ThreadStateRef, taken: bool) -> bool {
+    let gil = gil_of(tstate);
+    if !attach_slow(tstate, gil, taken) {
         return false;
     }
-    note_attached(state, gil);
-    settle_in(state, gil);
-    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(state).id());
+    note_attached(tstate, gil);
+    publish_attached(tstate, gil);
+    trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(tstate).id());
     true
 }
 
 /// The caller has the GIL and the word: it becomes who it is.
 #[inline(always)]
-fn settle_in(state: Ts, gil: Option<&'static Gil>) {
+fn publish_attached(tstate: ThreadStateRef, gil: Option<&'static Gil>) {
     if let Some(gil) = gil {
-        gil::note_taken(gil, state);
-        state.holds_gil().store(1, Relaxed);
+        gil::note_taken(gil, tstate);
+        tstate.holds_gil().store(1, Relaxed);
     }
-    set_current(Some(state));
-    become_gilstate(state);
-    note_change(state);
-    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
-        crate::sched::gilfree::attached(state);
+    set_current(Some(tstate));
+    become_gilstate(tstate);
+    note_change(tstate);
+    if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
+        crate::sched::attach_hooks::attached(tstate);
     }
 }
 
 /// Waits for the GIL and for the end of pauses. False when the interpreter
 /// committed to finalization; the GIL is not held then.
 #[cold]
-fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) -> bool {
+fn attach_slow(tstate: ThreadStateRef, gil: Option<&'static Gil>, mut taken: bool) -> bool {
     let saved = errno::get();
     loop {
         if let (Some(gil), false) = (gil, taken) {
-            match gil::take_slow(gil, state) {
+            match gil::take_slow(gil, tstate) {
                 gil::Taken::Held => probe::point(Point::AttachGilTaken),
                 gil::Taken::MustExit => return false,
             }
         }
-        let outcome = word::try_attach(state.word());
+        let outcome = word::try_attach(tstate.word());
         if outcome == TryAttach::Attached {
             break;
         }
@@ -194,18 +196,18 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) -> bool {
         taken = gil.is_none();
         match outcome {
             TryAttach::Attached => {}
-            TryAttach::Suspended => stw::wait_for_turn(state),
+            TryAttach::Suspended => stw::wait_for_turn(tstate),
             TryAttach::ShuttingDown => return false,
             TryAttach::InUse => crate::sched::fatal::fatal(
                 c"attach",
                 format_args!(
                     "thread state {:p} is attached already, by another use of it",
-                    state.as_ptr()
+                    tstate.as_ptr()
                 ),
             ),
         }
     }
-    stw::attached(state);
+    stw::attached(tstate);
     errno::set(saved);
     true
 }
@@ -214,30 +216,30 @@ fn attach_slow(state: Ts, gil: Option<&'static Gil>, mut taken: bool) -> bool {
 ///
 /// False when its GIL was not locked: the host let go of it behind our back.
 #[must_use]
-pub(crate) fn detach(state: Ts) -> bool {
-    detach_inlined(state)
+pub(crate) fn detach(tstate: ThreadStateRef) -> bool {
+    detach_inlined(tstate)
 }
 
 /// [`detach`], for the calls where each instruction counts.
 #[inline(always)]
 #[must_use]
-pub(crate) fn detach_inlined(state: Ts) -> bool {
+pub(crate) fn detach_inlined(tstate: ThreadStateRef) -> bool {
     if !probe::sync_point::is_off() {
-        return detach_watched(state);
+        return detach_watched(tstate);
     }
-    let gil = gil_of(state);
-    let forced = let_others_have_it(state);
+    let gil = gil_of(tstate);
+    let forced = publish_detached(tstate);
     gil.is_none_or(|gil| gil::release(gil, forced))
 }
 
 /// A detach that passes every point.
 #[cold]
 #[inline(never)]
-fn detach_watched(state: Ts) -> bool {
-    trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(state).id());
-    let gil = gil_of(state);
-    note_detaching(state);
-    let forced = let_others_have_it(state);
+fn detach_watched(tstate: ThreadStateRef) -> bool {
+    trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(tstate).id());
+    let gil = gil_of(tstate);
+    note_detaching(tstate);
+    let forced = publish_detached(tstate);
     let released = gil.is_none_or(|gil| {
         probe::point(Point::GilDrop);
         gil::release(gil, forced)
@@ -249,71 +251,71 @@ fn detach_watched(state: Ts) -> bool {
 /// Everything of a detach but the GIL, which the caller releases next. Returns
 /// whether somebody asked for it. The state may be gone when this returns.
 #[inline(always)]
-fn let_others_have_it(state: Ts) -> bool {
-    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
-        crate::sched::gilfree::detaching(state);
+fn publish_detached(tstate: ThreadStateRef) -> bool {
+    if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
+        crate::sched::attach_hooks::detaching(tstate);
     }
-    note_change(state);
+    note_change(tstate);
     set_current(None);
-    let asked = state.breaker().load(Relaxed);
-    state.holds_gil().store(0, Relaxed);
-    if asked & breaker::PLEASE_STOP == 0 {
-        word::detach(state.word());
+    let asked = tstate.eval_breaker().load(Relaxed);
+    tstate.holds_gil().store(0, Relaxed);
+    if asked & eval_breaker::PLEASE_STOP == 0 {
+        word::detach(tstate.word());
     } else {
-        stw::lay_down(state);
+        stw::suspend_word_or_detach(tstate);
     }
-    asked & breaker::GIL_DROP_REQUEST != 0
+    asked & eval_breaker::GIL_DROP_REQUEST != 0
 }
 
-/// Detaches `state` in the middle of a call that ends with [`step_in`]:
+/// Detaches `state` in the middle of a call that ends with [`reattach_after_call`]:
 /// meanwhile nobody may take the state over.
-pub(crate) fn step_out(state: Ts) {
+pub(crate) fn detach_for_call(tstate: ThreadStateRef) {
     // Relaxed: the release of the word publishes it.
-    state.away.store(1, Relaxed);
+    tstate.detached_by_call.store(1, Relaxed);
     // A GIL that was not locked is reported by the next attach's owner.
-    let _ = detach(state);
+    let _ = detach(tstate);
 }
 
-/// Attaches `state` again after [`step_out`].
-pub(crate) fn step_in(state: Ts) {
-    attach(state);
+/// Attaches `state` again after [`detach_for_call`].
+pub(crate) fn reattach_after_call(tstate: ThreadStateRef) {
+    attach(tstate);
     // Relaxed: the release of the word at the next detach publishes it.
-    state.away.store(0, Relaxed);
+    tstate.detached_by_call.store(0, Relaxed);
 }
 
 /// Lets go of the GIL and of the current pointer without touching the word:
 /// the state is being deleted, or its thread suspends itself.
-pub(crate) fn let_go(state: Ts) -> bool {
-    note_detaching(state);
+pub(crate) fn release_for_delete(tstate: ThreadStateRef) -> bool {
+    note_detaching(tstate);
     set_current(None);
-    state.holds_gil().store(0, Relaxed);
-    gil_of(state).is_none_or(|gil| gil::release(gil, false))
+    tstate.holds_gil().store(0, Relaxed);
+    gil_of(tstate).is_none_or(|gil| gil::release(gil, false))
 }
 
 /// Takes the GIL for the attached `state`, which let go of it alone.
-pub(crate) fn take_gil_only(state: Ts) {
-    let Some(gil) = gil_of(state) else { return };
-    if !gil.try_take() && gil::take_slow(gil, state) == gil::Taken::MustExit {
-        late::meet(Some(state));
+pub(crate) fn take_gil_only(tstate: ThreadStateRef) {
+    let Some(gil) = gil_of(tstate) else { return };
+    if !gil.try_take() && gil::take_slow(gil, tstate) == gil::Taken::MustExit {
+        late::apply_policy(Some(tstate));
     }
-    note_attached(state, Some(gil));
-    gil::note_taken(gil, state);
-    state.holds_gil().store(1, Relaxed);
+    note_attached(tstate, Some(gil));
+    gil::note_taken(gil, tstate);
+    tstate.holds_gil().store(1, Relaxed);
 }
 
 /// Releases the GIL of the attached `state` alone. False when it was not locked.
-pub(crate) fn release_gil_only(state: Ts) -> bool {
-    note_detaching(state);
-    let held = state.holds_gil().swap(0, Relaxed) != 0;
-    gil_of(state).is_none_or(|gil| held && gil::release(gil, false))
+pub(crate) fn release_gil_only(tstate: ThreadStateRef) -> bool {
+    note_detaching(tstate);
+    let held = tstate.holds_gil().swap(0, Relaxed) != 0;
+    gil_of(tstate).is_none_or(|gil| held && gil::release(gil, false))
 }
 
 /// Records time and place of an attach or detach.
 #[inline(always)]
-fn note_change(state: Ts) {
-    state.stamp();
-    let place = take_place();
+fn note_change(tstate: ThreadStateRef) {
+    tstate.stamp();
+    let place = take_source_location();
     if !place.is_null() {
-        state.note_place(place);
+        tstate.note_place(place);
     }
 }

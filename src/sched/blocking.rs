@@ -2,28 +2,28 @@
 
 use crate::probe::{self, Point};
 use crate::sched::attach;
-use crate::sched::breaker::{self, SIGNALS_PENDING};
 use crate::sched::current::current;
+use crate::sched::eval_breaker::{self, SIGNALS_PENDING};
 use crate::sched::pending;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::owed;
 use crate::sync::waiting::{OnSignal, Waiting};
 
 /// Detaches for the sleep if the caller is attached (S-PL-07); ignores signals.
 #[derive(Default)]
 pub(crate) struct Detach {
-    state: Option<Ts>,
+    tstate: Option<ThreadStateRef>,
     at: Option<Point>,
 }
 
 impl Detach {
     pub(crate) fn new() -> Detach {
-        Detach { state: None, at: None }
+        Detach { tstate: None, at: None }
     }
 
     /// The same; passes a sync point, still attached, before it sleeps.
     pub(crate) fn at(point: Point) -> Detach {
-        Detach { state: None, at: Some(point) }
+        Detach { tstate: None, at: Some(point) }
     }
 }
 
@@ -32,15 +32,15 @@ impl Waiting for Detach {
         if let Some(point) = self.at {
             probe::point(point);
         }
-        self.state = current();
-        if let Some(state) = self.state {
-            attach::step_out(state);
+        self.tstate = current();
+        if let Some(tstate) = self.tstate {
+            attach::detach_for_call(tstate);
         }
     }
 
     fn after_sleep(&mut self) {
-        if let Some(state) = self.state.take() {
-            attach::step_in(state);
+        if let Some(tstate) = self.tstate.take() {
+            attach::reattach_after_call(tstate);
         }
     }
 }
@@ -74,7 +74,7 @@ impl Waiting for DetachAndSignals {
     }
 
     fn interrupted(&mut self) -> OnSignal {
-        if current().is_some_and(|state| pending::make_pending_calls(state).is_err()) {
+        if current().is_some_and(|tstate| pending::make_pending_calls(tstate).is_err()) {
             self.failed = true;
             return OnSignal::GiveUp;
         }
@@ -86,8 +86,9 @@ impl Waiting for DetachAndSignals {
 /// would not end it. False when one failed: the error indicator is set.
 #[must_use]
 pub(crate) fn signals_served() -> bool {
-    current().is_none_or(|state| {
-        !breaker::is_set(state, SIGNALS_PENDING) || pending::make_pending_calls(state).is_ok()
+    current().is_none_or(|tstate| {
+        !eval_breaker::is_set(tstate, SIGNALS_PENDING)
+            || pending::make_pending_calls(tstate).is_ok()
     })
 }
 

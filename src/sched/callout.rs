@@ -8,7 +8,7 @@ use crate::probe::callout::{self, Entry};
 use crate::sched::current::current;
 use crate::sched::fatal;
 use crate::state::interp::Interp;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use crate::probe::callout::{Callout, leave_all};
@@ -21,7 +21,7 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
     let id = before.map(name_of);
     let entry = Entry {
         callout,
-        attached: before.map_or(0, |state| state.as_ptr().expose_provenance()),
+        attached: before.map_or(0, |tstate| tstate.as_ptr().expose_provenance()),
         subject: subject.addr(),
     };
     let result = callout::inside(entry, work);
@@ -32,8 +32,8 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
             format_args!(
                 "{} returned without the thread state that it was called with ({:p}); attached is {:p}",
                 callout.name(),
-                before.map_or(core::ptr::null_mut(), Ts::as_ptr),
-                current().map_or(core::ptr::null_mut(), Ts::as_ptr),
+                before.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr),
+                current().map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr),
             ),
         )
     }
@@ -41,10 +41,10 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
 }
 
 /// What a state is called in all lives of its block and its interpreter's.
-fn name_of(state: Ts) -> (u64, u64) {
+fn name_of(tstate: ThreadStateRef) -> (u64, u64) {
     // SAFETY: interpreter blocks are never unmapped (I1).
-    let interp = unsafe { Interp::from_ptr(state.interp_ptr()) };
-    (state.id(), interp.map_or(0, |interp| interp.lives.load(Relaxed)))
+    let interp = unsafe { Interp::from_ptr(tstate.interp_ptr()) };
+    (tstate.id(), interp.map_or(0, |interp| interp.incarnation.load(Relaxed)))
 }
 
 /// What a call is about to end.
@@ -52,7 +52,7 @@ fn name_of(state: Ts) -> (u64, u64) {
 pub(crate) enum Ends {
     Runtime,
     Interp(Interp),
-    State(Ts),
+    State(ThreadStateRef),
 }
 
 /// The function of the host, if the calling thread is in one, that still needs
@@ -72,8 +72,8 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
             let address = interp.as_ptr().addr();
             entry.subject == address || interp_of_address(entry) == address
         }
-        Ends::State(state) => {
-            let address = state.as_ptr().addr();
+        Ends::State(tstate) => {
+            let address = tstate.as_ptr().addr();
             entry.attached == address || entry.subject == address
         }
     }
@@ -81,8 +81,8 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
 
 /// Address of the interpreter of the state that a function was called with.
 fn interp_of_address(entry: &Entry) -> usize {
-    let state = core::ptr::with_exposed_provenance_mut(entry.attached);
+    let tstate = core::ptr::with_exposed_provenance_mut(entry.attached);
     // SAFETY: NULL, or the state that the call still needs: nothing deletes it
     // meanwhile, and blocks of states stay mapped (T1).
-    unsafe { Ts::from_ptr(state) }.map_or(0, |state| state.interp_ptr().addr())
+    unsafe { ThreadStateRef::from_ptr(tstate) }.map_or(0, |tstate| tstate.interp_ptr().addr())
 }

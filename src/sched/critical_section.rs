@@ -25,7 +25,7 @@ use crate::probe::Point;
 use crate::sched::blocking::Detach;
 use crate::sched::current::interp_of;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::mutex::{NotLocked, PyMutex};
 use crate::sync::owed;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
@@ -76,10 +76,10 @@ impl PyCriticalSection {
     }
 
     /// Puts it on top with no mutex: what is below can be suspended now.
-    fn push(&self, state: Ts, tag: usize) {
+    fn push(&self, tstate: ThreadStateRef, tag: usize) {
         self._cs_mutex.store(core::ptr::null_mut(), Relaxed);
-        self._cs_prev.store(state.critical_section().load(Relaxed), Relaxed);
-        state.critical_section().store(tag, Relaxed);
+        self._cs_prev.store(tstate.critical_section().load(Relaxed), Relaxed);
+        tstate.critical_section().store(tag, Relaxed);
     }
 }
 
@@ -97,8 +97,8 @@ impl PyCriticalSection2 {
 
 /// Whether sections of `state` lock anything: its interpreter has no GIL.
 #[inline(always)]
-pub(crate) fn is_real(state: Ts) -> bool {
-    state.gil.load(Relaxed).is_null()
+pub(crate) fn is_real(tstate: ThreadStateRef) -> bool {
+    tstate.gil.load(Relaxed).is_null()
 }
 
 /// The record on top of the stack of `state`, whatever its tag.
@@ -140,36 +140,41 @@ fn lock_holding(mutex: &PyMutex, held: Option<&PyMutex>) {
 
 /// Locks `mutex` until the End of `record`. One read-modify-write if it is free.
 #[inline]
-pub(crate) fn begin(state: Ts, record: &PyCriticalSection, mutex: &PyMutex) {
+pub(crate) fn begin(tstate: ThreadStateRef, record: &PyCriticalSection, mutex: &PyMutex) {
     if mutex.try_lock() {
-        record.push(state, record.tag());
+        record.push(tstate, record.tag());
         record._cs_mutex.store(core::ptr::from_ref(mutex).cast_mut(), Relaxed);
     } else {
-        begin_slow(state, record, mutex);
+        begin_slow(tstate, record, mutex);
     }
 }
 
 #[cold]
-fn begin_slow(state: Ts, record: &PyCriticalSection, mutex: &PyMutex) {
-    if held_by_top(state, mutex) || world_stopped(state) {
+fn begin_slow(tstate: ThreadStateRef, record: &PyCriticalSection, mutex: &PyMutex) {
+    if held_by_top(tstate, mutex) || world_stopped(tstate) {
         record.make_empty();
         return;
     }
-    record.push(state, record.tag());
+    record.push(tstate, record.tag());
     lock(mutex);
     record._cs_mutex.store(core::ptr::from_ref(mutex).cast_mut(), Relaxed);
 }
 
 /// Locks both until the End of `record`; they differ. Two read-modify-writes
 /// if both are free.
-pub(crate) fn begin2(state: Ts, record: &PyCriticalSection2, a: &PyMutex, b: &PyMutex) {
+pub(crate) fn begin2(
+    tstate: ThreadStateRef,
+    record: &PyCriticalSection2,
+    a: &PyMutex,
+    b: &PyMutex,
+) {
     let (first, other) = if core::ptr::from_ref(a) < b { (a, b) } else { (b, a) };
     let first_taken = first.try_lock();
     if !(first_taken && other.try_lock()) {
         // The top holding just these two is recursion (S-CS-08). Nobody else
         // holds the first one then, so it was not taken above.
-        let skip = !first_taken && top_is_pair(state, first, other);
-        if skip || world_stopped(state) {
+        let skip = !first_taken && top_is_pair(tstate, first, other);
+        if skip || world_stopped(tstate) {
             if first_taken {
                 let _ = first.unlock();
             }
@@ -177,35 +182,35 @@ pub(crate) fn begin2(state: Ts, record: &PyCriticalSection2, a: &PyMutex, b: &Py
             return;
         }
         record._cs_mutex2.store(core::ptr::null_mut(), Relaxed);
-        record._cs_base.push(state, record.tag());
+        record._cs_base.push(tstate, record.tag());
         if !first_taken {
             lock(first);
         }
         lock_holding(other, Some(first));
     } else {
-        record._cs_base.push(state, record.tag());
+        record._cs_base.push(tstate, record.tag());
     }
     record._cs_base._cs_mutex.store(core::ptr::from_ref(first).cast_mut(), Relaxed);
     record._cs_mutex2.store(core::ptr::from_ref(other).cast_mut(), Relaxed);
 }
 
 /// A Begin of two equal mutexes: a section of one (S-CS-06).
-pub(crate) fn begin2_equal(state: Ts, record: &PyCriticalSection2, mutex: &PyMutex) {
+pub(crate) fn begin2_equal(tstate: ThreadStateRef, record: &PyCriticalSection2, mutex: &PyMutex) {
     record._cs_mutex2.store(core::ptr::null_mut(), Relaxed);
-    begin(state, &record._cs_base, mutex);
+    begin(tstate, &record._cs_base, mutex);
 }
 
 /// Whether the record on top holds `mutex` (S-CS-08).
-fn held_by_top(state: Ts, mutex: &PyMutex) -> bool {
-    let tag = state.critical_section().load(Relaxed);
+fn held_by_top(tstate: ThreadStateRef, mutex: &PyMutex) -> bool {
+    let tag = tstate.critical_section().load(Relaxed);
     let Some(record) = top(tag) else { return false };
     let is_it = |cell: &AtomicPtr<PyMutex>| core::ptr::eq(cell.load(Relaxed), mutex);
     is_it(&record._cs_mutex) || second(record, tag).is_some_and(|two| is_it(&two._cs_mutex2))
 }
 
 /// Whether the record on top holds just these two, in this order.
-fn top_is_pair(state: Ts, first: &PyMutex, other: &PyMutex) -> bool {
-    let tag = state.critical_section().load(Relaxed);
+fn top_is_pair(tstate: ThreadStateRef, first: &PyMutex, other: &PyMutex) -> bool {
+    let tag = tstate.critical_section().load(Relaxed);
     let two = top(tag).and_then(|record| second(record, tag));
     two.is_some_and(|two| {
         core::ptr::eq(two._cs_base._cs_mutex.load(Relaxed), first)
@@ -215,39 +220,42 @@ fn top_is_pair(state: Ts, first: &PyMutex, other: &PyMutex) -> bool {
 
 /// Whether the thread of `state` has stopped every other thread of its
 /// interpreter: a thread that holds the mutex cannot release it then (S-CS-09).
-fn world_stopped(state: Ts) -> bool {
-    RUNTIME.stop.is_stopped_by(state) || interp_of(state).stop.is_stopped_by(state)
+fn world_stopped(tstate: ThreadStateRef) -> bool {
+    RUNTIME.stop.is_stopped_by(tstate) || interp_of(tstate).stop.is_stopped_by(tstate)
 }
 
 /// Why a section was not ended.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndError {
+pub(crate) enum EndSectionError {
     /// It is not the section that `state` began last.
     NotOnTop,
     /// Its mutex is not locked: somebody unlocked it.
     NotLocked,
 }
 
-impl From<NotLocked> for EndError {
-    fn from(_: NotLocked) -> EndError {
-        EndError::NotLocked
+impl From<NotLocked> for EndSectionError {
+    fn from(_: NotLocked) -> EndSectionError {
+        EndSectionError::NotLocked
     }
 }
 
 /// Whether `record` is the section that `state` began last.
-pub(crate) fn is_on_top(state: Ts, record: &PyCriticalSection) -> bool {
-    let tag = state.critical_section().load(Relaxed);
+pub(crate) fn is_on_top(tstate: ThreadStateRef, record: &PyCriticalSection) -> bool {
+    let tag = tstate.critical_section().load(Relaxed);
     tag & !_Py_CRITICAL_SECTION_MASK == record.tag()
 }
 
 /// Ends the section that `state` began last; the one below is locked again if
 /// a wait or a detach gave it up (S-CS-07). `record` is not empty.
-pub(crate) fn end(state: Ts, record: &PyCriticalSection) -> Result<(), EndError> {
-    if !is_on_top(state, record) {
-        return Err(EndError::NotOnTop);
+pub(crate) fn end(
+    tstate: ThreadStateRef,
+    record: &PyCriticalSection,
+) -> Result<(), EndSectionError> {
+    if !is_on_top(tstate, record) {
+        return Err(EndSectionError::NotOnTop);
     }
-    let tag = state.critical_section().load(Relaxed);
+    let tag = tstate.critical_section().load(Relaxed);
     // The second one first (S-CS-06).
     if let Some(mutex) = second(record, tag).and_then(|two| mutex(&two._cs_mutex2)) {
         mutex.unlock()?;
@@ -256,16 +264,16 @@ pub(crate) fn end(state: Ts, record: &PyCriticalSection) -> Result<(), EndError>
         mutex.unlock()?;
     }
     let below = record._cs_prev.load(Relaxed);
-    state.critical_section().store(below, Relaxed);
+    tstate.critical_section().store(below, Relaxed);
     if below & _Py_CRITICAL_SECTION_INACTIVE != 0 {
-        resume(state);
+        resume(tstate);
     }
     Ok(())
 }
 
 /// Unlocks every active section of `state`, which is about to detach (S-CS-03).
-pub(crate) fn suspend_all(state: Ts) {
-    let mut link: &AtomicUsize = state.critical_section();
+pub(crate) fn suspend_all(tstate: ThreadStateRef) {
+    let mut link: &AtomicUsize = tstate.critical_section();
     loop {
         let tag = link.load(Relaxed);
         if tag & _Py_CRITICAL_SECTION_INACTIVE != 0 {
@@ -297,8 +305,8 @@ fn unlock(mutex: &PyMutex) {
 ///
 /// While it waits the record names no mutex, so the detach and attach of that
 /// very wait find nothing to unlock or to lock.
-pub(crate) fn resume(state: Ts) {
-    let cell = state.critical_section();
+pub(crate) fn resume(tstate: ThreadStateRef) {
+    let cell = tstate.critical_section();
     let tag = cell.load(Relaxed);
     let Some(record) = top(tag).filter(|_| tag & _Py_CRITICAL_SECTION_INACTIVE != 0) else {
         return;

@@ -11,7 +11,7 @@ use crate::sched::current;
 use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, STOOD, Ts};
+use crate::state::thread_state::{NAME_SIZE, STOOD, ThreadStateRef};
 use crate::state::word;
 use crate::sync::hook::Hook;
 use core::ffi::{CStr, c_char, c_void};
@@ -111,11 +111,11 @@ fn report_caller() {
     thread::forget_native_id();
     let _ =
         write!(line, "\nCurrent thread 0x{:016x} (tid {}", thread::ident(), thread::native_id(),);
-    let state = current::current().or_else(current::gilstate);
-    let _ = match state {
-        Some(state) => {
+    let tstate = current::current().or_else(current::gilstate);
+    let _ = match tstate {
+        Some(tstate) => {
             let _ = write!(line, "): ");
-            describe(&mut line, state);
+            describe(&mut line, tstate);
             Ok(())
         }
         None => write!(line, "): no thread state"),
@@ -123,7 +123,7 @@ fn report_caller() {
     push_left_place(&mut line);
     let _ = line.write_str("\n");
     // SAFETY: interpreter blocks are never unmapped (I1).
-    let own = state.and_then(|state| unsafe { Interp::from_ptr(state.interp_ptr()) });
+    let own = tstate.and_then(|tstate| unsafe { Interp::from_ptr(tstate.interp_ptr()) });
     if let Some(interp) = own.or_else(|| RUNTIME.main_interp()) {
         describe_gil(&mut line, interp);
     }
@@ -139,34 +139,38 @@ fn push_left_place<const N: usize>(line: &mut LineBuf<N>) {
 }
 
 /// Appends "'name' thread state 0x.. (id 3, interpreter 0, attached) created at .. last .. at ..".
-pub(crate) fn describe<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
-    let name = state.name();
+pub(crate) fn describe<const N: usize>(line: &mut LineBuf<N>, tstate: ThreadStateRef) {
+    let name = tstate.name();
     if name[0] != 0 {
         let _ = write!(line, "'{}' ", Name(&name));
     }
     let _ = write!(
         line,
         "thread state {:p} (id {}, interpreter {}, {})",
-        state.as_ptr(),
-        state.id(),
+        tstate.as_ptr(),
+        tstate.id(),
         // SAFETY: interpreter blocks are never unmapped (I1).
-        unsafe { Interp::from_ptr(state.interp_ptr()) }.map_or(-1, |interp| interp.id()),
-        standing(state),
+        unsafe { Interp::from_ptr(tstate.interp_ptr()) }.map_or(-1, |interp| interp.id()),
+        standing(tstate),
     );
-    let created = state.created_at.load(Relaxed);
+    let created = tstate.created_at.load(Relaxed);
     if !created.is_null() {
         let _ = write!(line, ", created at {}", Text(created));
     }
-    push_last_place(line, state, "attached or detached");
+    push_last_place(line, tstate, "attached or detached");
 }
 
 /// Appends where `state` was last `what`, or, where its last attach or detach left no place, where it was before.
-pub(crate) fn push_last_place<const N: usize>(line: &mut LineBuf<N>, state: Ts, what: &str) {
-    let last = state.last_at.load(Relaxed);
+pub(crate) fn push_last_place<const N: usize>(
+    line: &mut LineBuf<N>,
+    tstate: ThreadStateRef,
+    what: &str,
+) {
+    let last = tstate.last_at.load(Relaxed);
     if last.is_null() {
         return;
     }
-    let _ = if state.is_place_of_last_change() {
+    let _ = if tstate.is_place_of_last_change() {
         write!(line, ", last {what} at {}", Text(last))
     } else {
         write!(line, ", before its last change at {}", Text(last))
@@ -174,9 +178,11 @@ pub(crate) fn push_last_place<const N: usize>(line: &mut LineBuf<N>, state: Ts, 
 }
 
 /// How a state stands, for people. In a pause, as it stood before.
-fn standing(state: Ts) -> &'static str {
-    match state.word().load(Relaxed) {
-        word::SUSPENDED if state.turn.load(Relaxed) == STOOD => "attached, held by a pause",
+fn standing(tstate: ThreadStateRef) -> &'static str {
+    match tstate.word().load(Relaxed) {
+        word::SUSPENDED if tstate.waits_for_pause.load(Relaxed) == STOOD => {
+            "attached, held by a pause"
+        }
         word::SUSPENDED => "detached, held by a pause",
         other => word_name(other),
     }
@@ -205,7 +211,7 @@ fn describe_gil<const N: usize>(line: &mut LineBuf<N>, interp: Interp) {
     }
     let holder = gil.holder.load(Relaxed);
     // SAFETY: a deleted holder is removed from the field before its block is reused.
-    if let Some(holder) = unsafe { Ts::from_raw(holder.cast()) } {
+    if let Some(holder) = unsafe { ThreadStateRef::from_raw(holder.cast()) } {
         let _ = write!(
             line,
             "The GIL of {whose} is held by thread 0x{:016x} (tid {}): ",

@@ -19,63 +19,63 @@ use crate::os::clock::Deadline;
 use crate::os::thread;
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::breaker::{self, CALLS_TO_DO};
 use crate::sched::current::{current, interp_of};
+use crate::sched::eval_breaker::{self, CALLS_TO_DO};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop::StopScope;
-use crate::state::thread_state::{ThreadState, Ts, status};
+use crate::state::thread_state::{ThreadState, ThreadStateRef, status};
 use crate::sync::lot;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The pause of another thread that `interp` stands in.
-fn standing(interp: Interp, head: &Guard<'_>) -> Option<&'static StopScope> {
+fn standing(interp: Interp, head: &HeadGuard<'_>) -> Option<&'static StopScope> {
     standing_one(&RUNTIME.stop, head).or_else(|| standing_one(&interp.block().stop, head))
 }
 
-fn standing_one(scope: &'static StopScope, head: &Guard<'_>) -> Option<&'static StopScope> {
+fn standing_one(scope: &'static StopScope, head: &HeadGuard<'_>) -> Option<&'static StopScope> {
     if !scope.is_stopped(head) || scope.thread.load(Relaxed) == thread::ident() as usize {
         return None;
     }
-    let attached = current().map_or(core::ptr::null_mut(), |state| state.as_raw());
+    let attached = current().map_or(core::ptr::null_mut(), |tstate| tstate.as_raw());
     let own = !attached.is_null() && scope.requester.load(Relaxed) == attached;
     (!own).then_some(scope)
 }
 
 /// Puts a new, suspended state into the list of `interp`, now or when the pause
 /// that stands is over.
-pub(crate) fn join(interp: Interp, state: Ts, head: &Guard<'_>) {
-    list::number(interp, state, head);
+pub(crate) fn join(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) {
+    list::number(interp, tstate, head);
     if standing(interp, head).is_some() {
-        state.spare.store(interp.joining.load(Relaxed), Relaxed);
-        interp.joining.store(state.as_raw(), Relaxed);
+        tstate.spare.store(interp.joining.load(Relaxed), Relaxed);
+        interp.joining.store(tstate.as_raw(), Relaxed);
     } else {
-        list::link(interp, state, head);
+        list::link(interp, tstate, head);
     }
 }
 
 /// Takes `state` out of the list of `interp`. False while a pause stands: then
 /// the end of the pause does it, and gives the block back.
 #[must_use]
-pub(crate) fn leave(interp: Interp, state: Ts, head: &Guard<'_>) -> bool {
-    if standing(interp, head).is_none() && !is_joining(interp, state) {
-        list::unlink(interp, state, head);
+pub(crate) fn leave(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) -> bool {
+    if standing(interp, head).is_none() && !is_joining(interp, tstate) {
+        list::unlink(interp, tstate, head);
         return true;
     }
-    state.advance(status::DELETED);
+    tstate.set_status(status::DELETED);
     interp.leaving.store(1, Relaxed);
     false
 }
 
 /// The requester may delete what another thread made in the pause.
-fn is_joining(interp: Interp, state: Ts) -> bool {
+fn is_joining(interp: Interp, tstate: ThreadStateRef) -> bool {
     // SAFETY: states that join are live until they are linked (F2).
-    let mut next = unsafe { Ts::from_raw(interp.joining.load(Relaxed)) };
-    while let Some(one) = next.filter(|one| *one != state) {
+    let mut next = unsafe { ThreadStateRef::from_raw(interp.joining.load(Relaxed)) };
+    while let Some(one) = next.filter(|one| *one != tstate) {
         // SAFETY: as above.
-        next = unsafe { Ts::from_raw(one.spare.load(Relaxed)) };
+        next = unsafe { ThreadStateRef::from_raw(one.spare.load(Relaxed)) };
     }
     next.is_some()
 }
@@ -97,10 +97,10 @@ impl Departed {
     pub(crate) fn give_back(self) {
         let mut next = self.0;
         // SAFETY: taken out by `settle`; live until they are given back here.
-        while let Some(state) = unsafe { Ts::from_raw(next) } {
-            next = state.spare.load(Relaxed);
-            let interp = interp_of(state);
-            RUNTIME.drop_state_ref(state);
+        while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+            next = tstate.spare.load(Relaxed);
+            let interp = interp_of(tstate);
+            RUNTIME.drop_state_ref(tstate);
             tell_departure(interp);
         }
     }
@@ -117,7 +117,7 @@ pub(crate) fn tell_departure(interp: Interp) {
 
 /// Puts the list of `interp` right: the caller ends the pause, or is the one
 /// that may change the list in it. Adds to `departed`.
-pub(crate) fn settle(interp: Interp, departed: Departed, head: &Guard<'_>) -> Departed {
+pub(crate) fn settle(interp: Interp, departed: Departed, head: &HeadGuard<'_>) -> Departed {
     let mut next = interp.joining.load(Relaxed);
     if next.is_null() && interp.leaving.load(Relaxed) == 0 {
         return departed;
@@ -126,18 +126,18 @@ pub(crate) fn settle(interp: Interp, departed: Departed, head: &Guard<'_>) -> De
     interp.leaving.store(0, Relaxed);
     next = oldest_first(next);
     // SAFETY: states that join are live (F2).
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        list::link(interp, state, head);
+    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        next = tstate.spare.load(Relaxed);
+        list::link(interp, tstate, head);
         if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
-            breaker::set(state, CALLS_TO_DO);
+            eval_breaker::set(tstate, CALLS_TO_DO);
         }
     }
     let mut departed = departed;
-    while let Some(state) = list::iter(interp, head).find(|state| state.has(status::DELETED)) {
-        list::unlink(interp, state, head);
-        state.spare.store(departed.0, Relaxed);
-        departed = Departed(state.as_raw());
+    while let Some(tstate) = list::iter(interp, head).find(|tstate| tstate.has(status::DELETED)) {
+        list::unlink(interp, tstate, head);
+        tstate.spare.store(departed.0, Relaxed);
+        departed = Departed(tstate.as_raw());
     }
     departed
 }
@@ -146,10 +146,10 @@ fn oldest_first(newest: *mut ThreadState) -> *mut ThreadState {
     let mut turned: *mut ThreadState = core::ptr::null_mut();
     let mut next = newest;
     // SAFETY: states that join are live (F2).
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        state.spare.store(turned, Relaxed);
-        turned = state.as_raw();
+    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        next = tstate.spare.load(Relaxed);
+        tstate.spare.store(turned, Relaxed);
+        turned = tstate.as_raw();
     }
     turned
 }
@@ -183,7 +183,7 @@ impl Held {
 
 /// The head lock, to make or delete an interpreter, unless a pause stands that
 /// is not the caller's: of all, or of the interpreter that is deleted.
-pub(crate) fn try_lock(deleted: Option<Interp>) -> Result<Guard<'static>, Held> {
+pub(crate) fn try_lock(deleted: Option<Interp>) -> Result<HeadGuard<'static>, Held> {
     let head = RUNTIME.lock();
     let scope = match deleted {
         Some(interp) => standing(interp, &head),
@@ -195,7 +195,7 @@ pub(crate) fn try_lock(deleted: Option<Interp>) -> Result<Guard<'static>, Held> 
 }
 
 /// As [`try_lock`]; waits for the end of the pause.
-pub(crate) fn lock(deleted: Interp) -> Guard<'static> {
+pub(crate) fn lock(deleted: Interp) -> HeadGuard<'static> {
     loop {
         match try_lock(Some(deleted)) {
             Ok(head) => return head,

@@ -12,15 +12,15 @@
 use crate::os::clock::{self, Deadline};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::breaker;
 use crate::sched::current::interp_of;
+use crate::sched::eval_breaker;
 use crate::sched::gil_queue::{self, GilWaiter};
 pub(crate) use crate::sched::gil_queue::{Taken, wake_all};
 use crate::sched::watchdog;
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, Release};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::state::word;
 use crate::sync::waiting::Waiting;
 use core::sync::atomic::Ordering;
@@ -30,7 +30,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// answers finds it there, however soon it comes.
 struct Asking {
     gil: &'static Gil,
-    state: Ts,
+    tstate: ThreadStateRef,
     /// A sleep ended since the last time.
     due: bool,
 }
@@ -47,7 +47,7 @@ impl Waiting for Asking {
 
 impl GilWaiter for Asking {
     fn must_exit(&self) -> bool {
-        self.state.word().load(Ordering::Acquire) == word::SHUTTING_DOWN
+        self.tstate.word().load(Ordering::Acquire) == word::SHUTTING_DOWN
     }
 
     fn patience(&self) -> Deadline {
@@ -62,13 +62,13 @@ impl GilWaiter for Asking {
 
 /// Takes the GIL for `state`, waiting as long as it takes.
 #[cold]
-pub(crate) fn take_slow(gil: &'static Gil, state: Ts) -> Taken {
-    state.gil_requested().store(1, Relaxed);
+pub(crate) fn take_slow(gil: &'static Gil, tstate: ThreadStateRef) -> Taken {
+    tstate.gil_requested().store(1, Relaxed);
     gil.waiters.fetch_add(1, Relaxed);
-    trace::at(Point::GilWait, Event::Begin(Span::GilWait), || interp_of(state).id());
-    let taken = gil_queue::wait(gil, &mut Asking { gil, state, due: false });
+    trace::at(Point::GilWait, Event::Begin(Span::GilWait), || interp_of(tstate).id());
+    let taken = gil_queue::wait(gil, &mut Asking { gil, tstate, due: false });
     gil.waiters.fetch_sub(1, Relaxed);
-    state.gil_requested().store(0, Relaxed);
+    tstate.gil_requested().store(0, Relaxed);
     if taken == Taken::Held {
         probe::point(Point::GilTaken);
     }
@@ -98,31 +98,31 @@ fn request_drop(gil: &Gil) {
     let head = RUNTIME.lock();
     let holder = gil.holder.load(Relaxed);
     // SAFETY: the deleter of a state empties `holder` under the head lock.
-    if let Some(holder) = unsafe { Ts::from_raw(holder.cast()) } {
-        breaker::set(holder, breaker::GIL_DROP_REQUEST);
+    if let Some(holder) = unsafe { ThreadStateRef::from_raw(holder.cast()) } {
+        eval_breaker::set(holder, eval_breaker::GIL_DROP_REQUEST);
     }
     drop(head);
 }
 
 /// Forgets a drop request that nobody waits behind any more (S-GIL-08).
-pub(crate) fn forget_request(state: Ts) {
-    let waiters = of(state).map_or(0, |gil| gil.waiters.load(Relaxed));
+pub(crate) fn forget_request(tstate: ThreadStateRef) {
+    let waiters = of(tstate).map_or(0, |gil| gil.waiters.load(Relaxed));
     if waiters == 0 {
-        breaker::clear(state, breaker::GIL_DROP_REQUEST);
+        eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST);
     }
 }
 
 /// Records that `state` now holds the GIL.
 #[inline(always)]
-pub(crate) fn note_taken(gil: &Gil, state: Ts) {
-    let me: *mut () = state.as_raw().cast();
+pub(crate) fn note_taken(gil: &Gil, tstate: ThreadStateRef) {
+    let me: *mut () = tstate.as_raw().cast();
     if gil.holder.load(Relaxed) != me {
-        note_switch(gil, state, me);
+        note_switch(gil, tstate, me);
     }
 }
 
 #[inline(never)]
-fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
+fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
     // Relaxed, all of these: the next holder reads them after it took the GIL;
     // other threads follow `holder` under the head lock, which its deleter takes.
     gil.holder.store(me, Relaxed);
@@ -134,8 +134,8 @@ fn note_switch(gil: &Gil, state: Ts, me: *mut ()) {
     gil.switched_ns.store(now, Relaxed);
     // Only a real switch answers the request: a state that took the GIL back
     // at once is asked again at its next poll.
-    breaker::clear(state, breaker::GIL_DROP_REQUEST);
-    breaker::refresh_calls(state);
+    eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST);
+    eval_breaker::refresh_calls(tstate);
 }
 
 /// Releases the GIL. One read-modify-write when nobody waits.
@@ -155,21 +155,21 @@ pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
 }
 
 /// The GIL of `state`, if it runs under one.
-fn of(state: Ts) -> Option<&'static Gil> {
+fn of(tstate: ThreadStateRef) -> Option<&'static Gil> {
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    unsafe { state.gil.load(Relaxed).as_ref() }
+    unsafe { tstate.gil.load(Relaxed).as_ref() }
 }
 
 /// Sets the switch interval of the GIL of `state`.
-pub(crate) fn set_interval_us(state: Ts, us: u32) {
-    if let Some(gil) = of(state) {
+pub(crate) fn set_interval_us(tstate: ThreadStateRef, us: u32) {
+    if let Some(gil) = of(tstate) {
         gil.interval_us.store(us.max(1), Relaxed);
     }
 }
 
 /// The switch interval of the GIL of `state`.
-pub(crate) fn interval_us(state: Ts) -> u32 {
-    of(state).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
+pub(crate) fn interval_us(tstate: ThreadStateRef) -> u32 {
+    of(tstate).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
 }
 
 /// The GIL that the states of `interp` take, if they run under one.

@@ -16,7 +16,7 @@
 use crate::os::clock::{self, Deadline};
 use crate::state::gil_word::{Gil, LOCKED, PARKED, WOKEN};
 use crate::sync::atomic::{Cell, Ordering::Relaxed, spin_hint};
-use crate::sync::lot::{self, Parked, Place};
+use crate::sync::lot::{self, Parked, QueuePosition};
 use crate::sync::waiting::Waiting;
 
 /// How long threads that take and release the GIL again and again may keep it
@@ -79,7 +79,7 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
     let mut paused = PAUSE == 0;
     loop {
         if waiter.must_exit() {
-            if woken && gil.resign() {
+            if woken && gil.stop_being_woken() {
                 wake_next(gil);
             }
             return Taken::MustExit;
@@ -97,7 +97,7 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
             continue;
         }
         // A waiter that was woken and lost the race keeps its turn.
-        let place = if woken { Place::First } else { Place::Last };
+        let place = if woken { QueuePosition::First } else { QueuePosition::Last };
         let parked = lot::park_at(
             place,
             key(gil),
@@ -125,13 +125,13 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
 /// all, and no other thread has to run only to find it taken. For the holder.
 #[cold]
 pub(crate) fn pass_on(gil: &Gil, forced: bool) {
-    if !forced && !gil.is_time_to_look() && gil.leave_to_woken() {
+    if !forced && !gil.is_time_to_look() && gil.release_to_woken() {
         return;
     }
     let now = clock::now_ns();
     // The woken one may be long in coming; the others do not wait for it.
     let over = forced || now - gil.handed_ns.load(Relaxed) >= FAIR_NS;
-    if !over && gil.leave_to_woken() {
+    if !over && gil.release_to_woken() {
         return;
     }
     lot::unpark_one(key(gil), |token, has_more| {
@@ -143,13 +143,13 @@ pub(crate) fn pass_on(gil: &Gil, forced: bool) {
             Some(waiter) if forced || gil.slice_over(waiter.since, now, FAIR_NS) => {
                 gil.handed_ns.store(now, Relaxed);
                 waiter.news.set(News::Handed);
-                gil.settle(LOCKED | queue);
+                gil.store_after_queue(LOCKED | queue);
             }
             Some(waiter) => {
                 waiter.news.set(News::Woken);
-                gil.settle(WOKEN | queue);
+                gil.store_after_queue(WOKEN | queue);
             }
-            None => gil.settle(0),
+            None => gil.store_after_queue(0),
         }
     });
 }

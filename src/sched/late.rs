@@ -13,7 +13,7 @@ use crate::sched::thread_end::{self, Leaving};
 use crate::sched::{current, fatal};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, Ts};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use crate::sync::hook::Hook;
 use crate::sync::owed;
 use core::ffi::{c_int, c_void};
@@ -28,7 +28,7 @@ pub type PyTState_LateAttachHook =
 
 /// The same, present.
 pub(crate) type LateHook =
-    unsafe extern "C" fn(state: *mut PyThreadState, data: *mut c_void) -> c_int;
+    unsafe extern "C" fn(tstate: *mut PyThreadState, data: *mut c_void) -> c_int;
 
 static HOOK: Hook<LateHook> = Hook::new();
 
@@ -40,9 +40,9 @@ pub(crate) fn set_hook(hook: Option<LateHook>, data: *mut c_void) {
 }
 
 /// The policy in force.
-fn policy(state: Option<Ts>) -> c_int {
+fn policy(tstate: Option<ThreadStateRef>) -> c_int {
     if let Some((hook, data)) = HOOK.get() {
-        let pointer = state.map_or(core::ptr::null_mut(), Ts::as_ptr);
+        let pointer = tstate.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr);
         // SAFETY: the host's function; no lock held; the state's block is kept
         // for its OS thread.
         let run = || unsafe { hook(pointer, data) };
@@ -75,7 +75,7 @@ pub(crate) fn set_give_back(function: fn()) {
 
 /// Gives back everything by which others could wait for the calling thread: its
 /// guards, its states in other interpreters, its handle.
-fn leave(leaving: Leaving) {
+fn detach_handle(leaving: Leaving) {
     let function = GIVE_BACK.load(Acquire);
     // SAFETY: `set_give_back` stored a function of this type; NULL is `None`.
     let function = unsafe { core::mem::transmute::<*mut (), Option<fn()>>(function) };
@@ -85,28 +85,28 @@ fn leave(leaving: Leaving) {
     thread_end::give_up_own_states();
     // What it was in, it never returns to.
     callout::leave_all();
-    thread_end::leave(leaving);
+    thread_end::detach_handle(leaving);
 }
 
 /// Ends the road of the calling thread, which first gives back what the
 /// primitives around it have taken (`sync::owed`). Nothing is attached, and no
 /// ranked lock of the library is held.
 #[cold]
-pub(crate) fn meet(state: Option<Ts>) -> ! {
+pub(crate) fn apply_policy(tstate: Option<ThreadStateRef>) -> ! {
     trace::at(Point::LateAttachMet, Event::At(Mark::LateAttach), || {
-        state.map_or(-1, |state| current::interp_of(state).id())
+        tstate.map_or(-1, |tstate| current::interp_of(tstate).id())
     });
     current::set_current(None);
     owed::give_back_all();
-    match policy(state) {
+    match policy(tstate) {
         PyTState_LATE_EXIT => {
-            leave(Leaving::Exits);
+            detach_handle(Leaving::Exits);
             thread::exit_thread()
         }
         PyTState_LATE_ABORT => {
             let mut line = crate::probe::text::LineBuf::<512>::new();
-            if let Some(state) = state {
-                fatal::describe(&mut line, state);
+            if let Some(tstate) = tstate {
+                fatal::describe(&mut line, tstate);
             }
             fatal::fatal(
                 c"PyTState_LATE_ABORT",
@@ -117,7 +117,7 @@ pub(crate) fn meet(state: Option<Ts>) -> ! {
             )
         }
         _ => {
-            leave(Leaving::Hangs);
+            detach_handle(Leaving::Hangs);
             thread::hang()
         }
     }

@@ -7,9 +7,9 @@ pub(crate) mod async_exc;
 #[cfg(not(loom))]
 pub(crate) mod attach;
 #[cfg(not(loom))]
-pub(crate) mod blocking;
+pub(crate) mod attach_hooks;
 #[cfg(not(loom))]
-pub(crate) mod breaker;
+pub(crate) mod blocking;
 #[cfg(not(loom))]
 pub(crate) mod callout;
 #[cfg(not(loom))]
@@ -17,14 +17,14 @@ pub(crate) mod critical_section;
 #[cfg(not(loom))]
 pub(crate) mod current;
 #[cfg(not(loom))]
+pub(crate) mod eval_breaker;
+#[cfg(not(loom))]
 pub(crate) mod fatal;
 #[cfg(not(loom))]
 pub(crate) mod frozen;
 #[cfg(not(loom))]
 pub(crate) mod gil;
 pub(crate) mod gil_queue;
-#[cfg(not(loom))]
-pub(crate) mod gilfree;
 #[cfg(not(loom))]
 pub(crate) mod late;
 #[cfg(not(loom))]

@@ -5,17 +5,17 @@
 
 use crate::os::mem;
 use crate::probe::{self, Point};
-use crate::sched::breaker::{self, CALLS_TO_DO, Raised};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::{interp_of, may_handle_signals};
+use crate::sched::eval_breaker::{self, CALLS_TO_DO, Raised};
 use crate::sched::signals;
 use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
-use crate::sync::rank::Guard;
+use crate::state::thread_state::ThreadStateRef;
+use crate::sync::rank::HeadGuard;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use core::sync::atomic::fence;
@@ -45,8 +45,8 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
             // Pairs with the fence in `breaker::become_main_state`: either this sees
             // the main state, or an initialization that makes one sees the call.
             fence(SeqCst);
-            if let Some(state) = RUNTIME.main_state() {
-                breaker::set(state, CALLS_TO_DO);
+            if let Some(tstate) = RUNTIME.main_state() {
+                eval_breaker::set(tstate, CALLS_TO_DO);
             }
             queued
         }
@@ -63,20 +63,20 @@ fn signal_interpreter(interp: Interp) {
 }
 
 /// As [`signal_interpreter`], under the head lock.
-fn ask_somebody(interp: Interp, head: &Guard<'_>) {
+fn ask_somebody(interp: Interp, head: &HeadGuard<'_>) {
     // Pairs with the fence in `breaker::refresh_calls`.
     fence(SeqCst);
     let gil = interp.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
         // SAFETY: the deleter of a state empties `holder` under the head lock.
-        let holder = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) };
+        let holder = unsafe { ThreadStateRef::from_raw(gil.holder.load(Relaxed).cast()) };
         if let Some(holder) = holder.filter(|one| one.interp_ptr() == interp.as_ptr()) {
-            breaker::set(holder, CALLS_TO_DO);
+            eval_breaker::set(holder, CALLS_TO_DO);
         }
     } else {
-        for state in list::iter(interp, head) {
-            breaker::set(state, CALLS_TO_DO);
+        for tstate in list::iter(interp, head) {
+            eval_breaker::set(tstate, CALLS_TO_DO);
         }
     }
 }
@@ -84,25 +84,25 @@ fn ask_somebody(interp: Interp, head: &Guard<'_>) {
 /// Runs signal handlers and queued calls for the attached `state`.
 ///
 /// One read-modify-write when no signal came and no call fails: the bit.
-pub(crate) fn make_pending_calls(state: Ts) -> Result<(), Raised> {
-    make_calls(state, may_handle_signals(state))
+pub(crate) fn make_pending_calls(tstate: ThreadStateRef) -> Result<(), Raised> {
+    make_calls(tstate, may_handle_signals(tstate))
 }
 
 /// As [`make_pending_calls`], on the main thread in the main interpreter alone.
-pub(crate) fn make_main_calls(state: Ts) -> Result<(), Raised> {
-    if may_handle_signals(state) { make_calls(state, true) } else { Ok(()) }
+pub(crate) fn make_main_calls(tstate: ThreadStateRef) -> Result<(), Raised> {
+    if may_handle_signals(tstate) { make_calls(tstate, true) } else { Ok(()) }
 }
 
 #[inline(always)]
-fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
-    let interp = interp_of(state);
+fn make_calls(tstate: ThreadStateRef, on_main: bool) -> Result<(), Raised> {
+    let interp = interp_of(tstate);
     if on_main {
-        signals::handle_here(state)?;
+        signals::handle_here(tstate)?;
     }
-    if !claim(interp, state) {
+    if !claim(interp, tstate) {
         return Ok(());
     }
-    breaker::clear(state, CALLS_TO_DO);
+    eval_breaker::clear(tstate, CALLS_TO_DO);
     let pass = Pass::new(interp);
     let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
     if result.is_ok() && on_main {
@@ -113,7 +113,7 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     }
     let left = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
     if result.is_err() || left {
-        breaker::set(state, CALLS_TO_DO);
+        eval_breaker::set(tstate, CALLS_TO_DO);
     }
     interp.pending.unclaim();
     result
@@ -138,9 +138,9 @@ impl Pass {
 
 /// Makes `state` the one that runs the calls of its interpreter. A second or
 /// recursive entry moves the bit to the first one (S-PC-07).
-fn claim(interp: Interp, state: Ts) -> bool {
-    let me = state.as_raw().cast();
-    let under_gil = !state.gil.load(Relaxed).is_null();
+fn claim(interp: Interp, tstate: ThreadStateRef) -> bool {
+    let me = tstate.as_raw().cast();
+    let under_gil = !tstate.gil.load(Relaxed).is_null();
     match interp.pending.claim(me, under_gil) {
         Ok(()) => true,
         Err(other) => {
@@ -148,10 +148,10 @@ fn claim(interp: Interp, state: Ts) -> bool {
                 let head = RUNTIME.lock();
                 let busy = list::iter(interp, &head).find(|one| one.as_raw().cast() == other);
                 if let Some(busy) = busy {
-                    breaker::set(busy, CALLS_TO_DO);
+                    eval_breaker::set(busy, CALLS_TO_DO);
                 }
                 drop(head);
-                breaker::clear(state, CALLS_TO_DO);
+                eval_breaker::clear(tstate, CALLS_TO_DO);
             }
             false
         }
@@ -160,8 +160,8 @@ fn claim(interp: Interp, state: Ts) -> bool {
 
 /// `state` never runs again, or is being deleted: the calls of its interpreter
 /// that are left are the next poll's, whoever polls.
-pub(crate) fn stop_handling(interp: Interp, state: Ts, head: &Guard<'_>) {
-    let me: *mut c_void = state.as_raw().cast();
+pub(crate) fn stop_handling(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) {
+    let me: *mut c_void = tstate.as_raw().cast();
     let handling = &interp.pending.handling;
     if handling.load(Relaxed) == me
         && handling.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed).is_ok()
@@ -196,16 +196,16 @@ fn run_queue(queue: &PendingQueue, limit: u32, pass: &Pass) -> Result<(), Raised
 /// Runs calls until the queues are empty; failures are reported and ignored
 /// (S-PC-12). For finalization, which waits neither for a call of another
 /// thread nor for the one that it was called from: it takes the queues over.
-pub(crate) fn finish(state: Ts) {
-    let interp = interp_of(state);
+pub(crate) fn finish(tstate: ThreadStateRef) {
+    let interp = interp_of(tstate);
     loop {
-        let on_main = may_handle_signals(state);
+        let on_main = may_handle_signals(tstate);
         let queued = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
         if !queued {
             return;
         }
-        take_over(interp, state);
-        if make_pending_calls(state).is_err() {
+        take_over(interp, tstate);
+        if make_pending_calls(tstate).is_err() {
             crate::sched::raise::report_and_clear("in a pending call during finalization");
         }
     }
@@ -213,14 +213,14 @@ pub(crate) fn finish(state: Ts) {
 
 /// Ends the pass of another thread of `interp`, or of a call that `state` is
 /// in: once that call returns, its pass runs no other.
-fn take_over(interp: Interp, state: Ts) {
+fn take_over(interp: Interp, tstate: ThreadStateRef) {
     let handling = &interp.pending.handling;
     if handling.load(Relaxed).is_null() {
         return;
     }
     // With a GIL no other thread is inside the queue. Without one a thread that
     // stands is not: it takes a call out and runs it without a poll between.
-    let stops = state.gil.load(Relaxed).is_null() && !stw::is_requester();
+    let stops = tstate.gil.load(Relaxed).is_null() && !stw::is_requester();
     if stops {
         stw::stop(Scope::One(interp));
     }

@@ -11,8 +11,8 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::qsbr::Qsbr;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
-use crate::sync::rank::Guard;
+use crate::state::thread_state::ThreadStateRef;
+use crate::sync::rank::HeadGuard;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -30,37 +30,37 @@ struct Deferred {
 
 /// After an attach without a GIL.
 #[inline(always)]
-pub(crate) fn online(state: Ts) {
+pub(crate) fn online(tstate: ThreadStateRef) {
     // SAFETY: NULL, or part of an interpreter block, which is never unmapped (I1).
-    if let Some(qsbr) = unsafe { state.qsbr.load(Relaxed).as_ref() } {
-        qsbr.online(&state.qsbr_slot);
+    if let Some(qsbr) = unsafe { tstate.qsbr.load(Relaxed).as_ref() } {
+        qsbr.online(&tstate.qsbr_slot);
     }
 }
 
 /// Before a detach without a GIL.
 #[inline(always)]
-pub(crate) fn offline(state: Ts) {
-    if !state.qsbr.load(Relaxed).is_null() {
-        Qsbr::offline(&state.qsbr_slot);
+pub(crate) fn offline(tstate: ThreadStateRef) {
+    if !tstate.qsbr.load(Relaxed).is_null() {
+        Qsbr::offline(&tstate.qsbr_slot);
     }
 }
 
 /// The caller, attached with `state`, holds no pointer at this moment.
-pub(crate) fn quiescent(state: Ts) {
-    interp_of(state).qsbr.quiescent(&state.qsbr_slot);
+pub(crate) fn quiescent(tstate: ThreadStateRef) {
+    interp_of(tstate).qsbr.quiescent(&tstate.qsbr_slot);
 }
 
 /// The goal for what the caller took out before.
-pub(crate) fn advance(state: Ts) -> u64 {
-    interp_of(state).qsbr.advance()
+pub(crate) fn advance(tstate: ThreadStateRef) -> u64 {
+    interp_of(tstate).qsbr.advance()
 }
 
 /// Whether nobody holds what was taken out before `goal` was made.
-pub(crate) fn poll(state: Ts, goal: u64) -> bool {
-    if !state.gil.load(Relaxed).is_null() {
-        return Qsbr::one_reached(state.qsbr_slot.load(Acquire), goal);
+pub(crate) fn poll(tstate: ThreadStateRef, goal: u64) -> bool {
+    if !tstate.gil.load(Relaxed).is_null() {
+        return Qsbr::one_reached(tstate.qsbr_slot.load(Acquire), goal);
     }
-    let interp = interp_of(state);
+    let interp = interp_of(tstate);
     if interp.qsbr.has_reached(goal) {
         return true;
     }
@@ -70,8 +70,8 @@ pub(crate) fn poll(state: Ts, goal: u64) -> bool {
     interp.qsbr.has_reached(goal)
 }
 
-fn scan(interp: Interp, head: &Guard<'_>) {
-    interp.qsbr.scan(list::iter(interp, head).map(|state| &state.block().qsbr_slot));
+fn scan(interp: Interp, head: &HeadGuard<'_>) {
+    interp.qsbr.scan(list::iter(interp, head).map(|tstate| &tstate.block().qsbr_slot));
 }
 
 /// No memory for the note of a block.
@@ -79,14 +79,18 @@ fn scan(interp: Interp, head: &Guard<'_>) {
 pub(crate) struct NoMemory;
 
 /// Has `free(block)` called once nobody can hold a pointer to it.
-pub(crate) fn free_later(state: Ts, block: *mut c_void, free: Free) -> Result<(), NoMemory> {
+pub(crate) fn free_later(
+    tstate: ThreadStateRef,
+    block: *mut c_void,
+    free: Free,
+) -> Result<(), NoMemory> {
     let fresh = mem::calloc(size_of::<Deferred>());
     let node = NonNull::new(fresh.cast::<Deferred>()).ok_or(NoMemory)?;
-    let goal = advance(state);
+    let goal = advance(tstate);
     let next = core::ptr::null_mut();
     // SAFETY: a fresh block of the right size.
     unsafe { node.as_ptr().write(Deferred { block, free, goal, next }) };
-    let interp = interp_of(state);
+    let interp = interp_of(tstate);
     let head = RUNTIME.lock();
     let last: *mut Deferred = interp.deferred_last.load(Relaxed).cast();
     // SAFETY: queued nodes are live; head lock held.
@@ -100,7 +104,11 @@ pub(crate) fn free_later(state: Ts, block: *mut c_void, free: Free) -> Result<()
 }
 
 /// Takes the oldest node if its block may be freed now.
-fn take(interp: Interp, ready: impl FnOnce(u64) -> bool, _head: &Guard<'_>) -> Option<Deferred> {
+fn take(
+    interp: Interp,
+    ready: impl FnOnce(u64) -> bool,
+    _head: &HeadGuard<'_>,
+) -> Option<Deferred> {
     let first: *mut Deferred = interp.deferred.load(Relaxed).cast();
     // SAFETY: queued nodes are live; head lock held.
     let node = unsafe { first.as_ref() }.filter(|node| ready(node.goal))?;
@@ -121,9 +129,9 @@ fn run(node: &Deferred) {
 }
 
 /// Frees what may be freed by now. True when nothing is left.
-pub(crate) fn process(state: Ts) -> bool {
-    let interp = interp_of(state);
-    let own = (!state.gil.load(Relaxed).is_null()).then(|| state.qsbr_slot.load(Acquire));
+pub(crate) fn process(tstate: ThreadStateRef) -> bool {
+    let interp = interp_of(tstate);
+    let own = (!tstate.gil.load(Relaxed).is_null()).then(|| tstate.qsbr_slot.load(Acquire));
     if own.is_none() && !interp.deferred.load(Relaxed).is_null() {
         let head = RUNTIME.lock();
         scan(interp, &head);

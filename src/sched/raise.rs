@@ -5,7 +5,7 @@ use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::current;
 use crate::sched::fatal::STDERR;
-use crate::state::error::{self, Kind};
+use crate::state::error_kind::{self, ExceptionKind};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use core::ffi::CStr;
@@ -13,13 +13,13 @@ use core::fmt::{Arguments, Write};
 
 /// Sets the error indicator of the attached state. Without one the error has
 /// no place: the caller's return value is all there is.
-pub(crate) fn raise(kind: Kind, message: &CStr) {
+pub(crate) fn raise(kind: ExceptionKind, message: &CStr) {
     raise_object(kind.object(), message);
 }
 
 /// As [`raise`], with the host's own exception type.
 pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
-    let Some(state) = current() else { return };
+    let Some(tstate) = current() else { return };
     if let Some(hook) = RUNTIME.objects().raise {
         // SAFETY: the host's hook; attached, no lock held, text outlives the call.
         let run = || unsafe { hook(exception, message.as_ptr()) };
@@ -27,22 +27,22 @@ pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
         return;
     }
     take_reference(exception);
-    let old = state.exception();
-    error::set(state, exception, message);
+    let old = tstate.exception();
+    error_kind::set(tstate, exception, message);
     drop_reference(old);
 }
 
 /// Empties the error indicator of the attached state.
 pub(crate) fn clear() {
-    if let Some(state) = current() {
-        drop_reference(error::clear(state));
+    if let Some(tstate) = current() {
+        drop_reference(error_kind::clear(tstate));
     }
 }
 
 /// Counts a reference to an object of the host. The library's own exception
 /// globals are not counted. Attached, no lock held.
 pub(crate) fn take_reference(object: *mut PyObject) {
-    if object.is_null() || Kind::of(object).is_some() {
+    if object.is_null() || ExceptionKind::of(object).is_some() {
         return;
     }
     if let Some(incref) = RUNTIME.objects().incref {
@@ -55,7 +55,7 @@ pub(crate) fn take_reference(object: *mut PyObject) {
 /// Drops a counted reference. Attached, no lock held: the host's destructor
 /// may run and call back.
 pub(crate) fn drop_reference(object: *mut PyObject) {
-    if object.is_null() || Kind::of(object).is_some() {
+    if object.is_null() || ExceptionKind::of(object).is_some() {
         return;
     }
     if let Some(decref) = RUNTIME.objects().decref {
@@ -78,16 +78,16 @@ pub(crate) fn print_and_clear() {
 /// "RuntimeError: text" after `begin`, if an error is set; then none is.
 fn print(begin: Arguments<'_>) {
     const ROOM: usize = 1024;
-    let Some(state) = current() else { return };
-    let exception = state.exception();
+    let Some(tstate) = current() else { return };
+    let exception = tstate.exception();
     if exception.is_null() {
         return;
     }
     // SAFETY: the text of a state is NUL-terminated and lives until `clear`.
-    let text = unsafe { CStr::from_ptr(error::text(state)) }.to_bytes();
+    let text = unsafe { CStr::from_ptr(error_kind::text(tstate)) }.to_bytes();
     let mut line = LineBuf::<ROOM>::new();
     let _ = line.write_fmt(begin);
-    let _ = match Kind::of(exception) {
+    let _ = match ExceptionKind::of(exception) {
         Some(kind) => line.write_str(kind.name()),
         None => write!(line, "exception {exception:p}"),
     };

@@ -9,12 +9,12 @@
 
 use crate::os::thread;
 use crate::probe::text::LineBuf;
-use crate::sched::breaker::Raised;
+use crate::sched::eval_breaker::Raised;
 use crate::sched::fatal::{Text, fatal};
 use crate::sched::raise;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::stack_bounds::Depth;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
@@ -22,20 +22,24 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Raises RecursionError when little of the calling thread's stack is left.
 /// `place` (NULL or a C string) ends the message.
 #[inline(always)]
-pub(crate) fn check(state: Ts, place: *const c_char) -> Result<(), Raised> {
-    match state.stack.check(thread::stack_pointer()) {
+pub(crate) fn check(tstate: ThreadStateRef, place: *const c_char) -> Result<(), Raised> {
+    match tstate.stack.check(thread::stack_pointer()) {
         Depth::Fine => Ok(()),
-        depth => check_slow(state, depth, place),
+        depth => check_slow(tstate, depth, place),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn check_slow(state: Ts, mut depth: Depth, place: *const c_char) -> Result<(), Raised> {
+fn check_slow(
+    tstate: ThreadStateRef,
+    mut depth: Depth,
+    place: *const c_char,
+) -> Result<(), Raised> {
     if depth == Depth::Unknown {
         let Some((top, base)) = thread::stack_bounds() else { return Ok(()) };
-        state.stack.found(base, top);
-        depth = state.stack.check(thread::stack_pointer());
+        tstate.stack.found(base, top);
+        depth = tstate.stack.check(thread::stack_pointer());
     }
     let place = Text(if place.is_null() { c"".as_ptr() } else { place });
     match depth {
@@ -44,13 +48,13 @@ fn check_slow(state: Ts, mut depth: Depth, place: *const c_char) -> Result<(), R
             c"Py_EnterRecursiveCall",
             format_args!("Unrecoverable stack overflow (used {} kB){place}", used / 1024),
         ),
-        Depth::Deep(used) => overflow(state, used, &place),
+        Depth::Deep(used) => overflow(tstate, used, &place),
     }
 }
 
-fn overflow(state: Ts, used: usize, place: &Text) -> Result<(), Raised> {
+fn overflow(tstate: ThreadStateRef, used: usize, place: &Text) -> Result<(), Raised> {
     // The host's exceptions may check as well while one is raised.
-    if state.raising.swap(1, Relaxed) != 0 {
+    if tstate.raising.swap(1, Relaxed) != 0 {
         return Ok(());
     }
     let mut line = LineBuf::<256>::new();
@@ -58,8 +62,8 @@ fn overflow(state: Ts, used: usize, place: &Text) -> Result<(), Raised> {
     let mut text = [0_u8; 257];
     text[..line.as_bytes().len()].copy_from_slice(line.as_bytes());
     if let Ok(text) = CStr::from_bytes_until_nul(&text) {
-        raise::raise(Kind::Recursion, text);
+        raise::raise(ExceptionKind::Recursion, text);
     }
-    state.raising.store(0, Relaxed);
+    tstate.raising.store(0, Relaxed);
     Err(Raised)
 }

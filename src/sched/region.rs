@@ -30,10 +30,10 @@ use crate::sched::{attach, late};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::owed;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -59,27 +59,27 @@ pub(crate) enum RegionError {
     /// The calling thread is in no region.
     NotInside,
     /// The calling thread has another state attached.
-    OtherAttached(Ts),
+    OtherAttached(ThreadStateRef),
 }
 
 /// Registers `unblock(arg)` for the attached `state`, then detaches it.
 pub(crate) fn begin(
-    state: Ts,
+    tstate: ThreadStateRef,
     unblock: Option<Unblock>,
     arg: *mut c_void,
 ) -> Result<(), RegionError> {
-    if state.region.load(Relaxed) != NONE {
+    if tstate.region.load(Relaxed) != NONE {
         return Err(RegionError::Nested);
     }
     // OPEN publishes them.
-    state.unblock.set_own(unblock, arg);
-    state.unblock_due_ns.store(0, Relaxed);
-    state.region.store(OPEN, Release);
+    tstate.unblock.set_own(unblock, arg);
+    tstate.unblock_due_ns.store(0, Relaxed);
+    tstate.region.store(OPEN, Release);
     // A GIL that was not locked is reported by the next attach's owner.
-    let _ = attach::detach(state);
+    let _ = attach::detach(tstate);
     let regions = &tls::block().regions;
     regions.store(regions.load(Relaxed) + 1, Relaxed);
-    trace::at(Point::BlockingBegin, Event::Begin(Span::Blocking), || interp_of(state).id());
+    trace::at(Point::BlockingBegin, Event::Begin(Span::Blocking), || interp_of(tstate).id());
     Ok(())
 }
 
@@ -91,32 +91,32 @@ pub(crate) fn end() -> Result<(), RegionError> {
     if begun == 0 {
         return Err(RegionError::NotInside);
     }
-    let state = own();
+    let tstate = own();
     let attached = current();
-    if let Some(other) = attached.filter(|attached| Some(*attached) != state) {
+    if let Some(other) = attached.filter(|attached| Some(*attached) != tstate) {
         return Err(RegionError::OtherAttached(other));
     }
     // None: an end is giving the state up at this very moment.
-    let Some(state) = state else { late::meet(None) };
+    let Some(tstate) = tstate else { late::apply_policy(None) };
     regions.store(begun - 1, Relaxed);
-    close(state);
-    trace::at(Point::BlockingEnd, Event::End(Span::Blocking), || interp_of(state).id());
+    close(tstate);
+    trace::at(Point::BlockingEnd, Event::End(Span::Blocking), || interp_of(tstate).id());
     if attached.is_none() {
-        attach::attach(state);
+        attach::attach(tstate);
     }
     Ok(())
 }
 
 /// Whether `state` is in a region: its thread will attach it again.
-pub(crate) fn is_inside(state: Ts) -> bool {
-    state.region.load(Relaxed) != NONE
+pub(crate) fn is_inside(tstate: ThreadStateRef) -> bool {
+    tstate.region.load(Relaxed) != NONE
 }
 
 /// The state of the calling thread that is in a region.
-fn own() -> Option<Ts> {
-    let inside = |state: &Ts| is_inside(*state);
-    if let Some(state) = gilstate().filter(inside) {
-        return Some(state);
+fn own() -> Option<ThreadStateRef> {
+    let inside = |tstate: &ThreadStateRef| is_inside(*tstate);
+    if let Some(tstate) = gilstate().filter(inside) {
+        return Some(tstate);
     }
     // The thread used another state meanwhile, or the state was given up: then
     // attaching it meets the late-attach policy.
@@ -125,15 +125,15 @@ fn own() -> Option<Ts> {
     let found = listed
         .chain(RUNTIME.abandoned_states(&head))
         // Identities are used again, but not together with kernel ids.
-        .filter(|state| state.thread_id() == thread::ident())
-        .find(|state| state.native_id() == thread::native_id() && inside(state));
+        .filter(|tstate| tstate.thread_id() == thread::ident())
+        .find(|tstate| tstate.native_id() == thread::native_id() && inside(tstate));
     drop(head);
     found
 }
 
 /// To NONE, after whoever runs the function has returned from it (R2).
-fn close(state: Ts) {
-    let word = &state.region;
+fn close(tstate: ThreadStateRef) {
+    let word = &tstate.region;
     loop {
         match word.compare_exchange(OPEN, NONE, AcqRel, Relaxed) {
             Ok(_) => return,
@@ -142,7 +142,7 @@ fn close(state: Ts) {
             }
             Err(_) => {
                 let _ = lot::park(
-                    key(state),
+                    key(tstate),
                     || word.load(Relaxed) == AWAITED,
                     Deadline::NEVER,
                     core::ptr::null_mut(),
@@ -154,26 +154,26 @@ fn close(state: Ts) {
     }
 }
 
-fn key(state: Ts) -> *const () {
-    core::ptr::from_ref(&state.region).cast()
+fn key(tstate: ThreadStateRef) -> *const () {
+    core::ptr::from_ref(&tstate.region).cast()
 }
 
 /// A claim on the function of one region: RUNNING, with a reference (R3).
-struct Claim(Ts);
+struct Claim(ThreadStateRef);
 
 /// Claims the function of `state`, which stays alive meanwhile: the head lock
 /// is held, or the host vouches for it.
-fn claim(state: Ts) -> Option<Claim> {
-    state.region.compare_exchange(OPEN, RUNNING, Acquire, Relaxed).ok()?;
-    state.refs.fetch_add(1, Relaxed);
-    Some(Claim(state))
+fn claim(tstate: ThreadStateRef) -> Option<Claim> {
+    tstate.region.compare_exchange(OPEN, RUNNING, Acquire, Relaxed).ok()?;
+    tstate.refs.fetch_add(1, Relaxed);
+    Some(Claim(tstate))
 }
 
 impl Claim {
     /// Runs the function, detached. True when there was one.
     fn run(self) -> bool {
-        let state = self.0;
-        let Some((function, arg)) = state.unblock.get() else {
+        let tstate = self.0;
+        let Some((function, arg)) = tstate.unblock.get() else {
             self.give_back();
             return false;
         };
@@ -181,11 +181,11 @@ impl Claim {
             // SAFETY: the host's function and argument, registered and not
             // unregistered (R2); detached, no lock held.
             let run = || unsafe { function(arg) };
-            callout::run(Callout::UnblockFunction, state.as_ptr().cast(), run);
+            callout::run(Callout::UnblockFunction, tstate.as_ptr().cast(), run);
         };
         let work = || {
             // The function may attach and never return.
-            owed::or_give_back(|| Claim(state).give_back(), call);
+            owed::or_give_back(|| Claim(tstate).give_back(), call);
             // Before the caller attaches again: the thread may be needed for that.
             self.give_back();
         };
@@ -194,30 +194,33 @@ impl Claim {
     }
 
     fn give_back(self) {
-        let state = self.0;
-        state.unblock_due_ns.store(clock::now_ns() + REPEAT_NS, Relaxed);
-        if state.region.swap(OPEN, Release) == AWAITED {
-            lot::unpark_all(key(state));
+        let tstate = self.0;
+        tstate.unblock_due_ns.store(clock::now_ns() + REPEAT_NS, Relaxed);
+        if tstate.region.swap(OPEN, Release) == AWAITED {
+            lot::unpark_all(key(tstate));
         }
-        RUNTIME.drop_state_ref(state);
+        RUNTIME.drop_state_ref(tstate);
     }
 }
 
 /// Calls the function of `state`'s region. False when the state is in no
 /// region, has no function, or somebody else is calling it at this moment.
-pub(crate) fn unblock(state: Ts) -> bool {
-    claim(state).is_some_and(Claim::run)
+pub(crate) fn unblock(tstate: ThreadStateRef) -> bool {
+    claim(tstate).is_some_and(Claim::run)
 }
 
 /// Calls one function: of the states of `interp` that `wanted` chooses and whose
 /// time has come, the one that has waited longest. False when there was none.
-pub(crate) fn unblock_one(interp: Interp, wanted: impl Fn(Ts, &Guard<'_>) -> bool) -> bool {
+pub(crate) fn unblock_one(
+    interp: Interp,
+    wanted: impl Fn(ThreadStateRef, &HeadGuard<'_>) -> bool,
+) -> bool {
     let now = clock::now_ns();
     let head = RUNTIME.lock();
-    let due = |state: &Ts| state.unblock_due_ns.load(Relaxed);
+    let due = |tstate: &ThreadStateRef| tstate.unblock_due_ns.load(Relaxed);
     let next = list::iter(interp, &head)
-        .filter(|state| state.region.load(Acquire) == OPEN && due(state) <= now)
-        .filter(|state| wanted(*state, &head))
+        .filter(|tstate| tstate.region.load(Acquire) == OPEN && due(tstate) <= now)
+        .filter(|tstate| wanted(*tstate, &head))
         .min_by_key(due);
     let claimed = next.and_then(claim);
     drop(head);
@@ -229,8 +232,8 @@ pub(crate) fn unblock_one(interp: Interp, wanted: impl Fn(Ts, &Guard<'_>) -> boo
 }
 
 /// In a fork child, for a state that survives: whoever ran its function did not.
-pub(crate) fn reset_in_child(state: Ts) {
-    if state.region.load(Relaxed) != NONE {
-        state.region.store(OPEN, Relaxed);
+pub(crate) fn reset_in_child(tstate: ThreadStateRef) {
+    if tstate.region.load(Relaxed) != NONE {
+        tstate.region.store(OPEN, Relaxed);
     }
 }

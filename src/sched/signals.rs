@@ -7,13 +7,13 @@
 //! (signalmodule.c), with a host's C function in the place of Python handlers.
 
 use crate::os::signal::{self, Disposition};
-use crate::sched::breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::may_handle_signals;
+use crate::sched::eval_breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::raise;
-use crate::state::error::Kind;
+use crate::state::error_kind::ExceptionKind;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
@@ -54,8 +54,8 @@ pub(crate) fn trip(number: c_int) {
 pub(crate) fn ask_main_thread() {
     // Pairs with the fence in `breaker::become_main_state`.
     fence(SeqCst);
-    if let Some(state) = RUNTIME.main_state() {
-        breaker::set(state, SIGNALS_PENDING);
+    if let Some(tstate) = RUNTIME.main_state() {
+        eval_breaker::set(tstate, SIGNALS_PENDING);
     }
 }
 
@@ -134,25 +134,25 @@ pub(crate) fn take_interrupt() -> bool {
 
 /// Runs the handlers of tripped signals on the main thread; elsewhere only the
 /// bit is cleared (S-PC-13).
-pub(crate) fn handle(state: Ts) -> Result<(), Raised> {
-    breaker::clear(state, SIGNALS_PENDING);
-    if may_handle_signals(state) { run_tripped(state) } else { Ok(()) }
+pub(crate) fn handle(tstate: ThreadStateRef) -> Result<(), Raised> {
+    eval_breaker::clear(tstate, SIGNALS_PENDING);
+    if may_handle_signals(tstate) { run_tripped(tstate) } else { Ok(()) }
 }
 
 /// As [`handle`], for who knows that the caller may handle signals.
 #[inline(always)]
-pub(crate) fn handle_here(state: Ts) -> Result<(), Raised> {
-    breaker::clear(state, SIGNALS_PENDING);
-    run_tripped(state)
+pub(crate) fn handle_here(tstate: ThreadStateRef) -> Result<(), Raised> {
+    eval_breaker::clear(tstate, SIGNALS_PENDING);
+    run_tripped(tstate)
 }
 
 #[inline(always)]
-fn run_tripped(state: Ts) -> Result<(), Raised> {
-    if ANY.load(Relaxed) { run_handlers(state) } else { Ok(()) }
+fn run_tripped(tstate: ThreadStateRef) -> Result<(), Raised> {
+    if ANY.load(Relaxed) { run_handlers(tstate) } else { Ok(()) }
 }
 
 #[cold]
-fn run_handlers(state: Ts) -> Result<(), Raised> {
+fn run_handlers(tstate: ThreadStateRef) -> Result<(), Raised> {
     if !ANY.swap(false, Acquire) {
         return Ok(());
     }
@@ -164,7 +164,7 @@ fn run_handlers(state: Ts) -> Result<(), Raised> {
             // The rest waits for the next visit, with the bit set (S-PC-06).
             // Relaxed: it tells of marks that this thread has read itself.
             ANY.store(true, Relaxed);
-            breaker::set(state, SIGNALS_PENDING);
+            eval_breaker::set(tstate, SIGNALS_PENDING);
             return Err(Raised);
         }
     }
@@ -183,7 +183,7 @@ fn run_handler(number: c_int) -> Result<(), Raised> {
         return if status == 0 { Ok(()) } else { Err(Raised) };
     }
     if number == signal::SIGINT {
-        raise::raise(Kind::KeyboardInterrupt, c"");
+        raise::raise(ExceptionKind::KeyboardInterrupt, c"");
         return Err(Raised);
     }
     Ok(())

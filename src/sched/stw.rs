@@ -8,7 +8,7 @@
 //! waits for its turn, and a requester that had to wait stands there detached
 //! until its pause is complete.
 //!
-//! A thread that waits to attach is not passed over again and again: `turn`
+//! A thread that waits to attach is not passed over again and again: `waits_for_pause`
 //! says how it came to wait.
 //!
 //! | turn      | meaning                                                     |
@@ -28,20 +28,20 @@ use crate::os::clock::Deadline;
 use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
-use crate::sched::breaker::{self, PLEASE_STOP};
 use crate::sched::current::{current, interp_of, set_current, traced_interp};
+use crate::sched::eval_breaker::{self, PLEASE_STOP};
 use crate::sched::frozen::Departed;
 use crate::sched::{attach, frozen, gil, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
 use crate::state::stop::{Request, StopScope};
-use crate::state::thread_state::{STOOD, Ts};
+use crate::state::thread_state::{STOOD, ThreadStateRef};
 use crate::state::word;
 use crate::sync::atomic::AtomicI32;
 use crate::sync::lot;
 use crate::sync::owed;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
@@ -52,18 +52,18 @@ const RESCAN_NS: i64 = 1_000_000;
 /// How long a pause waits for those that are owed their turn.
 const PATIENCE_NS: i64 = 10_000_000;
 
-/// Values of a state's `turn`.
+/// Values of a state's `waits_for_pause`.
 const NONE: u32 = 0;
 const OWED: u32 = 2;
 
 /// How a requester gave way while it waited.
-enum Aside {
+enum GaveUp {
     /// It did not.
     No,
     /// Its state is attached, without its GIL.
-    Gil(Ts),
+    Gil(ThreadStateRef),
     /// Its state is detached.
-    Detached(Ts),
+    Detached(ThreadStateRef),
 }
 
 /// Stops every other thread state in scope. Attached, detached or without a
@@ -72,20 +72,20 @@ enum Aside {
 pub(crate) fn stop(scope: Scope) {
     trace::at(Point::StwRequest, Event::Begin(Span::StopTheWorld), traced_interp);
     let own = current();
-    let request = Request::new(scope, own.map(|state| (state, interp_of(state))));
+    let request = Request::new(scope, own.map(|tstate| (tstate, interp_of(tstate))));
     let head = RUNTIME.lock();
     let granted = RUNTIME.stop_gate.enter(&request, &head);
     drop(head);
     granted.tell();
-    let mut aside = Aside::No;
+    let mut gave_up = GaveUp::No;
     if !request.is_granted() {
-        aside = detach(own);
+        gave_up = detach(own);
         request.wait();
     }
     let patience = Deadline::after(PATIENCE_NS);
     if !suspend_detached(scope, &patience) {
-        if matches!(aside, Aside::No) {
-            aside = step_aside(own);
+        if matches!(gave_up, GaveUp::No) {
+            gave_up = release_gil_while_waiting(own);
         }
         let data = scope.data();
         let mut dog = watchdog::Pause::begin(scope);
@@ -102,34 +102,34 @@ pub(crate) fn stop(scope: Scope) {
     scope.data().set_stopped(&head);
     drop(head);
     note(scope, tsan::acquire);
-    come_back(scope, aside);
+    reacquire(scope, gave_up);
     probe::point(Point::StwStopped);
 }
 
-fn detach(own: Option<Ts>) -> Aside {
-    let Some(state) = own else { return Aside::No };
-    attach::step_out(state);
-    Aside::Detached(state)
+fn detach(own: Option<ThreadStateRef>) -> GaveUp {
+    let Some(tstate) = own else { return GaveUp::No };
+    attach::detach_for_call(tstate);
+    GaveUp::Detached(tstate)
 }
 
 /// Lets go of the requester's GIL: one of those whom it waits for may need it.
-fn step_aside(own: Option<Ts>) -> Aside {
-    match own.filter(|state| state.holds_gil().load(Relaxed) != 0) {
-        Some(state) => {
-            let _ = attach::release_gil_only(state);
-            Aside::Gil(state)
+fn release_gil_while_waiting(own: Option<ThreadStateRef>) -> GaveUp {
+    match own.filter(|tstate| tstate.holds_gil().load(Relaxed) != 0) {
+        Some(tstate) => {
+            let _ = attach::release_gil_only(tstate);
+            GaveUp::Gil(tstate)
         }
-        None => Aside::No,
+        None => GaveUp::No,
     }
 }
 
-/// Reverses `step_aside` or `detach`. A requester whose interpreter ended
+/// Reverses `release_gil_while_waiting` or `detach`. A requester whose interpreter ended
 /// meanwhile ends its pause and never returns.
-fn come_back(scope: Scope, aside: Aside) {
-    let step = || match aside {
-        Aside::No => {}
-        Aside::Gil(state) => attach::take_gil_only(state),
-        Aside::Detached(state) => attach::step_in(state),
+fn reacquire(scope: Scope, gave_up: GaveUp) {
+    let step = || match gave_up {
+        GaveUp::No => {}
+        GaveUp::Gil(tstate) => attach::take_gil_only(tstate),
+        GaveUp::Detached(tstate) => attach::reattach_after_call(tstate),
     };
     owed::or_give_back(|| start(scope), step);
 }
@@ -140,17 +140,17 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     let patient = !patience.passed();
     let head = RUNTIME.lock();
     let mut suspended = 0;
-    scope.others(&head, |state| {
-        let turn = state.turn.load(Relaxed);
-        if turn == OWED && patient && state.word().load(Relaxed) != word::SUSPENDED {
-            breaker::set(state, PLEASE_STOP);
-        } else if word::suspend(state.word()) {
+    scope.others(&head, |tstate| {
+        let waits_for_pause = tstate.waits_for_pause.load(Relaxed);
+        if waits_for_pause == OWED && patient && tstate.word().load(Relaxed) != word::SUSPENDED {
+            eval_breaker::set(tstate, PLEASE_STOP);
+        } else if word::suspend(tstate.word()) {
             suspended += 1;
-            if turn == STOOD {
-                state.turn.store(OWED, Relaxed);
+            if waits_for_pause == STOOD {
+                tstate.waits_for_pause.store(OWED, Relaxed);
             }
-        } else if state.word().load(Relaxed) == word::ATTACHED {
-            breaker::set(state, PLEASE_STOP);
+        } else if tstate.word().load(Relaxed) == word::ATTACHED {
+            eval_breaker::set(tstate, PLEASE_STOP);
         }
     });
     let left = data.countdown.load(Relaxed) - suspended;
@@ -163,7 +163,7 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
 fn note(scope: Scope, what: impl Fn(*const AtomicI32)) {
     if tsan::is_present() {
         let head = RUNTIME.lock();
-        scope.others(&head, |state| what(core::ptr::from_ref(state.word())));
+        scope.others(&head, |tstate| what(core::ptr::from_ref(tstate.word())));
         drop(head);
     }
 }
@@ -178,16 +178,16 @@ pub(crate) fn start(scope: Scope) {
     }
     // Before the first thread runs again: the release of `resume` orders it.
     scope.data().clear_stopped();
-    scope.others(&head, |state| {
-        breaker::clear(state, PLEASE_STOP);
-        let _ = word::resume(state.word());
+    scope.others(&head, |tstate| {
+        eval_breaker::clear(tstate, PLEASE_STOP);
+        let _ = word::resume(tstate.word());
     });
     // Pairs with the fence in `wait_resumed`: whoever sleeps there is seen
     // here, or has seen its word change.
     fence(SeqCst);
-    scope.others(&head, |state| {
-        if state.turn.load(Relaxed) != NONE {
-            lot::unpark_all(state.word_key());
+    scope.others(&head, |tstate| {
+        if tstate.waits_for_pause.load(Relaxed) != NONE {
+            lot::unpark_all(tstate.word_key());
         }
     });
     let granted = RUNTIME.stop_gate.leave(scope, &head);
@@ -214,32 +214,32 @@ pub(crate) fn is_requester() -> bool {
 }
 
 /// Whether a state that is linked now must begin suspended (S-TS-02).
-pub(crate) fn begins_suspended(interp: Interp, head: &Guard<'_>) -> bool {
+pub(crate) fn begins_suspended(interp: Interp, head: &HeadGuard<'_>) -> bool {
     active(interp, head).is_some()
 }
 
 /// The pause that `interp` is in the scope of.
-fn active(interp: Interp, _head: &Guard<'_>) -> Option<&'static StopScope> {
+fn active(interp: Interp, _head: &HeadGuard<'_>) -> Option<&'static StopScope> {
     [&RUNTIME.stop, &interp.block().stop].into_iter().find(|data| data.requested.load(Relaxed) != 0)
 }
 
 /// The pause that `state` has to stand for.
-fn active_for(state: Ts, head: &Guard<'_>) -> Option<&'static StopScope> {
-    active(interp_of(state), head).filter(|data| data.requester.load(Relaxed) != state.as_raw())
+fn active_for(tstate: ThreadStateRef, head: &HeadGuard<'_>) -> Option<&'static StopScope> {
+    active(interp_of(tstate), head).filter(|data| data.requester.load(Relaxed) != tstate.as_raw())
 }
 
 /// Counts a state out that leaves its list during a request, unless it stands
 /// already (S-STW-07). Head lock held.
-pub(crate) fn count_out(state: Ts, head: &Guard<'_>) {
-    if state.word().load(Relaxed) == word::SUSPENDED {
+pub(crate) fn count_out(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
+    if tstate.word().load(Relaxed) == word::SUSPENDED {
         return;
     }
-    if let Some(data) = active_for(state, head) {
+    if let Some(data) = active_for(tstate, head) {
         count_down(data, head);
     }
 }
 
-fn count_down(data: &StopScope, _head: &Guard<'_>) {
+fn count_down(data: &StopScope, _head: &HeadGuard<'_>) {
     let left = data.countdown.load(Relaxed) - 1;
     data.countdown.store(left, Relaxed);
     if left <= 0 {
@@ -250,35 +250,35 @@ fn count_down(data: &StopScope, _head: &Guard<'_>) {
 
 /// Serves a stop request at a poll: lets go, stands until the pause is over,
 /// and attaches again.
-pub(crate) fn suspend_if_asked(state: Ts) {
+pub(crate) fn suspend_if_asked(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();
-    breaker::clear(state, PLEASE_STOP);
-    let asked = active_for(state, &head).is_some();
+    eval_breaker::clear(tstate, PLEASE_STOP);
+    let asked = active_for(tstate, &head).is_some();
     drop(head);
     if !asked {
         return;
     }
     // Before its word changes: nobody may take the state over meanwhile. Relaxed:
     // the release of the word publishes it.
-    state.turn.store(STOOD, Relaxed);
-    stand(state);
-    wait_resumed(state, STOOD);
-    attach::attach(state);
+    tstate.waits_for_pause.store(STOOD, Relaxed);
+    suspend_self_and_release_gil(tstate);
+    wait_resumed(tstate, STOOD);
+    attach::attach(tstate);
     // Relaxed: a pause that still reads OWED only waits a little longer.
-    state.turn.store(NONE, Relaxed);
+    tstate.waits_for_pause.store(NONE, Relaxed);
 }
 
-fn stand(state: Ts) {
-    if state.critical_section().load(Relaxed) != 0 || !state.qsbr.load(Relaxed).is_null() {
-        crate::sched::gilfree::detaching(state);
+fn suspend_self_and_release_gil(tstate: ThreadStateRef) {
+    if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
+        crate::sched::attach_hooks::detaching(tstate);
     }
-    state.stamp();
-    attach::note_detaching(state);
+    tstate.stamp();
+    attach::note_detaching(tstate);
     set_current(None);
-    state.holds_gil().store(0, Relaxed);
-    let gil = state.gil.load(Relaxed);
-    let interp = interp_of(state).id();
-    lay_down(state);
+    tstate.holds_gil().store(0, Relaxed);
+    let gil = tstate.gil.load(Relaxed);
+    let interp = interp_of(tstate).id();
+    suspend_word_or_detach(tstate);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
     if let Some(gil) = unsafe { gil.as_ref() } {
         let _ = gil::release(gil, false);
@@ -288,29 +288,29 @@ fn stand(state: Ts) {
 
 /// ATTACHED to SUSPENDED for the pause that `state` has to stand for; to
 /// DETACHED if there is none any more. Others may delete the state afterwards.
-pub(crate) fn lay_down(state: Ts) {
+pub(crate) fn suspend_word_or_detach(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();
-    match active_for(state, &head) {
+    match active_for(tstate, &head) {
         Some(data) => {
-            word::suspend_self(state.word());
+            word::suspend_self(tstate.word());
             count_down(data, &head);
         }
-        None => word::detach(state.word()),
+        None => word::detach(tstate.word()),
     }
     drop(head);
 }
 
 /// Sleeps until the pause that suspended `state`, which the caller is about to
 /// attach, is over.
-fn wait_resumed(state: Ts, turn: u32) {
+fn wait_resumed(tstate: ThreadStateRef, waits_for_pause: u32) {
     // Relaxed: the fence orders it.
-    state.turn.store(turn, Relaxed);
+    tstate.waits_for_pause.store(waits_for_pause, Relaxed);
     // Pairs with the fence in `start`.
     fence(SeqCst);
-    let word = state.word();
+    let word = tstate.word();
     while word.load(Acquire) == word::SUSPENDED {
         let _ = lot::park(
-            state.word_key(),
+            tstate.word_key(),
             || word.load(Acquire) == word::SUSPENDED,
             Deadline::NEVER,
             core::ptr::null_mut(),
@@ -322,16 +322,16 @@ fn wait_resumed(state: Ts, turn: u32) {
 
 /// An attach met a pause: sleeps until it is over. The next pause lets the
 /// state attach, whatever happens until then; [`attached`] ends that.
-pub(crate) fn wait_for_turn(state: Ts) {
-    wait_resumed(state, OWED);
+pub(crate) fn wait_for_turn(tstate: ThreadStateRef) {
+    wait_resumed(tstate, OWED);
 }
 
 /// Whether a thread waits, with `state`, for the end of a pause.
-pub(crate) fn is_awaited(state: Ts) -> bool {
-    state.turn.load(Relaxed) != NONE
+pub(crate) fn is_awaited(tstate: ThreadStateRef) -> bool {
+    tstate.waits_for_pause.load(Relaxed) != NONE
 }
 
 /// `state` was attached after all: it is owed nothing any more.
-pub(crate) fn attached(state: Ts) {
-    state.turn.store(NONE, Relaxed);
+pub(crate) fn attached(tstate: ThreadStateRef) {
+    tstate.waits_for_pause.store(NONE, Relaxed);
 }

@@ -12,10 +12,10 @@ use crate::sched::{current, pending};
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::owed;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// How a thread that met finalization goes on.
@@ -29,11 +29,11 @@ pub(crate) enum Leaving {
 
 /// Gives up what the calling thread still has, because it never runs again:
 /// joins of it succeed from here.
-pub(crate) fn leave(leaving: Leaving) {
+pub(crate) fn detach_handle(leaving: Leaving) {
     let Some(handle) = current::own_handle() else {
         return;
     };
-    give_up_states(|state| core::ptr::eq(state.handle.load(Relaxed).cast(), handle.as_ptr()));
+    give_up_states(|tstate| core::ptr::eq(tstate.handle.load(Relaxed).cast(), handle.as_ptr()));
     current::set_own_handle(core::ptr::null_mut());
     if leaving == Leaving::Hangs {
         // Relaxed: the exit event, which `finish` sets, publishes it to joiners.
@@ -46,22 +46,22 @@ pub(crate) fn leave(leaving: Leaving) {
 /// and never runs again.
 pub(crate) fn give_up_own_states() {
     let me = thread::ident();
-    give_up_states(|state| state.thread_id() == me);
+    give_up_states(|tstate| tstate.thread_id() == me);
 }
 
 /// Takes the linked states that `chosen` names away from their thread, which
 /// never uses them again: no interpreter's end waits for them, none points to
 /// the handle, and none keeps the pending calls of its interpreter to itself.
 /// The states stay until their interpreters end, and are cleared there.
-fn give_up_states(chosen: impl Fn(Ts) -> bool) {
+fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
     let head = RUNTIME.lock();
     for interp in RUNTIME.interps(&head) {
         let mut any = false;
-        for state in list::iter(interp, &head).filter(|state| chosen(*state)) {
+        for tstate in list::iter(interp, &head).filter(|tstate| chosen(*tstate)) {
             // While the daemon field still has the host's value.
-            leave_handle(state, &head);
-            state.daemon().store(1, Relaxed);
-            pending::stop_handling(interp, state, &head);
+            leave_handle(tstate, &head);
+            tstate.daemon().store(1, Relaxed);
+            pending::stop_handling(interp, tstate, &head);
             any = true;
         }
         if any {
@@ -74,14 +74,14 @@ fn give_up_states(chosen: impl Fn(Ts) -> bool) {
 }
 
 /// Separates `state` from the handle of the thread that was started for it.
-pub(crate) fn leave_handle(state: Ts, _head: &Guard<'_>) {
-    let handle = state.handle.swap(core::ptr::null_mut(), Relaxed);
+pub(crate) fn leave_handle(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
+    let handle = tstate.handle.swap(core::ptr::null_mut(), Relaxed);
     // SAFETY: a thread that runs holds a reference to its handle (H1), and one
     // that ends separates its states from the handle first.
     if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
-        let daemon = u32::from(state.daemon().load(Relaxed) != 0);
+        let daemon = u32::from(tstate.daemon().load(Relaxed) != 0);
         handle.daemon.store(daemon, Relaxed);
-        handle.last.fill(state);
+        handle.last.fill(tstate);
         handle.tstate.store(core::ptr::null_mut(), Release);
     }
 }
@@ -109,8 +109,8 @@ pub(crate) fn release_handle(handle: Handle) {
     if unjoined && handle.hung.load(Relaxed) == 0 {
         // Whoever joins it frees it. Every start and every end of a thread
         // looks after the graveyard, so it does not grow.
-        if handle.buried.load(Relaxed) == 0 {
-            RUNTIME.bury_handle(handle, &head);
+        if handle.unreferenced.load(Relaxed) == 0 {
+            RUNTIME.move_to_unjoined(handle, &head);
         }
         return;
     }
@@ -145,18 +145,18 @@ const BATCH: usize = 16;
 /// in the list meanwhile, so that nobody who waits for them can miss them.
 /// Returns how many were joined.
 pub(crate) fn reap_gone() -> usize {
-    if RUNTIME.graveyard.load(Relaxed).is_null() {
+    if RUNTIME.unjoined.load(Relaxed).is_null() {
         return 0;
     }
     let head = RUNTIME.lock();
-    let batch = Batch::of(RUNTIME.buried_handles(&head));
+    let batch = Batch::of(RUNTIME.unjoined_handles(&head));
     drop(head);
     batch.join().joined
 }
 
 /// Joins the threads that `wanted` chooses and that are gone already, whoever
 /// refers to their handles; never waits for one.
-pub(crate) fn join_gone(wanted: impl Fn(Handle, &Guard<'_>) -> bool) {
+pub(crate) fn join_gone(wanted: impl Fn(Handle, &HeadGuard<'_>) -> bool) {
     let mut not_gone = 0;
     loop {
         let head = RUNTIME.lock();
@@ -218,12 +218,12 @@ impl thread::ThreadEnd for AtExit {
         owed::forget();
         // A state that is still attached belongs to a thread that the host
         // ended in the middle; nobody can tell what it was about.
-        if let Some(end) = current::keeper().filter(|_| current::current().is_none()) {
+        if let Some(end) = current::on_thread_end().filter(|_| current::current().is_none()) {
             end();
         }
         current::set_keeper(None);
-        if let Some(state) = current::gilstate() {
-            current::leave_gilstate_slot(state);
+        if let Some(tstate) = current::gilstate() {
+            current::leave_gilstate_slot(tstate);
             block.gilstate.store(core::ptr::null_mut(), Relaxed);
         }
         // A later destructor that ensures arms it once more; in the last round
@@ -231,6 +231,6 @@ impl thread::ThreadEnd for AtExit {
         block.armed.store(0, Relaxed);
         // The host may have ended a started thread behind our back
         // (pthread_exit): its joiners must not wait for ever.
-        leave(Leaving::Exits);
+        detach_handle(Leaving::Exits);
     }
 }

@@ -15,7 +15,7 @@ use crate::sched::fatal::{Name, Text};
 use crate::state::gil_word::Gil;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop::Scope;
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use crate::state::word;
 use core::fmt::Write;
 use core::sync::atomic::{
@@ -56,23 +56,23 @@ pub(crate) fn sleep(ns: i64) -> Deadline {
 }
 
 /// Appends "thread 'db-pool-3' (tid 4711, state 5 of interp 0)".
-fn push_thread<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
-    let name = state.name();
+fn push_thread<const N: usize>(line: &mut LineBuf<N>, tstate: ThreadStateRef) {
+    let name = tstate.name();
     let _ = if name[0] == 0 {
-        write!(line, "thread 0x{:x}", state.thread_id())
+        write!(line, "thread 0x{:x}", tstate.thread_id())
     } else {
         write!(line, "thread '{}'", Name(&name))
     };
-    let (native, id) = (state.native_id(), state.id());
-    let _ = write!(line, " (tid {native}, state {id} of interp {})", interp_of(state).id());
+    let (native, id) = (tstate.native_id(), tstate.id());
+    let _ = write!(line, " (tid {native}, state {id} of interp {})", interp_of(tstate).id());
 }
 
 /// Appends ", attached at pool.c:88".
-fn push_place<const N: usize>(line: &mut LineBuf<N>, state: Ts) {
-    let place = state.last_at.load(Relaxed);
+fn push_place<const N: usize>(line: &mut LineBuf<N>, tstate: ThreadStateRef) {
+    let place = tstate.last_at.load(Relaxed);
     let _ = if place.is_null() {
         line.write_str(", attached at an unknown place")
-    } else if state.is_place_of_last_change() {
+    } else if tstate.is_place_of_last_change() {
         write!(line, ", attached at {}", Text(place))
     } else {
         write!(line, ", attached at an unknown place, before that at {}", Text(place))
@@ -92,7 +92,7 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     let mut line = LineBuf::<512>::new();
     let head = RUNTIME.lock();
     // SAFETY: the deleter of a state empties `holder` under the head lock.
-    let holder = unsafe { Ts::from_raw(gil.holder.load(Relaxed).cast()) };
+    let holder = unsafe { ThreadStateRef::from_raw(gil.holder.load(Relaxed).cast()) };
     if let Some(holder) = holder.filter(|one| one.holds_gil().load(Relaxed) != 0) {
         let since = holder.changed_ns();
         let held = clock::coarse_ns() - since;
@@ -133,13 +133,13 @@ impl Pause {
         self.told = nth;
         let mut lines = LineBuf::<2048>::new();
         let head = RUNTIME.lock();
-        self.scope.others(&head, |state| {
-            if state.word().load(Relaxed) != word::ATTACHED || lines.is_cut() {
+        self.scope.others(&head, |tstate| {
+            if tstate.word().load(Relaxed) != word::ATTACHED || lines.is_cut() {
                 return;
             }
             let _ = write!(lines, "pytstate: a pause has waited {} s for ", Seconds(waited));
-            push_thread(&mut lines, state);
-            push_place(&mut lines, state);
+            push_thread(&mut lines, tstate);
+            push_place(&mut lines, tstate);
             lines.end_line();
         });
         drop(head);

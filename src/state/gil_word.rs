@@ -137,14 +137,14 @@ impl Gil {
     /// Gives up being the woken waiter. True when the GIL is free and others
     /// sleep: the caller must wake the next one.
     #[must_use]
-    pub(crate) fn resign(&self) -> bool {
+    pub(crate) fn stop_being_woken(&self) -> bool {
         let seen = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
         seen & LOCKED == 0 && seen & PARKED != 0
     }
 
     /// Releases a contended GIL without waking anybody, if a woken waiter is
     /// on its way to it.
-    pub(crate) fn leave_to_woken(&self) -> bool {
+    pub(crate) fn release_to_woken(&self) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
         while seen & WOKEN != 0 {
             match self.word.compare_exchange_weak(
@@ -176,7 +176,7 @@ impl Gil {
 
     /// Replaces LOCKED and PARKED by `next`, keeping WOKEN. For the holder,
     /// under the queue's lock.
-    pub(crate) fn settle(&self, next: u32) {
+    pub(crate) fn store_after_queue(&self, next: u32) {
         let _ = self
             .word
             .fetch_update(Ordering::Release, Ordering::Relaxed, |seen| Some((seen & WOKEN) | next));
@@ -190,7 +190,7 @@ impl Gil {
         #[cfg(loom)]
         if crate::sync::planted::is(crate::sync::planted::Bug::TornWake) {
             let held = self.word.load(Ordering::Relaxed) & LOCKED;
-            return self.settle(held | next);
+            return self.store_after_queue(held | next);
         }
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
             Some((seen & (LOCKED | WOKEN)) | next)
@@ -231,16 +231,16 @@ mod tests {
     fn a_woken_waiter_is_left_the_gil_and_counts_until_it_has_it_or_sleeps() {
         let gil = Gil::new();
         gil.word.store(LOCKED | PARKED | WOKEN, Ordering::Relaxed);
-        assert!(gil.leave_to_woken());
+        assert!(gil.release_to_woken());
         assert_eq!(gil.word.load(Ordering::Relaxed), PARKED | WOKEN);
         assert!(gil.try_barge(true));
         assert_eq!(gil.word.load(Ordering::Relaxed), LOCKED | PARKED);
-        assert!(!gil.leave_to_woken());
+        assert!(!gil.release_to_woken());
         gil.word.store(LOCKED | WOKEN, Ordering::Relaxed);
         assert!(gil.mark_parked(true));
         assert_eq!(gil.word.load(Ordering::Relaxed), LOCKED | PARKED);
         gil.word.store(PARKED | WOKEN, Ordering::Relaxed);
-        assert!(gil.resign());
+        assert!(gil.stop_being_woken());
     }
 
     #[test]

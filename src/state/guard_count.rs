@@ -8,7 +8,7 @@
 //!
 //! `door_shut_until` is a moment on the monotonic clock, written by the thread
 //! that ends the interpreter: before it, threads without a guard get none
-//! (`life::guard_turn`).
+//! (`life::end_backoff`).
 //!
 //! Ordering: `open` acquires, `close` releases, `forbid` does both, so the
 //! finalizer sees what guard holders did before they closed.

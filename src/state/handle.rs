@@ -18,7 +18,7 @@
 //!   given up): from then on the thread runs no host code but thread-local
 //!   destructors.
 //! - H4: a started handle stays in one of the runtime's two lists until it is
-//!   DONE or freed; which one, `buried` says.
+//!   DONE or freed; which one, `unreferenced` says.
 //!
 //! Field access: `state` atomically; `os`, `ident`, `native` written before
 //! RUNNING is published (release) and constant after; links under the head lock.
@@ -29,11 +29,11 @@
 use crate::os::mem;
 use crate::os::thread::OsThread;
 use crate::state::interp::{Interp, PyInterpreterState};
-use crate::state::thread_state::{NAME_SIZE, ThreadState, Ts};
+use crate::state::thread_state::{NAME_SIZE, ThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use crate::sync::hook::Hook;
 use crate::sync::mutex::PyMutex;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::ffi::{c_char, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -61,7 +61,7 @@ pub struct _PyThreadHandle {
     /// 1: finalization put the OS thread to sleep for ever.
     pub(crate) hung: AtomicU32,
     /// 1: nobody refers to it, its OS thread is still to be joined (head lock).
-    pub(crate) buried: AtomicU32,
+    pub(crate) unreferenced: AtomicU32,
     /// Set when the starter has filled the handle (S-HD-06).
     pub(crate) ready: PyEvent,
     pub(crate) ident: AtomicUsize,
@@ -95,7 +95,7 @@ pub(crate) struct LastState {
 
 impl LastState {
     /// Copies what is known of `state`. Head lock held.
-    pub(crate) fn fill(&self, state: Ts) {
+    pub(crate) fn fill(&self, state: ThreadStateRef) {
         self.id.store(state.id(), Relaxed);
         self.created_ns.store(state.created_ns.load(Relaxed), Relaxed);
         self.changed_ns.store(state.changed_ns(), Relaxed);
@@ -185,7 +185,7 @@ impl Handle {
     }
 
     /// Drops one reference. Head lock held (H1).
-    pub(crate) fn drop_ref(self, _head: &Guard<'_>) -> Dropped {
+    pub(crate) fn drop_ref(self, _head: &HeadGuard<'_>) -> Dropped {
         // AcqRel: the last one sees everything that the others did.
         match self.refs.fetch_sub(1, Ordering::AcqRel) {
             1 => Dropped::Last,
@@ -234,14 +234,14 @@ impl _PyThreadHandle {
     /// Records the interpreter that the thread is started for.
     pub(crate) fn set_interp(&self, interp: Interp) {
         self.interp.store(interp.as_ptr(), Relaxed);
-        self.interp_life.store(interp.lives.load(Relaxed), Relaxed);
+        self.interp_life.store(interp.incarnation.load(Relaxed), Relaxed);
         self.interp_id.store(interp.id(), Relaxed);
     }
 
     /// Whether the thread was started for the interpreter that `interp` is now.
     pub(crate) fn is_of(&self, interp: Interp) -> bool {
         self.interp.load(Relaxed) == interp.as_ptr()
-            && self.interp_life.load(Relaxed) == interp.lives.load(Relaxed)
+            && self.interp_life.load(Relaxed) == interp.incarnation.load(Relaxed)
     }
 
     pub(crate) fn is_daemon(&self) -> bool {

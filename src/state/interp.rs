@@ -48,7 +48,7 @@ pub struct _is {
     pub(crate) id: AtomicI64,
     /// How many interpreters the block has been: ids repeat in the runtime's
     /// next life, this does not.
-    pub(crate) lives: AtomicU64,
+    pub(crate) incarnation: AtomicU64,
     /// Older interpreter, or next in the pool.
     pub(crate) next: AtomicPtr<_is>,
     /// Newest thread state.
@@ -152,7 +152,7 @@ pub(crate) struct InterpName {
 impl InterpName {
     /// The name of what the block is now.
     pub(crate) fn of(interp: Interp) -> InterpName {
-        InterpName { interp, life: interp.lives.load(Relaxed) }
+        InterpName { interp, life: interp.incarnation.load(Relaxed) }
     }
 
     /// What [`InterpName::of`] gave in the life `life`.
@@ -162,7 +162,7 @@ impl InterpName {
 
     /// The interpreter, while it is alive. It stays that under the head lock.
     pub(crate) fn look_up(self) -> Option<Interp> {
-        let same = self.interp.is_alive() && self.interp.lives.load(Relaxed) == self.life;
+        let same = self.interp.is_alive() && self.interp.incarnation.load(Relaxed) == self.life;
         same.then_some(self.interp)
     }
 
@@ -178,7 +178,7 @@ impl _is {
         _is {
             alive: AtomicU32::new(0),
             id: AtomicI64::new(-1),
-            lives: AtomicU64::new(0),
+            incarnation: AtomicU64::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
             threads: AtomicPtr::new(core::ptr::null_mut()),
             joining: AtomicPtr::new(core::ptr::null_mut()),
@@ -220,7 +220,7 @@ impl _is {
     /// Its interval is the default again, as a new GIL's is (S-GIL-14).
     pub(crate) fn begin_life(&self, id: i64) {
         self.id.store(id, Relaxed);
-        self.lives.store(self.lives.load(Relaxed) + 1, Relaxed);
+        self.incarnation.store(self.incarnation.load(Relaxed) + 1, Relaxed);
         self.threads.store(core::ptr::null_mut(), Relaxed);
         self.joining.store(core::ptr::null_mut(), Relaxed);
         self.leaving.store(0, Relaxed);
@@ -270,9 +270,9 @@ impl _is {
     }
 
     /// Marks the commit by `state` (S-FZ-03).
-    pub(crate) fn commit(&self, state: *mut ThreadState) {
+    pub(crate) fn commit(&self, tstate: *mut ThreadState) {
         self.finalizing_thread.store(crate::os::thread::ident() as usize, Relaxed);
-        self.finalizing.store(state, Ordering::Release);
+        self.finalizing.store(tstate, Ordering::Release);
     }
 
     pub(crate) fn finalizing_thread(&self) -> c_ulong {

@@ -5,52 +5,52 @@
 //! signal handler, which walks it without the lock (`life::report`, acquire).
 
 use crate::state::interp::Interp;
-use crate::state::thread_state::Ts;
-use crate::sync::rank::Guard;
+use crate::state::thread_state::ThreadStateRef;
+use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Gives `state` the next id.
-pub(crate) fn number(interp: Interp, state: Ts, _head: &Guard) {
+pub(crate) fn number(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
     let id = interp.last_thread_id.load(Relaxed) + 1;
     interp.last_thread_id.store(id, Relaxed);
-    state.id_cell().store(id, Relaxed);
+    tstate.id_cell().store(id, Relaxed);
 }
 
 /// Puts `state`, which has its id, at the head.
-pub(crate) fn link(interp: Interp, state: Ts, _head: &Guard) {
+pub(crate) fn link(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
     let old = interp.threads.load(Relaxed);
-    state.next().store(old, Release);
-    state.prev().store(core::ptr::null_mut(), Relaxed);
+    tstate.next().store(old, Release);
+    tstate.prev().store(core::ptr::null_mut(), Relaxed);
     // SAFETY: members of the list are live (T1).
-    if let Some(old) = unsafe { Ts::from_ptr(old) } {
-        old.prev().store(state.as_ptr(), Relaxed);
+    if let Some(old) = unsafe { ThreadStateRef::from_ptr(old) } {
+        old.prev().store(tstate.as_ptr(), Relaxed);
     }
-    interp.threads.store(state.as_ptr(), Release);
+    interp.threads.store(tstate.as_ptr(), Release);
     interp.thread_count.store(interp.thread_count.load(Relaxed) + 1, Relaxed);
 }
 
 /// Takes `state` out.
-pub(crate) fn unlink(interp: Interp, state: Ts, _head: &Guard) {
-    let (prev, next) = (state.prev().load(Relaxed), state.next().load(Relaxed));
+pub(crate) fn unlink(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
+    let (prev, next) = (tstate.prev().load(Relaxed), tstate.next().load(Relaxed));
     // SAFETY: members of the list are live (T1).
-    match unsafe { Ts::from_ptr(prev) } {
+    match unsafe { ThreadStateRef::from_ptr(prev) } {
         Some(prev) => prev.next().store(next, Release),
         None => interp.threads.store(next, Release),
     }
     // SAFETY: as above.
-    if let Some(next) = unsafe { Ts::from_ptr(next) } {
+    if let Some(next) = unsafe { ThreadStateRef::from_ptr(next) } {
         next.prev().store(prev, Relaxed);
     }
-    state.prev().store(core::ptr::null_mut(), Relaxed);
-    state.next().store(core::ptr::null_mut(), Relaxed);
+    tstate.prev().store(core::ptr::null_mut(), Relaxed);
+    tstate.next().store(core::ptr::null_mut(), Relaxed);
     interp.thread_count.store(interp.thread_count.load(Relaxed) - 1, Relaxed);
-    if interp.first_state.load(Relaxed) == state.as_raw() {
+    if interp.first_state.load(Relaxed) == tstate.as_raw() {
         interp.first_state.store(core::ptr::null_mut(), Relaxed);
     }
 }
 
 /// The states of `interp`, newest first.
-pub(crate) fn iter(interp: Interp, _head: &Guard) -> Iter {
+pub(crate) fn iter(interp: Interp, _head: &HeadGuard) -> Iter {
     Iter { next: interp.threads.load(Relaxed) }
 }
 
@@ -60,12 +60,12 @@ pub(crate) struct Iter {
 }
 
 impl Iterator for Iter {
-    type Item = Ts;
+    type Item = ThreadStateRef;
 
-    fn next(&mut self) -> Option<Ts> {
+    fn next(&mut self) -> Option<ThreadStateRef> {
         // SAFETY: members of the list are live (T1).
-        let state = unsafe { Ts::from_ptr(self.next) }?;
-        self.next = state.next().load(Relaxed);
-        Some(state)
+        let tstate = unsafe { ThreadStateRef::from_ptr(self.next) }?;
+        self.next = tstate.next().load(Relaxed);
+        Some(tstate)
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod word;
 #[cfg(not(loom))]
 pub(crate) mod config;
 #[cfg(not(loom))]
-pub(crate) mod error;
+pub(crate) mod error_kind;
 #[cfg(not(loom))]
 pub(crate) mod guard_count;
 #[cfg(not(loom))]

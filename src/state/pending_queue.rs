@@ -3,9 +3,9 @@
 //! too, once the slots exist.
 //!
 //! A slot at position `p` of the endless sequence (index `p % SLOTS`) says by
-//! its `turn` whose it is:
+//! its `sequence` whose it is:
 //!
-//! | `turn`        | meaning                                         |
+//! | `sequence`        | meaning                                         |
 //! |---------------|-------------------------------------------------|
 //! | `p`           | free for the adder that wins position `p`       |
 //! | `p + 1`       | holds the call of position `p`                  |
@@ -14,7 +14,7 @@
 //! Invariants:
 //! - Q1: `first <= last <= first + max`, counted without wrapping in practice.
 //! - Q2: a slot's call is written by the winner of its position and read by the
-//!   one taker, ordered by `turn` (release, acquire).
+//!   one taker, ordered by `sequence` (release, acquire).
 //! - Q3: one thread takes at a time: whoever holds `handling` of the interpreter
 //!   (for the main queue: of the main interpreter).
 //!
@@ -62,7 +62,7 @@ pub(crate) struct Call {
 }
 
 struct Slot {
-    turn: AtomicUsize,
+    sequence: AtomicUsize,
     call: UnsafeCell<MaybeUninit<Call>>,
 }
 
@@ -154,7 +154,7 @@ impl PendingQueue {
             // SAFETY: inside the fresh block, which nobody else sees yet.
             unsafe {
                 slot.write(Slot {
-                    turn: AtomicUsize::new(index),
+                    sequence: AtomicUsize::new(index),
                     call: UnsafeCell::new(MaybeUninit::uninit()),
                 });
             }
@@ -198,7 +198,7 @@ impl PendingQueue {
                 continue;
             }
             let Some(slot) = self.slot(last) else { return Err(Full) };
-            if slot.turn.load(Acquire) != last {
+            if slot.sequence.load(Acquire) != last {
                 // Another adder has the position already: look again.
                 spin_hint();
                 continue;
@@ -213,10 +213,10 @@ impl PendingQueue {
     /// Fills a position that the caller won.
     fn fill(&self, position: usize, call: Call) {
         let Some(slot) = self.slot(position) else { return };
-        // SAFETY: Q2: the position is ours until `turn` says otherwise.
+        // SAFETY: Q2: the position is ours until `sequence` says otherwise.
         unsafe { (*slot.call.get()).write(call) };
         tsan::release(slot);
-        slot.turn.store(position.wrapping_add(1), Release);
+        slot.sequence.store(position.wrapping_add(1), Release);
     }
 
     /// Takes the oldest call. `None` when there is none, or when the oldest is
@@ -228,7 +228,7 @@ impl PendingQueue {
             return None;
         }
         let slot = self.slot(first)?;
-        if slot.turn.load(Acquire) != first.wrapping_add(1) {
+        if slot.sequence.load(Acquire) != first.wrapping_add(1) {
             return None;
         }
         tsan::acquire(slot);
@@ -236,7 +236,7 @@ impl PendingQueue {
         let call = unsafe { &*slot.call.get() };
         // SAFETY: Q2: the adder filled it before it set the turn.
         let call = unsafe { call.assume_init_read() };
-        slot.turn.store(first.wrapping_add(SLOTS), Release);
+        slot.sequence.store(first.wrapping_add(SLOTS), Release);
         self.first.store(first.wrapping_add(1), Release);
         Some(call)
     }
@@ -276,11 +276,11 @@ impl PendingQueue {
         while position != last {
             let Some(slot) = self.slot(position) else { return };
             let next = position.wrapping_add(1);
-            if slot.turn.load(Relaxed) != next {
+            if slot.sequence.load(Relaxed) != next {
                 let call = Call { func: None, arg: core::ptr::null_mut(), flags: 0 };
                 // SAFETY: Q2: nobody else is left to write it.
                 unsafe { (*slot.call.get()).write(call) };
-                slot.turn.store(next, Relaxed);
+                slot.sequence.store(next, Relaxed);
             }
             position = next;
         }

@@ -14,8 +14,8 @@ use crate::state::interp::{_is, Interp};
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::pending_queue::{MAX_MAIN, PendingQueue};
 use crate::state::stop::{Gate, StopScope};
-use crate::state::thread_state::{ThreadState, Ts, status};
-use crate::sync::rank::{Guard, Rank, RankedLock};
+use crate::state::thread_state::{ThreadState, ThreadStateRef, status};
+use crate::sync::rank::{HeadGuard, Rank, RankedLock};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
@@ -50,7 +50,7 @@ pub(crate) struct Runtime {
     /// Started handles that somebody refers to and that are not joined yet (H4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
     /// Handles of ended threads that nobody refers to, waiting to be joined (H4).
-    pub(crate) graveyard: AtomicPtr<_PyThreadHandle>,
+    pub(crate) unjoined: AtomicPtr<_PyThreadHandle>,
     /// Open guards of all interpreters, newest first (`life::guards`).
     pub(crate) open_guards: AtomicPtr<c_void>,
     /// Calls for the main thread (S-PC-01).
@@ -91,7 +91,7 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     stop: StopScope::new(),
     stop_gate: Gate::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
-    graveyard: AtomicPtr::new(core::ptr::null_mut()),
+    unjoined: AtomicPtr::new(core::ptr::null_mut()),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
     spare_states: AtomicPtr::new(core::ptr::null_mut()),
@@ -110,7 +110,7 @@ impl Runtime {
     /// Takes the head lock. Never detaches; hold it for a few instructions and
     /// call nothing outside the library under it (S-IN-11).
     #[inline]
-    pub(crate) fn lock(&'static self) -> Guard<'static> {
+    pub(crate) fn lock(&'static self) -> HeadGuard<'static> {
         self.head.lock()
     }
 
@@ -127,9 +127,9 @@ impl Runtime {
         unsafe { Interp::from_ptr(self.main.load(Ordering::Acquire)) }
     }
 
-    pub(crate) fn main_state(&self) -> Option<Ts> {
+    pub(crate) fn main_state(&self) -> Option<ThreadStateRef> {
         // SAFETY: NULL or live: the pointer is emptied when the state is deleted.
-        unsafe { Ts::from_raw(self.main_state.load(Ordering::Acquire)) }
+        unsafe { ThreadStateRef::from_raw(self.main_state.load(Ordering::Acquire)) }
     }
 
     /// Whether the caller is the main OS thread.
@@ -165,9 +165,9 @@ impl Runtime {
             .map(|list| list.swap(core::ptr::null_mut(), Relaxed));
         for mut next in kept {
             // SAFETY: spare blocks are mapped and used by nobody.
-            while let Some(state) = unsafe { Ts::from_raw(next) } {
-                next = state.spare.load(Relaxed);
-                self.keep_state_block(state, &head);
+            while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+                next = tstate.spare.load(Relaxed);
+                self.keep_state_block(tstate, &head);
             }
         }
         drop(head);
@@ -186,33 +186,33 @@ impl Runtime {
     }
 
     /// A spare block for a thread state (T1).
-    pub(crate) fn take_state_block(&self, _head: &Guard) -> Option<Ts> {
+    pub(crate) fn take_state_block(&self, _head: &HeadGuard) -> Option<ThreadStateRef> {
         // SAFETY: spare blocks are mapped and used by nobody.
-        let spare = unsafe { Ts::from_raw(self.spare_states.load(Relaxed)) }?;
+        let spare = unsafe { ThreadStateRef::from_raw(self.spare_states.load(Relaxed)) }?;
         self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
         Some(spare)
     }
 
     /// Fresh memory for a thread state; `None` without memory.
-    pub(crate) fn new_state_block(&self) -> Option<Ts> {
+    pub(crate) fn new_state_block(&self) -> Option<ThreadStateRef> {
         let host = self.host_size();
         let block = mem::calloc(size_of::<ThreadState>().checked_add(host)?);
         // SAFETY: NULL or a fresh zeroed block of the right size.
-        let state = unsafe { Ts::from_raw(block.cast()) }?;
-        state.host_size.store(host, Relaxed);
-        Some(state)
+        let tstate = unsafe { ThreadStateRef::from_raw(block.cast()) }?;
+        tstate.host_size.store(host, Relaxed);
+        Some(tstate)
     }
 
     /// Keeps a dead block for a state of its size, in this life or another (T1).
-    pub(crate) fn keep_state_block(&self, state: Ts, _head: &Guard<'_>) {
-        let fits = state.host_size.load(Relaxed) == self.host_size();
+    pub(crate) fn keep_state_block(&self, tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
+        let fits = tstate.host_size.load(Relaxed) == self.host_size();
         let list = if fits { &self.spare_states } else { &self.misfit_states };
-        state.spare.store(list.load(Relaxed), Relaxed);
-        list.store(state.as_raw(), Relaxed);
+        tstate.spare.store(list.load(Relaxed), Relaxed);
+        list.store(tstate.as_raw(), Relaxed);
     }
 
     /// A pooled interpreter block.
-    pub(crate) fn take_interp_block(&self, _head: &Guard) -> Option<Interp> {
+    pub(crate) fn take_interp_block(&self, _head: &HeadGuard) -> Option<Interp> {
         // SAFETY: pooled blocks are mapped for ever (I1).
         let spare = unsafe { Interp::from_ptr(self.spare_interps.load(Relaxed)) }?;
         self.spare_interps.store(spare.next.load(Relaxed), Relaxed);
@@ -220,7 +220,7 @@ impl Runtime {
     }
 
     /// Puts an interpreter block into the pool.
-    pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &Guard) {
+    pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &HeadGuard) {
         interp.next.store(self.spare_interps.load(Relaxed), Relaxed);
         self.spare_interps.store(interp.as_ptr(), Relaxed);
     }
@@ -231,28 +231,31 @@ impl Runtime {
     }
 
     /// The interpreters, newest first.
-    pub(crate) fn interps(&self, _head: &Guard) -> Interps {
+    pub(crate) fn interps(&self, _head: &HeadGuard) -> Interps {
         Interps { next: self.interpreters.load(Relaxed) }
     }
 
     /// The states that an end gave up, kept for their threads.
-    pub(crate) fn abandoned_states(&self, _head: &Guard) -> impl Iterator<Item = Ts> {
+    pub(crate) fn abandoned_states(
+        &self,
+        _head: &HeadGuard,
+    ) -> impl Iterator<Item = ThreadStateRef> {
         let mut next = self.abandoned.load(Relaxed);
         core::iter::from_fn(move || {
             // SAFETY: kept blocks are mapped while they are in the list.
-            let state = unsafe { Ts::from_raw(next) }?;
-            next = state.spare.load(Relaxed);
-            Some(state)
+            let tstate = unsafe { ThreadStateRef::from_raw(next) }?;
+            next = tstate.spare.load(Relaxed);
+            Some(tstate)
         })
     }
 
     /// The list that a started handle is in.
     fn list_of(&self, handle: Handle) -> &AtomicPtr<_PyThreadHandle> {
-        if handle.buried.load(Relaxed) != 0 { &self.graveyard } else { &self.handles }
+        if handle.unreferenced.load(Relaxed) != 0 { &self.unjoined } else { &self.handles }
     }
 
     /// Puts a started handle into its list (H4).
-    pub(crate) fn link_handle(&self, handle: Handle, _head: &Guard) {
+    pub(crate) fn link_handle(&self, handle: Handle, _head: &HeadGuard) {
         let list = self.list_of(handle);
         let old = list.load(Relaxed);
         handle.next.store(old, Relaxed);
@@ -265,14 +268,14 @@ impl Runtime {
     }
 
     /// Moves a handle from the list of those in use to the graveyard.
-    pub(crate) fn bury_handle(&self, handle: Handle, head: &Guard) {
+    pub(crate) fn move_to_unjoined(&self, handle: Handle, head: &HeadGuard) {
         self.unlink_handle(handle, head);
-        handle.buried.store(1, Relaxed);
+        handle.unreferenced.store(1, Relaxed);
         self.link_handle(handle, head);
     }
 
     /// Takes a handle out of its list. The caller knows that it is in one.
-    pub(crate) fn unlink_handle(&self, handle: Handle, _head: &Guard) {
+    pub(crate) fn unlink_handle(&self, handle: Handle, _head: &HeadGuard) {
         let (prev, next) = (handle.prev.load(Relaxed), handle.next.load(Relaxed));
         // SAFETY: members of the list are live (H4).
         match unsafe { Handle::from_ptr(prev) } {
@@ -288,26 +291,27 @@ impl Runtime {
     }
 
     /// The started handles, buried ones included.
-    pub(crate) fn handles(&self, head: &Guard) -> impl Iterator<Item = Handle> {
-        Handles { next: self.handles.load(Relaxed) }.chain(self.buried_handles(head))
+    pub(crate) fn handles(&self, head: &HeadGuard) -> impl Iterator<Item = Handle> {
+        Handles { next: self.handles.load(Relaxed) }.chain(self.unjoined_handles(head))
     }
 
     /// The handles of ended threads that nobody refers to.
-    pub(crate) fn buried_handles(&self, _head: &Guard) -> Handles {
-        Handles { next: self.graveyard.load(Relaxed) }
+    pub(crate) fn unjoined_handles(&self, _head: &HeadGuard) -> Handles {
+        Handles { next: self.unjoined.load(Relaxed) }
     }
 
     /// Drops one reference to a state's block, which is a spare one at the last
     /// one (T2).
-    pub(crate) fn drop_state_ref(&'static self, state: Ts) {
+    pub(crate) fn drop_state_ref(&'static self, tstate: ThreadStateRef) {
         // A lone reference needs no read-modify-write: nobody else can take one.
-        if state.refs.load(Ordering::Acquire) != 1 && state.refs.fetch_sub(1, Ordering::AcqRel) != 1
+        if tstate.refs.load(Ordering::Acquire) != 1
+            && tstate.refs.fetch_sub(1, Ordering::AcqRel) != 1
         {
             return;
         }
-        debug_assert!(state.has(status::DELETED));
+        debug_assert!(tstate.has(status::DELETED));
         let head = self.lock();
-        self.keep_state_block(state, &head);
+        self.keep_state_block(tstate, &head);
         drop(head);
     }
 }

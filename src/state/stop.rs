@@ -18,9 +18,9 @@ use crate::os::clock::Deadline;
 use crate::state::interp::{_is, Interp};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, Ts};
+use crate::state::thread_state::{ThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ptr;
 use core::sync::atomic::{
@@ -50,12 +50,12 @@ impl Scope {
     }
 
     /// Calls `visit` for every state in scope but the requester's.
-    pub(crate) fn others(&self, head: &Guard<'_>, mut visit: impl FnMut(Ts)) {
+    pub(crate) fn others(&self, head: &HeadGuard<'_>, mut visit: impl FnMut(ThreadStateRef)) {
         let requester = self.data().requester.load(Relaxed);
         for interp in RUNTIME.interps(head).filter(|interp| self.covers(*interp)) {
-            for state in list::iter(interp, head) {
-                if state.as_raw() != requester {
-                    visit(state);
+            for tstate in list::iter(interp, head) {
+                if tstate.as_raw() != requester {
+                    visit(tstate);
                 }
             }
         }
@@ -82,7 +82,7 @@ pub(crate) struct StopScope {
     /// The home of the requester, if it is another interpreter.
     home: AtomicPtr<_is>,
     /// Pauses of other interpreters whose requesters have their home here.
-    away: AtomicU32,
+    pauses_from_here: AtomicU32,
     /// Bumped when `countdown` reaches 0: futex word of the requester.
     pub(crate) progress: AtomicU32,
 }
@@ -98,7 +98,7 @@ impl StopScope {
             requester: AtomicPtr::new(ptr::null_mut()),
             thread: AtomicUsize::new(0),
             home: AtomicPtr::new(ptr::null_mut()),
-            away: AtomicU32::new(0),
+            pauses_from_here: AtomicU32::new(0),
             progress: AtomicU32::new(0),
         }
     }
@@ -107,19 +107,19 @@ impl StopScope {
     /// the thread that requested it. Exact for the thread that has `state`
     /// attached: that thread alone writes both fields while its pause goes on,
     /// so it reads its own writes, and no other state equals `requester`.
-    pub(crate) fn is_stopped_by(&self, state: Ts) -> bool {
-        self.stopped.load(Relaxed) != 0 && self.requester.load(Relaxed) == state.as_raw()
+    pub(crate) fn is_stopped_by(&self, tstate: ThreadStateRef) -> bool {
+        self.stopped.load(Relaxed) != 0 && self.requester.load(Relaxed) == tstate.as_raw()
     }
 
     /// Whether the world of this scope stands. The head lock is held, under which
     /// both ends of a pause write it.
-    pub(crate) fn is_stopped(&self, _head: &Guard<'_>) -> bool {
+    pub(crate) fn is_stopped(&self, _head: &HeadGuard<'_>) -> bool {
         self.stopped.load(Relaxed) != 0
     }
 
     /// Records that the world of this scope stands: from here on its lists
     /// stand still.
-    pub(crate) fn set_stopped(&self, _head: &Guard<'_>) {
+    pub(crate) fn set_stopped(&self, _head: &HeadGuard<'_>) {
         self.pauses.store(self.pauses.load(Relaxed).wrapping_add(1), Relaxed);
         self.stopped.store(1, Release);
     }
@@ -149,14 +149,14 @@ impl StopScope {
         let home = self.home.swap(ptr::null_mut(), Relaxed);
         // SAFETY: interpreter blocks are never unmapped (I1).
         if let Some(home) = unsafe { Interp::from_ptr(home) } {
-            home.stop.away.store(home.stop.away.load(Relaxed) - 1, Relaxed);
+            home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) - 1, Relaxed);
         }
     }
 
     /// In a fork child: no pause is requested any more. The only thread calls it.
     pub(crate) fn reset_in_child(&self) {
         self.home.store(ptr::null_mut(), Relaxed);
-        self.away.store(0, Relaxed);
+        self.pauses_from_here.store(0, Relaxed);
         self.countdown.store(0, Relaxed);
         self.held_back.store(0, Relaxed);
         self.clear();
@@ -176,13 +176,13 @@ pub(crate) struct Request {
 
 impl Request {
     /// `attached`: the state that the caller has attached, and its interpreter.
-    pub(crate) fn new(scope: Scope, attached: Option<(Ts, Interp)>) -> Request {
-        let requester = attached.map(|(state, _)| state);
+    pub(crate) fn new(scope: Scope, attached: Option<(ThreadStateRef, Interp)>) -> Request {
+        let requester = attached.map(|(tstate, _)| tstate);
         let home = attached.map(|(_, interp)| interp).filter(|interp| !scope.covers(*interp));
         Request {
             scope,
             home,
-            requester: requester.map_or(ptr::null_mut(), Ts::as_raw),
+            requester: requester.map_or(ptr::null_mut(), ThreadStateRef::as_raw),
             thread: crate::os::thread::ident() as usize,
             granted: PyEvent::new(),
             next: AtomicPtr::new(ptr::null_mut()),
@@ -249,7 +249,7 @@ impl Gate {
     }
 
     /// Queues `request`. It stays where it is until it is granted, maybe at once.
-    pub(crate) fn enter(&self, request: &Request, head: &Guard<'_>) -> Granted {
+    pub(crate) fn enter(&self, request: &Request, head: &HeadGuard<'_>) -> Granted {
         let mut link = &self.first;
         // SAFETY: queued requests live until they are granted.
         while let Some(queued) = unsafe { link.load(Relaxed).as_ref() } {
@@ -260,7 +260,7 @@ impl Gate {
     }
 
     /// Ends the pause of `scope`, which was granted, and admits whom that lets in.
-    pub(crate) fn leave(&self, scope: Scope, head: &Guard<'_>) -> Granted {
+    pub(crate) fn leave(&self, scope: Scope, head: &HeadGuard<'_>) -> Granted {
         scope.data().clear();
         match scope {
             Scope::All => self.all.store(0, Relaxed),
@@ -270,7 +270,7 @@ impl Gate {
     }
 
     /// Admits whoever conflicts with no pause and with no older request.
-    fn grant(&self, head: &Guard<'_>) -> Granted {
+    fn grant(&self, head: &HeadGuard<'_>) -> Granted {
         let mut granted: *mut Request = ptr::null_mut();
         let mut link = &self.first;
         // SAFETY: queued requests live until they are granted.
@@ -293,7 +293,9 @@ impl Gate {
             && !request.home.is_some_and(paused)
             && match request.scope {
                 Scope::All => self.ones.load(Relaxed) == 0,
-                Scope::One(interp) => !paused(interp) && interp.stop.away.load(Relaxed) == 0,
+                Scope::One(interp) => {
+                    !paused(interp) && interp.stop.pauses_from_here.load(Relaxed) == 0
+                }
             }
     }
 
@@ -311,7 +313,7 @@ impl Gate {
 
     /// From here on states that are linked in the scope begin suspended, and
     /// those that are there now count.
-    fn begin(&self, request: &Request, head: &Guard<'_>) {
+    fn begin(&self, request: &Request, head: &HeadGuard<'_>) {
         let data = request.scope.data();
         match request.scope {
             Scope::All => self.all.store(1, Relaxed),
@@ -321,7 +323,7 @@ impl Gate {
         data.thread.store(request.thread, Relaxed);
         if let Some(home) = request.home {
             data.home.store(home.as_ptr(), Relaxed);
-            home.stop.away.store(home.stop.away.load(Relaxed) + 1, Relaxed);
+            home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) + 1, Relaxed);
         }
         data.requested.store(1, Release);
         let mut count = 0;
@@ -405,7 +407,7 @@ mod tests {
         assert!(again.is_granted() && aside.is_granted());
         leave(&gate, Scope::One(b));
         leave(&gate, Scope::One(c));
-        assert_eq!(a.stop.away.load(Relaxed), 0);
+        assert_eq!(a.stop.pauses_from_here.load(Relaxed), 0);
     }
 
     // The pause of all is the runtime's own, of which there is one: one test.

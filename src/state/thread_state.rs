@@ -16,7 +16,7 @@
 //! - `async_exc`: exchanged under the head lock or by the owner.
 //!
 //! Invariants:
-//! - T1: a [`Ts`] is only made from a pointer to a mapped block. Blocks of dead
+//! - T1: a [`ThreadStateRef`] is only made from a pointer to a mapped block. Blocks of dead
 //!   states are kept for new ones and not returned to the system: a stale
 //!   pointer reads a DELETED status, not unmapped memory.
 //! - T2: `refs` is 1 for the state itself plus one per reference to its exit
@@ -132,7 +132,7 @@ pub(crate) enum Whence {
 /// Bytes of a thread's name, with the terminating NUL.
 pub(crate) const NAME_SIZE: usize = 64;
 
-/// Value of `turn`: the state was attached, and suspended itself for a pause (`sched::stw`).
+/// Value of `waits_for_pause`: the state was attached, and suspended itself for a pause (`sched::stw`).
 pub(crate) const STOOD: u32 = 1;
 
 /// In `changed`: that attach or detach left its place in `last_at`. No stamp reaches this bit.
@@ -174,11 +174,11 @@ pub(crate) struct ThreadState {
     pub(crate) qsbr: AtomicPtr<Qsbr>,
     pub(crate) qsbr_slot: AtomicU64,
     /// 1: detached by a call of this library that will attach it again.
-    pub(crate) away: AtomicU32,
+    pub(crate) detached_by_call: AtomicU32,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
     /// How its thread came to wait for the end of a pause (`sched::stw`).
-    pub(crate) turn: AtomicU32,
+    pub(crate) waits_for_pause: AtomicU32,
     /// Unblock function of that region with its argument.
     pub(crate) unblock: Hook<unsafe extern "C" fn(*mut c_void)>,
     /// When a shutdown may call it (again).
@@ -192,9 +192,15 @@ pub(crate) struct ThreadState {
 
 /// A pointer to a live thread state (T1).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ts(NonNull<ThreadState>);
+pub(crate) struct ThreadStateRef(NonNull<ThreadState>);
 
-impl Deref for Ts {
+impl core::fmt::Pointer for ThreadStateRef {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Pointer::fmt(&self.0, f)
+    }
+}
+
+impl Deref for ThreadStateRef {
     type Target = ThreadState;
 
     #[inline(always)]
@@ -204,32 +210,32 @@ impl Deref for Ts {
     }
 }
 
-impl Ts {
+impl ThreadStateRef {
     /// # Safety
     /// `pointer` came from the library and its block is still mapped (T1).
     #[inline(always)]
-    pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadState) -> Option<Ts> {
-        NonNull::new(pointer.cast()).map(Ts)
+    pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadState) -> Option<ThreadStateRef> {
+        NonNull::new(pointer.cast()).map(ThreadStateRef)
     }
 
     /// # Safety
-    /// As [`Ts::from_ptr`].
+    /// As [`ThreadStateRef::from_ptr`].
     #[inline(always)]
-    pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<Ts> {
-        NonNull::new(pointer).map(Ts)
+    pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<ThreadStateRef> {
+        NonNull::new(pointer).map(ThreadStateRef)
     }
 
     /// The state whose exit event this is.
     ///
     /// # Safety
     /// `event` is the exit event of a state whose block is mapped (T1).
-    pub(crate) unsafe fn from_exit_event(event: *mut PyEvent) -> Ts {
+    pub(crate) unsafe fn from_exit_event(event: *mut PyEvent) -> ThreadStateRef {
         let block = event
             .cast::<u8>()
             .wrapping_sub(core::mem::offset_of!(ThreadState, event))
             .cast::<ThreadState>();
         // SAFETY: a field's address minus its offset is not NULL.
-        Ts(unsafe { NonNull::new_unchecked(block) })
+        ThreadStateRef(unsafe { NonNull::new_unchecked(block) })
     }
 
     /// The block, which stays mapped (T1).
@@ -263,7 +269,7 @@ impl Ts {
     /// handler: that walks lists without a lock and may be looking at the
     /// block's last life, so what it reads (all before `tracing`, and the name)
     /// is zeroed atomically.
-    pub(crate) fn wipe(self, host: usize) {
+    pub(crate) fn zero_for_reuse(self, host: usize) {
         const FIRST: usize = offset_of!(ThreadState, tracing);
         const NAME: usize = offset_of!(ThreadState, name);
         const _: () = assert!(FIRST % size_of::<u64>() == 0);
@@ -306,7 +312,7 @@ impl ThreadState {
         /// State word: see `state::word`.
         word: state as AtomicI32;
         /// Pending-event bits.
-        breaker: eval_breaker as AtomicUsize;
+        eval_breaker: eval_breaker as AtomicUsize;
         whence: _whence as AtomicI32;
         gilstate_counter: gilstate_counter as AtomicI32;
         daemon: is_daemon as AtomicI32;
@@ -361,7 +367,7 @@ impl ThreadState {
     }
 
     /// Sets a life bit and returns the bits before.
-    pub(crate) fn advance(&self, bit: u32) -> u32 {
+    pub(crate) fn set_status(&self, bit: u32) -> u32 {
         self.status.fetch_or(bit, Relaxed)
     }
 

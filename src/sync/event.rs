@@ -15,7 +15,7 @@
 //! Mirrors CPython 3.13 Python/lock.c.
 
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
-use super::lot::{self, Parked, Place};
+use super::lot::{self, Parked, QueuePosition};
 use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::Deadline;
 use crate::os::tsan;
@@ -83,7 +83,7 @@ impl PyEvent {
             }
             let validate = || self.v.load(Ordering::Relaxed) == HAS_PARKED;
             let token = ptr::null_mut();
-            let (place, gives) = (Place::Crowd, lot::nothing);
+            let (place, gives) = (QueuePosition::Crowd, lot::nothing);
             match lot::park_at(place, self.key(), validate, deadline, token, waiting, gives) {
                 Parked::Unparked | Parked::Again => {
                     if self.is_set() {

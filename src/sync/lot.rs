@@ -55,11 +55,11 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn new(key: *const (), token: *mut (), place: Place) -> Self {
+    fn new(key: *const (), token: *mut (), place: QueuePosition) -> Self {
         Self {
             key,
             token,
-            in_crowd: place == Place::Crowd,
+            in_crowd: place == QueuePosition::Crowd,
             next: Cell::new(ptr::null()),
             prev: Cell::new(ptr::null()),
             queued: Cell::new(false),
@@ -200,7 +200,7 @@ pub(crate) fn park(
     waiting: &mut impl Waiting,
     give_back: impl FnOnce(Parked),
 ) -> Parked {
-    park_at(Place::Last, key, validate, deadline, token, waiting, give_back)
+    park_at(QueuePosition::Last, key, validate, deadline, token, waiting, give_back)
 }
 
 /// For [`park`]: the wait gives its thread nothing that another thread could
@@ -209,7 +209,7 @@ pub(crate) fn nothing(_: Parked) {}
 
 /// Where in the queue of its key a waiter begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum QueuePosition {
     /// Behind everybody: the order of arrival (S-PL-03).
     Last,
     /// Behind everybody, where nearly all wakes wake all that wait on the key: they cost one system call together.
@@ -220,7 +220,7 @@ pub(crate) enum Place {
 
 /// [`park`], with a choice of place.
 pub(crate) fn park_at(
-    place: Place,
+    place: QueuePosition,
     key: *const (),
     validate: impl FnOnce() -> bool,
     deadline: Deadline,
@@ -237,8 +237,8 @@ pub(crate) fn park_at(
             return Parked::Again;
         }
         match place {
-            Place::Last | Place::Crowd => bucket.push(&waiter),
-            Place::First => bucket.push_front(&waiter),
+            QueuePosition::Last | QueuePosition::Crowd => bucket.push(&waiter),
+            QueuePosition::First => bucket.push_front(&waiter),
         }
     }
     waiting.before_sleep();

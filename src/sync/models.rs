@@ -180,7 +180,7 @@ fn loom_lot_the_crowd_is_woken_together() {
                 let place = &places[own];
                 let validate = || place.load(Ordering::Relaxed) == 0;
                 let nothing = ptr::null_mut();
-                let crowd = lot::Place::Crowd;
+                let crowd = lot::QueuePosition::Crowd;
                 lot::park_at(
                     crowd,
                     key_of(place),

@@ -250,13 +250,13 @@ impl PyMutex {
         lot::unpark_one(self.key(), |token, has_more| {
             // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (lot L2).
             let entry = token.map(|token| unsafe { &*token.cast::<Entry>().cast_const() });
-            released = self.settle(entry, has_more);
+            released = self.store_after_queue(entry, has_more);
         });
         Ok(released)
     }
 
     /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (M3).
-    fn settle(&self, waiter: Option<&Entry>, has_more: bool) -> Released {
+    fn store_after_queue(&self, waiter: Option<&Entry>, has_more: bool) -> Released {
         let mut released = Released::Free;
         let mut bits = if has_more { HAS_PARKED } else { UNLOCKED };
         if let Some(waiter) = waiter {

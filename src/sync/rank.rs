@@ -108,7 +108,7 @@ pub(crate) struct RankedLock {
 /// A [`RankedLock`] that the calling thread holds until this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Guard<'a> {
+pub(crate) struct HeadGuard<'a> {
     lock: &'a RankedLock,
     /// Held ranks are per thread: a guard stays where it was made.
     not_send: PhantomData<*const ()>,
@@ -124,21 +124,21 @@ impl RankedLock {
 
     /// Takes the lock.
     #[inline]
-    pub(crate) fn lock(&self) -> Guard<'_> {
+    pub(crate) fn lock(&self) -> HeadGuard<'_> {
         held::check(self.rank);
         self.raw.lock();
         held::add(self.rank);
-        Guard { lock: self, not_send: PhantomData }
+        HeadGuard { lock: self, not_send: PhantomData }
     }
 
     /// Takes the lock if it is free. Any rank may be tried: trying cannot deadlock.
     #[cfg(test)]
-    pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
+    pub(crate) fn try_lock(&self) -> Option<HeadGuard<'_>> {
         if !self.raw.try_lock() {
             return None;
         }
         held::add(self.rank);
-        Some(Guard { lock: self, not_send: PhantomData })
+        Some(HeadGuard { lock: self, not_send: PhantomData })
     }
 
     /// A snapshot, for assertions.
@@ -147,7 +147,7 @@ impl RankedLock {
         self.raw.is_locked()
     }
 
-    /// Frees a lock whose [`Guard`] was given to [`Guard::keep`]: what a fork takes before and frees after, in the parent.
+    /// Frees a lock whose [`HeadGuard`] was given to [`HeadGuard::keep`]: what a fork takes before and frees after, in the parent.
     /// False if it was not held.
     pub(crate) fn force_unlock(&self) -> bool {
         held::remove(self.rank);
@@ -157,7 +157,7 @@ impl RankedLock {
     /// Makes the lock free in a fork child, whoever held it in the parent.
     ///
     /// # Safety
-    /// The caller is the only thread of the process, and no [`Guard`] of this lock is alive in it.
+    /// The caller is the only thread of the process, and no [`HeadGuard`] of this lock is alive in it.
     pub(crate) unsafe fn reset_in_child(&self) {
         held::remove(self.rank);
         // SAFETY: this function's contract is the raw lock's contract.
@@ -165,14 +165,14 @@ impl RankedLock {
     }
 }
 
-impl Guard<'_> {
+impl HeadGuard<'_> {
     /// Keeps the lock held after the guard is gone; [`RankedLock::force_unlock`] or a fork child's reset frees it.
     pub(crate) fn keep(self) {
         core::mem::forget(self);
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for HeadGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         held::remove(self.lock.rank);

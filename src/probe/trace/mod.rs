@@ -129,7 +129,7 @@ pub(crate) fn is_on() -> bool {
 #[cold]
 #[inline(never)]
 fn record(event: Event, interp: i64) {
-    if monitor::is_inside() || mode::resolved() & mode::TRACE == 0 {
+    if monitor::is_inside() || mode::mode_after_environment() & mode::TRACE == 0 {
         return;
     }
     let saved = errno::get();
@@ -189,7 +189,7 @@ impl Local {
 
 /// Gives a thread's track another name than the OS's.
 pub(crate) fn name_thread(interp: i64, native_id: i64, name: &[u8]) {
-    if mode::resolved() & mode::TRACE == 0 || monitor::is_inside() {
+    if mode::mode_after_environment() & mode::TRACE == 0 || monitor::is_inside() {
         return;
     }
     let saved = errno::get();
@@ -203,7 +203,7 @@ pub(crate) fn name_thread(interp: i64, native_id: i64, name: &[u8]) {
 
 /// Starts a trace into the file at `path`, created or emptied. `%p` in the path is the process's id.
 pub(crate) fn start(path: &CStr) -> Result<(), TraceError> {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     start_resolved(path)
 }
 
@@ -229,7 +229,7 @@ pub(super) fn start_resolved(path: &CStr) -> Result<(), TraceError> {
 
 /// Writes what is left and closes the file.
 pub(crate) fn stop() -> Result<(), TraceError> {
-    let _ = mode::resolved();
+    let _ = mode::mode_after_environment();
     let _control = CONTROL.enter();
     if RUNNING.swap(0, Relaxed) == 0 {
         return Err(TraceError::NotRunning);

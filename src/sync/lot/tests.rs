@@ -143,7 +143,9 @@ fn a_wake_in_the_crowd_is_for_whom_it_was_meant() {
     let woken = AtomicUsize::new(0);
     let (one, other, woken) = (&one, &other, &woken);
     thread::scope(|scope| {
-        for place in [Place::Crowd, Place::Crowd, Place::Last, Place::Crowd] {
+        for place in
+            [QueuePosition::Crowd, QueuePosition::Crowd, QueuePosition::Last, QueuePosition::Crowd]
+        {
             let before = count(one.get());
             scope.spawn(move || {
                 assert_eq!(park_in(place, one), Parked::Unparked);
@@ -151,7 +153,7 @@ fn a_wake_in_the_crowd_is_for_whom_it_was_meant() {
             });
             until_parked(one.get(), before + 1);
         }
-        scope.spawn(|| assert_eq!(park_in(Place::Crowd, other), Parked::Unparked));
+        scope.spawn(|| assert_eq!(park_in(QueuePosition::Crowd, other), Parked::Unparked));
         until_parked(other.get(), 1);
         // The first of the crowd alone; the others wake for nothing.
         unpark_one(one.get(), |token, more| assert!(token.is_some() && more));

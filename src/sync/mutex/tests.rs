@@ -118,7 +118,7 @@ fn lot_unlock_and_look(mutex: &PyMutex, after: &mut u8) {
     lot::unpark_one(mutex.key(), |token, has_more| {
         // SAFETY: tokens on this key are entries.
         let entry = unsafe { &*token.expect("a waiter").cast::<Entry>().cast_const() };
-        assert_eq!(mutex.settle(Some(entry), has_more), Released::HandedOff);
+        assert_eq!(mutex.store_after_queue(Some(entry), has_more), Released::HandedOff);
         *after = bits(mutex);
     });
 }
@@ -128,7 +128,7 @@ fn a_young_waiter_competes() {
     let mutex = PyMutex::new();
     let entry = Entry { fair_at_ns: i64::MAX, handed_off: Cell::new(false) };
     mutex.lock(&mut Stay);
-    assert_eq!(mutex.settle(Some(&entry), true), Released::Free);
+    assert_eq!(mutex.store_after_queue(Some(&entry), true), Released::Free);
     assert_eq!(bits(&mutex), HAS_PARKED);
     assert!(!entry.handed_off.get());
     // A newcomer may win (S-MX-03).

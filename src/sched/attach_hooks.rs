@@ -4,30 +4,30 @@
 
 use crate::os::errno;
 use crate::sched::{critical_section, qsbr};
-use crate::state::thread_state::Ts;
+use crate::state::thread_state::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// After `state` was attached. Keeps errno.
 #[inline(always)]
-pub(crate) fn attached(state: Ts) {
-    qsbr::online(state);
-    if state.critical_section().load(Relaxed) != 0 {
-        resume_sections(state);
+pub(crate) fn attached(tstate: ThreadStateRef) {
+    qsbr::online(tstate);
+    if tstate.critical_section().load(Relaxed) != 0 {
+        resume_sections(tstate);
     }
 }
 
 #[cold]
-fn resume_sections(state: Ts) {
+fn resume_sections(tstate: ThreadStateRef) {
     let saved = errno::get();
-    critical_section::resume(state);
+    critical_section::resume(tstate);
     errno::set(saved);
 }
 
 /// Before `state` is detached.
 #[inline(always)]
-pub(crate) fn detaching(state: Ts) {
-    if state.critical_section().load(Relaxed) != 0 {
-        critical_section::suspend_all(state);
+pub(crate) fn detaching(tstate: ThreadStateRef) {
+    if tstate.critical_section().load(Relaxed) != 0 {
+        critical_section::suspend_all(tstate);
     }
-    qsbr::offline(state);
+    qsbr::offline(tstate);
 }

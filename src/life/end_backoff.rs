@@ -21,7 +21,7 @@ use crate::os::thread;
 use crate::sched::current::current;
 use crate::state::interp::{Interp, PyTState_PHASE_WAITING_GUARDS};
 use crate::sync::lot;
-use crate::sync::rank::Guard as HeadGuard;
+use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -34,17 +34,17 @@ const MOST_DOUBLINGS: u32 = 8;
 const FIRST_LOOK_NS: i64 = 1_000_000;
 
 /// The end's side: lasts over all of its rounds.
-pub(crate) struct Turn {
+pub(crate) struct EndBackoff {
     /// Since when no guard may have been open all the time; 0: before the wait.
     since: i64,
     overtaken: u32,
     looks: u32,
 }
 
-impl Turn {
-    pub(crate) fn new(interp: Interp) -> Turn {
+impl EndBackoff {
+    pub(crate) fn new(interp: Interp) -> EndBackoff {
         interp.guards.door_shut_until.store(0, Relaxed);
-        Turn { since: 0, overtaken: 0, looks: 0 }
+        EndBackoff { since: 0, overtaken: 0, looks: 0 }
     }
 
     /// Guards are open: was the end overtaken? Returns when to look again.
@@ -67,7 +67,7 @@ impl Turn {
 /// What a thread that wants a guard meets.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Admission {
     Open,
     /// To be tried again after [`wait`].
     Shut,
@@ -75,14 +75,14 @@ pub(crate) enum Door {
 }
 
 /// May the calling thread open a guard on `interp` now?
-pub(crate) fn knock(interp: Interp, head: &HeadGuard<'_>) -> Door {
+pub(crate) fn admission(interp: Interp, head: &HeadGuard<'_>) -> Admission {
     if !stays_shut(interp)
         || interp.ender.load(Relaxed) == thread::ident() as usize
         || guards::holds_one(interp, head)
     {
-        return Door::Open;
+        return Admission::Open;
     }
-    if current().is_some() { Door::Refused } else { Door::Shut }
+    if current().is_some() { Admission::Refused } else { Admission::Shut }
 }
 
 /// Sleeps until the door of `interp` may be open. Nothing is attached.

@@ -18,24 +18,28 @@ use crate::sched::gil;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, Ts, status};
+use crate::state::thread_state::{ThreadState, ThreadStateRef, status};
 use crate::state::word;
 use crate::sync::lot;
-use crate::sync::rank::Guard;
+use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Takes every state of `interp` but `keep` out of the list and marks it. The
 /// world (at least of `interp`) is stopped. Returns them chained by `spare`.
-pub(crate) fn remove_others(interp: Interp, keep: Ts, head: &Guard<'_>) -> *mut ThreadState {
+pub(crate) fn remove_others(
+    interp: Interp,
+    keep: ThreadStateRef,
+    head: &HeadGuard<'_>,
+) -> *mut ThreadState {
     let mut chain: *mut ThreadState = core::ptr::null_mut();
-    while let Some(state) = list::iter(interp, head).find(|state| *state != keep) {
-        state.advance(status::ABANDONED);
-        word::shut_down(state.word());
-        tstate::forget(state, head);
-        list::unlink(interp, state, head);
+    while let Some(tstate) = list::iter(interp, head).find(|tstate| *tstate != keep) {
+        tstate.set_status(status::ABANDONED);
+        word::shut_down(tstate.word());
+        tstate::clear_references_to(tstate, head);
+        list::unlink(interp, tstate, head);
         // Relaxed: the chain is this thread's own.
-        state.spare.store(chain, Relaxed);
-        chain = state.as_raw();
+        tstate.spare.store(chain, Relaxed);
+        chain = tstate.as_raw();
     }
     chain
 }
@@ -44,9 +48,9 @@ pub(crate) fn remove_others(interp: Interp, keep: Ts, head: &Guard<'_>) -> *mut 
 pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
     let mut next = chain;
     // SAFETY: removed states are live until they are kept below.
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        lot::unpark_all(state.word_key());
+    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        next = tstate.spare.load(Relaxed);
+        lot::unpark_all(tstate.word_key());
     }
     let gil = interp.gil.load(Relaxed);
     // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
@@ -60,17 +64,17 @@ pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
 pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
     let mut next = chain;
     // SAFETY: as in `wake`.
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        if tstate::clear(state) == Cleared::Before {
+    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        next = tstate.spare.load(Relaxed);
+        if tstate::clear(tstate) == Cleared::Before {
             // Its thread may be inside its on_delete hook, from which it never
             // returns attached: what comes after the hook is done here.
-            tstate::finish_clear(state);
+            tstate::finish_clear(tstate);
         }
         probe::point(Point::DeleteUnlinked);
         let head = RUNTIME.lock();
-        state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
-        RUNTIME.abandoned.store(state.as_raw(), Relaxed);
+        tstate.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
+        RUNTIME.abandoned.store(tstate.as_raw(), Relaxed);
         drop(head);
     }
 }
@@ -82,18 +86,18 @@ pub(crate) fn sweep() {
     let mut next = RUNTIME.abandoned.swap(core::ptr::null_mut(), Relaxed);
     drop(head);
     // SAFETY: kept blocks are mapped.
-    while let Some(state) = unsafe { Ts::from_raw(next) } {
-        next = state.spare.load(Relaxed);
-        let native = state.native_id();
+    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        next = tstate.spare.load(Relaxed);
+        let native = tstate.native_id();
         let needed = native != 0 && native != thread::native_id() && task::exists(native);
         if needed {
             let head = RUNTIME.lock();
-            state.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
-            RUNTIME.abandoned.store(state.as_raw(), Relaxed);
+            tstate.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
+            RUNTIME.abandoned.store(tstate.as_raw(), Relaxed);
             drop(head);
         } else {
-            leave_gilstate_slot(state);
-            tstate::give_back(state);
+            leave_gilstate_slot(tstate);
+            tstate::give_back(tstate);
         }
     }
 }
