@@ -243,6 +243,8 @@ static void use_locks(void) {
     CHECK_INT_EQ(PyEvent_WaitTimed(&plain, MS, 1), 0);
     _PyEvent_Notify(&plain);
     PyTState_EventSet(&plain);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(main_state, NULL), 1);
+    CHECK_INT_EQ(PyThreadHandle_SetName(handle, "frugal"), 0);
     CHECK_INT_EQ(_PyEvent_IsSet(&plain), 1);
     PyEvent_Wait(&plain);
     _PyEventRc_Incref(event);

@@ -145,3 +145,123 @@ TEST("an event is set in public, once, and wakes those that wait") {
 TEST("the library says its version") {
     CHECK_STR_EQ(PyTState_Version(), PYTSTATE_VERSION);
 }
+
+/* ---- Exceptions left with a state --------------------------------------- */
+
+static PyEvent go;
+
+static void poll_until_raised(void *unused) {
+    (void)unused;
+    PyThreadState *mine = PyThreadState_Get();
+    while (PyTState_Poll(mine) == 0) {
+    }
+    check_raised(PyExc_TimeoutError, "");
+}
+
+TEST("an exception may be left with a thread before it first attaches") {
+    PyThreadState *mine = begin();
+    PyThreadHandle *handle = PyThreadHandle_New();
+    CHECK_INT_EQ(
+        PyThreadHandle_Start(handle, mine->interp, poll_until_raised, NULL, 0),
+        0);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(PyThreadHandle_ThreadState(handle),
+                                      PyExc_TimeoutError),
+                 1);
+    CHECK_INT_EQ(PyThreadHandle_Join(handle, LIMIT), 0);
+    PyThreadHandle_Decref(handle);
+    finish();
+}
+
+TEST("an exception that was left can be taken back, or replaced") {
+    PyThreadState *mine = begin();
+    CHECK_INT_EQ(PyTState_SetAsyncExc(mine, PyExc_ValueError), 1);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(mine, NULL), 1);
+    CHECK_INT_EQ(PyTState_Poll(mine), 0);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(mine, PyExc_ValueError), 1);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(mine, PyExc_TimeoutError), 1);
+    CHECK_INT_EQ(PyTState_Poll(mine), -1);
+    check_raised(PyExc_TimeoutError, "");
+    finish();
+}
+
+TEST("a state that was deleted takes no exception") {
+    PyThreadState *mine = begin();
+    PyThreadState *other = PyThreadState_New(mine->interp);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(other, PyExc_ValueError), 1);
+    PyThreadState_Clear(other);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(other, PyExc_ValueError), 0);
+    PyThreadState_Delete(other);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(other, PyExc_ValueError), 0);
+    EXPECT_FATAL("PyTState_SetAsyncExc", "'tstate' must not be NULL") {
+        PyTState_SetAsyncExc(NULL, PyExc_ValueError);
+    }
+    finish();
+}
+
+/* ---- Names ----------------------------------------------------------------
+ */
+
+static atomic_int named;
+
+static void say_os_name(void *name) {
+    CHECK_INT_EQ(pthread_getname_np(pthread_self(), name, 16), 0);
+    atomic_store(&named, 1);
+    PyEvent_Wait(&go);
+    CHECK_INT_EQ(pthread_getname_np(pthread_self(), (char *)name + 16, 16), 0);
+}
+
+static const char *name_in_census(const char *name) {
+    static PyTState_ThreadInfo info[8];
+    size_t n = PyTState_Census(NULL, info, 8);
+    for (size_t i = 0; i < n && i < 8; i++)
+        if (strcmp(info[i].name, name) == 0)
+            return info[i].name;
+    return NULL;
+}
+
+TEST("a thread is named by its handle before the start and while it runs") {
+    char seen[2][16] = {"", ""};
+    PyThreadState *mine = begin();
+    PyThreadHandle *handle = PyThreadHandle_New();
+    CHECK_INT_EQ(PyThreadHandle_SetName(handle, "first"), 0);
+    CHECK_INT_EQ(
+        PyThreadHandle_Start(handle, mine->interp, say_os_name, seen, 0), 0);
+    CHECK_STR_EQ(name_in_census("first"), "first");
+    Py_BEGIN_ALLOW_THREADS
+    WAIT_UNTIL(atomic_load(&named), LIMIT_MS);
+    CHECK_INT_EQ(PyThreadHandle_SetName(handle, "second, and much longer"), 0);
+    Py_END_ALLOW_THREADS
+    CHECK_STR_EQ(name_in_census("second, and much longer"),
+                 "second, and much longer");
+    PyTState_EventSet(&go);
+    CHECK_INT_EQ(PyThreadHandle_Join(handle, LIMIT), 0);
+    CHECK_STR_EQ(seen[0], "first");
+    CHECK_STR_EQ(seen[1], "second, and muc");
+    CHECK_INT_EQ(PyThreadHandle_SetName(handle, "gone"), 0);
+    PyThreadHandle_Decref(handle);
+    finish();
+}
+
+TEST("a name that is too long is cut, with an error") {
+    char long_name[101];
+    memset(long_name, 'x', 100);
+    long_name[100] = 0;
+    begin();
+    PyThreadHandle *handle = PyThreadHandle_New();
+    CHECK_INT_EQ(PyThreadHandle_SetName(handle, long_name), -1);
+    check_raised(PyExc_ValueError, "thread name is longer than 63 bytes");
+    EXPECT_FATAL("PyThreadHandle_SetName", "'name' must not be NULL") {
+        PyThreadHandle_SetName(handle, NULL);
+    }
+    PyThreadHandle_Decref(handle);
+    finish();
+}
+
+TEST("a foreign thread is named for the OS as well, the main thread is not") {
+    char name[16];
+    PyThreadState *mine = begin();
+    CHECK_INT_EQ(PyTState_SetName(mine, "main state"), 0);
+    CHECK_INT_EQ(pthread_getname_np(pthread_self(), name, sizeof name), 0);
+    CHECK_STR_LACKS(name, "main state");
+    finish();
+}

@@ -1396,6 +1396,33 @@ int PyThreadHandle_Start(PyThreadHandle *handle,
                          int flags);
 
 /**
+ * Names a thread by its handle: before it is started, while it runs, or after
+ * it has ended.
+ *
+ * The name appears in the census and in reports. A thread that runs is also
+ * named for the OS (the first 15 bytes), and so is one that is started later.
+ *
+ * @param handle The handle. Must not be NULL. Borrowed.
+ * @param name The name, up to 63 bytes are kept. Must not be NULL. Copied.
+ * @return 0; -1 with ValueError (if attached) when it was cut to 63 bytes: the
+ *     cut name is set all the same.
+ *
+ * @par Errors
+ * Fatal if NULL. -1 as above.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any, attached or not. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `handle` is NULL or live; `name` is NULL or NUL-terminated.
+ */
+int PyThreadHandle_SetName(PyThreadHandle *handle,
+                           const char *name);
+
+/**
  * Waits until the OS thread of `handle` has ended: its thread-local destructors
  * have run, and the OS does not list it.
  *
@@ -3795,8 +3822,9 @@ int PyTState_SetShutdownReport(PyTime_t every_ns,
                                int fd);
 
 /**
- * Names a thread state. A thread that this library started is also named for
- * the OS (the first 15 bytes).
+ * Names a thread state, and the thread that it belongs to for the OS (the first
+ * 15 bytes). The thread that runs `main` keeps its name for the OS, which is
+ * the program's.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @param name The name, up to 63 bytes are kept. Must not be NULL. Copied.
@@ -4211,6 +4239,35 @@ int PyTState_SetSwitchInterval(PyInterpreterState *interp,
  * @pre `interp` is NULL or an interpreter that is not deleted.
  */
 PyTime_t PyTState_GetSwitchInterval(PyInterpreterState *interp);
+
+/**
+ * Leaves an exception with a thread state: its thread raises it at its next
+ * poll.
+ *
+ * The exception may be left before the thread first attaches. It replaces one
+ * that was left before and not raised yet.
+ *
+ * @param tstate The state. Must not be NULL. Borrowed; it lives, or was deleted
+ *     in this life of the runtime and its memory belongs to no newer state.
+ * @param exc_or_NULL The exception: a PyExc_* global or an object of the host,
+ *     of which a new reference is taken. NULL takes back what was left.
+ * @return 1 if it was left; 0 if the state is being cleared or was deleted.
+ *
+ * @par Errors
+ * Fatal if nothing is attached or `tstate` is NULL; 0 as above.
+ * @par Blocks
+ * No; a host's destructor may run for the exception that is replaced.
+ * @par Threads
+ * Attached, to any interpreter. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate; PyThreadState_SetAsyncExc() names the thread instead of the state.
+ *
+ * @pre `tstate` is NULL or as above; `exc_or_NULL` is NULL, a PyExc_* global or
+ *      a live object of the host.
+ */
+int PyTState_SetAsyncExc(PyThreadState *tstate,
+                         PyObject *exc_or_NULL);
 
 /**
  * Sets an event and wakes every thread that waits for it in PyEvent_Wait() or

@@ -3,22 +3,20 @@
 use super::arg;
 use super::pytime::PyTime_t;
 use crate::life::census::{self, PyTState_ThreadInfo};
+use crate::life::names::{self, Kept};
 use crate::life::phase::{self, PhaseHook};
 use crate::life::report::{self, Reporter};
 use crate::life::wait::{self, Blocked, Waited};
 use crate::os::clock::Deadline;
-use crate::os::thread;
-use crate::probe::trace;
 use crate::sched::current;
 use crate::sched::fatal::{self, CheckCallback};
 use crate::sched::late::{self, PyTState_LateAttachHook};
 use crate::sched::raise;
 use crate::state::config::{PyTState_LATE_ABORT, PyTState_LATE_HANG};
 use crate::state::error_kind::ExceptionKind;
-use crate::state::handle::Handle;
 use crate::state::interp::{Interp, PyInterpreterState, PyTState_PHASE_GONE};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, PyThreadState, ThreadStateRef};
+use crate::state::thread_state::{PyThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::Ordering::Relaxed;
@@ -151,7 +149,8 @@ pub unsafe extern "C" fn PyTState_SetShutdownReport(every_ns: PyTime_t, fd: c_in
     0
 }
 
-/// Names a thread state. A thread that this library started is also named for the OS (the first 15 bytes).
+/// Names a thread state, and the thread that it belongs to for the OS (the first 15 bytes). The thread that runs `main`
+/// keeps its name for the OS, which is the program's.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @param name    The name, up to 63 bytes are kept. Must not be NULL. Copied.
@@ -174,28 +173,16 @@ pub unsafe extern "C" fn PyTState_SetName(
     let tstate = unsafe { arg::state(tstate, FUNC) };
     // SAFETY: this function's contract.
     let name = unsafe { arg::text(name, FUNC, "name") }.to_bytes();
-    tstate.set_name(name);
-    // A state that is not bound yet has no track.
-    if let Ok(native @ 1..) = i64::try_from(tstate.native_id()) {
-        trace::name_thread(current::interp_of(tstate).id(), native, name);
+    match names::name_state(tstate, name) {
+        Kept::Whole => 0,
+        Kept::Cut => name_was_cut(),
     }
-    // SAFETY: a running thread holds a reference to its handle (H1).
-    if let Some(handle) = unsafe { Handle::from_ptr(tstate.handle.load(Relaxed).cast()) } {
-        name_os_thread(handle, name);
-    }
-    if name.len() < NAME_SIZE {
-        return 0;
-    }
-    raise::raise(ExceptionKind::Value, c"thread name is longer than 63 bytes");
-    -1
 }
 
-fn name_os_thread(handle: Handle, name: &[u8]) {
-    if handle.state() == crate::state::handle::RUNNING {
-        thread::set_name_of(handle.os(), name);
-    } else if handle.ident() == thread::ident() {
-        thread::set_name(name);
-    }
+/// The outcome of naming with a name that is too long.
+pub(super) fn name_was_cut() -> c_int {
+    raise::raise(ExceptionKind::Value, c"thread name is longer than 63 bytes");
+    -1
 }
 
 /// The exit event of a thread state, with a reference that keeps it valid when the state is gone.

@@ -7,9 +7,11 @@ use super::pytime::PyTime_t;
 use crate::probe::{self, Point};
 use crate::sched::fatal::misuse;
 use crate::sched::stw::{self, Scope};
-use crate::sched::{gil, raise};
+use crate::sched::{async_exc, gil, raise};
 use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::object::PyObject;
+use crate::state::thread_state::PyThreadState;
 use crate::sync::event::PyEvent;
 
 /// The scope of a pause: the interpreter, or all of them for NULL.
@@ -125,6 +127,35 @@ pub unsafe extern "C" fn PyTState_GetSwitchInterval(interp: *mut PyInterpreterSt
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"PyTState_GetSwitchInterval") };
     i64::from(gil::interval_of(interp)) * 1000
+}
+
+/// Leaves an exception with a thread state: its thread raises it at its next poll.
+///
+/// The exception may be left before the thread first attaches. It replaces one that was left before and not raised yet.
+///
+/// @param tstate       The state. Must not be NULL. Borrowed; it lives, or was deleted in this life of the runtime and its
+///                     memory belongs to no newer state.
+/// @param exc_or_NULL  The exception: a PyExc_* global or an object of the host, of which a new reference is taken. NULL takes
+///                     back what was left.
+/// @return 1 if it was left; 0 if the state is being cleared or was deleted.
+///
+/// Errors:  fatal if nothing is attached or `tstate` is NULL; 0 as above.
+/// Blocks:  no; a host's destructor may run for the exception that is replaced.
+/// Threads: attached, to any interpreter. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate; PyThreadState_SetAsyncExc() names the thread instead of the state.
+///
+/// # Safety
+/// `tstate` is NULL or as above; `exc_or_NULL` is NULL, a PyExc_* global or a live object of the host.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_SetAsyncExc(
+    tstate: *mut PyThreadState,
+    exc_or_NULL: *mut PyObject,
+) -> c_int {
+    const FUNC: &CStr = c"PyTState_SetAsyncExc";
+    arg::attached(FUNC);
+    // SAFETY: this function's contract.
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    c_int::from(async_exc::send_to(tstate, exc_or_NULL))
 }
 
 /// Sets an event and wakes every thread that waits for it in PyEvent_Wait() or PyEvent_WaitTimed().

@@ -2,7 +2,9 @@
 
 use super::arg;
 use super::pytime::PyTime_t;
+use super::pytstate::name_was_cut;
 use crate::life::join::{self, JoinError, Joined};
+use crate::life::names::{self, Kept};
 use crate::life::spawn::{self, Daemon, StartError};
 use crate::os::clock::Deadline;
 use crate::sched::raise;
@@ -13,7 +15,7 @@ use crate::state::handle::{DONE, Handle, PyThreadHandle, RUNNING};
 use crate::state::interp::PyInterpreterState;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{PyThreadState, ThreadStateRef};
-use core::ffi::{CStr, c_int, c_ulonglong, c_void};
+use core::ffi::{CStr, c_char, c_int, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Acquire;
 
 /// `PyThreadHandle_Start` flag: the runtime does not wait for the thread.
@@ -142,6 +144,38 @@ pub unsafe extern "C" fn PyThreadHandle_Start(
     };
     raise::raise(class, text);
     -1
+}
+
+/// Names a thread by its handle: before it is started, while it runs, or after it has ended.
+///
+/// The name appears in the census and in reports. A thread that runs is also named for the OS (the first 15 bytes), and so is
+/// one that is started later.
+///
+/// @param handle  The handle. Must not be NULL. Borrowed.
+/// @param name    The name, up to 63 bytes are kept. Must not be NULL. Copied.
+/// @return 0; -1 with ValueError (if attached) when it was cut to 63 bytes: the cut name is set all the same.
+///
+/// Errors:  fatal if NULL. -1 as above.
+/// Blocks:  no.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate.
+///
+/// # Safety
+/// `handle` is NULL or live; `name` is NULL or NUL-terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyThreadHandle_SetName(
+    handle: *mut PyThreadHandle,
+    name: *const c_char,
+) -> c_int {
+    const FUNC: &CStr = c"PyThreadHandle_SetName";
+    // SAFETY: this function's contract.
+    let handle = unsafe { arg::handle(handle, FUNC) };
+    // SAFETY: this function's contract.
+    let name = unsafe { arg::text(name, FUNC, "name") }.to_bytes();
+    match names::name_thread(handle, name) {
+        Kept::Whole => 0,
+        Kept::Cut => name_was_cut(),
+    }
 }
 
 /// Waits until the OS thread of `handle` has ended: its thread-local destructors have run, and the OS does not list it.

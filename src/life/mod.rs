@@ -16,6 +16,7 @@ pub(crate) mod init;
 pub(crate) mod interp;
 pub(crate) mod join;
 pub(crate) mod keep;
+pub(crate) mod names;
 pub(crate) mod phase;
 pub(crate) mod rebind;
 pub(crate) mod report;

@@ -4,6 +4,7 @@
 //! OS thread exists: nobody who waits can miss it. The child waits until the
 //! starter has filled the handle (S-HD-06), binds, attaches and runs the body.
 
+use crate::life::names;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Reaping, Run};
@@ -94,6 +95,11 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Daemon) -> Result<(), Sta
         NewError::NoMemory => StartError::NoMemory,
         NewError::Refused => StartError::Finalizing,
     })?;
+    // A name that was given before the start; one given from here on finds the
+    // state through the handle.
+    let name = handle.last.name();
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    tstate.set_name(&name[..end]);
     let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
     match thread::spawn::<Started>(handle.as_ptr().cast(), stack, Reaping::Joinable) {
         Ok(os) => {
@@ -144,6 +150,7 @@ impl Run for Started {
         let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
         current::set_own_handle(handle.as_ptr().cast());
         let _ = current::arm_thread_end();
+        names::adopt(handle);
         trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || {
             handle.interp_id.load(Relaxed)
         });

@@ -41,6 +41,37 @@ pub(crate) fn exists(_native_id: core::ffi::c_ulong) -> bool {
     true
 }
 
+/// The first task of the process, which runs `main`.
+pub(crate) fn first() -> core::ffi::c_ulong {
+    // SAFETY: no preconditions.
+    (unsafe { libc::getpid() }) as core::ffi::c_ulong
+}
+
+/// Names a task of this process, cut to the 15 bytes that the kernel keeps. One
+/// that is gone is no error.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_name(native_id: core::ffi::c_ulong, name: &[u8]) {
+    let mut path = [0_u8; 64];
+    let mut writer = Digits { bytes: &mut path, used: 0 };
+    writer.text(b"/proc/self/task/");
+    writer.number(native_id);
+    writer.text(b"/comm\0");
+    // SAFETY: the path is NUL-terminated.
+    let file = unsafe { libc::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return;
+    }
+    let length = name.len().min(15);
+    // SAFETY: `length` bytes of the name are readable.
+    let _ = unsafe { libc::write(file, name.as_ptr().cast(), length) };
+    // SAFETY: opened above.
+    unsafe { libc::close(file) };
+}
+
+/// Names a task of this process: not known how on this system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn set_name(_native_id: core::ffi::c_ulong, _name: &[u8]) {}
+
 /// Reads the kernel's flags of a task: is it on its way out?
 #[cfg(target_os = "linux")]
 fn is_exiting(native_id: core::ffi::c_ulong) -> bool {

@@ -306,7 +306,7 @@ pub(crate) fn hang() -> ! {
 
 /// Names the calling thread for the OS (cut to what the OS takes).
 pub(crate) fn set_name(name: &[u8]) {
-    set_name_of(own_thread(), name);
+    super::task::set_name(native_id(), name);
 }
 
 /// Handle of the calling thread.
@@ -314,20 +314,6 @@ pub(crate) fn own_thread() -> OsThread {
     // SAFETY: no preconditions.
     unsafe { libc::pthread_self() }
 }
-
-/// Names a live thread of this process for the OS.
-#[cfg(target_os = "linux")]
-pub(crate) fn set_name_of(thread: OsThread, name: &[u8]) {
-    let mut short = [0_u8; 16];
-    let length = name.len().min(short.len() - 1);
-    short[..length].copy_from_slice(&name[..length]);
-    // SAFETY: `short` is NUL-terminated; the caller vouches for the thread.
-    unsafe { libc::pthread_setname_np(thread, short.as_ptr().cast()) };
-}
-
-/// Names a live thread of this process for the OS.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn set_name_of(_thread: OsThread, _name: &[u8]) {}
 
 /// What runs when a thread of this process ends.
 pub(crate) trait ThreadEnd {

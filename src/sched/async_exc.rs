@@ -9,23 +9,41 @@ use crate::state::list;
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread_state::{ThreadStateRef, status};
+use crate::sync::rank::HeadGuard;
 use core::ffi::c_ulong;
 use core::ptr;
-use core::sync::atomic::Ordering::AcqRel;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// Leaves `exception` (NULL: none) with the newest state of `interp` that is
 /// bound to this OS thread; what was there is dropped. False when there is no
 /// such state. The caller is attached.
 pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) -> bool {
+    leave_with(exception, |head| {
+        let mut states = list::iter(interp, head);
+        states.find(|tstate| thread != 0 && tstate.thread_id() == thread)
+    })
+}
+
+/// Leaves `exception` (NULL: none) with `target`; what was there is dropped.
+/// False when the state is being deleted, or was. The caller is attached.
+pub(crate) fn send_to(target: ThreadStateRef, exception: *mut PyObject) -> bool {
+    const GONE: u32 = status::FINALIZING | status::DELETED;
+    leave_with(exception, |_| (target.status.load(Relaxed) & GONE == 0).then_some(target))
+}
+
+/// Leaves `exception` with the state that `find` finds under the head lock.
+fn leave_with(
+    exception: *mut PyObject,
+    find: impl FnOnce(&HeadGuard<'_>) -> Option<ThreadStateRef>,
+) -> bool {
     raise::take_reference(exception);
     let head = RUNTIME.lock();
-    let mut states = list::iter(interp, &head);
-    let target = states.find(|tstate| thread != 0 && tstate.thread_id() == thread);
+    let target = find(&head);
     let unwanted = target.map_or([exception, ptr::null_mut()], |target| {
         let old = target.async_exc().swap(exception, AcqRel);
         eval_breaker::set(target, ASYNC_EXCEPTION);
-        // Who clears a state marks it, then empties the slot: either that finds
-        // ours, or ours came after it and sees the mark.
+        // The thread that clears a state marks it, then empties the slot: either
+        // it finds this exception, or this came later and sees the mark.
         let cleared = target.has(status::FINALIZING);
         [old, if cleared { take(target) } else { ptr::null_mut() }]
     });

@@ -74,7 +74,8 @@ pub struct _PyThreadHandle {
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
     pub(crate) interp_life: AtomicU64,
     pub(crate) interp_id: AtomicI64,
-    /// What its state was, once that is deleted or given up (head lock).
+    /// What its state was, once that is deleted or given up; the name also
+    /// before there is a state (head lock).
     pub(crate) last: LastState,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
@@ -102,6 +103,18 @@ impl LastState {
         self.created_at.store(state.created_at.load(Relaxed), Relaxed);
         self.last_at.store(state.last_at.load(Relaxed), Relaxed);
         for (word, chunk) in self.name.iter().zip(state.name().chunks_exact(8)) {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Relaxed);
+        }
+    }
+
+    /// Keeps a name, cut to what fits. Head lock held.
+    pub(crate) fn set_name(&self, name: &[u8]) {
+        let mut bytes = [0; NAME_SIZE];
+        let length = name.len().min(NAME_SIZE - 1);
+        bytes[..length].copy_from_slice(&name[..length]);
+        for (word, chunk) in self.name.iter().zip(bytes.chunks_exact(8)) {
             let mut eight = [0; 8];
             eight.copy_from_slice(chunk);
             word.store(u64::from_ne_bytes(eight), Relaxed);
