@@ -48,14 +48,15 @@ pub use sched::late::PyTState_LateAttachHook;
 pub use state::config::*;
 #[cfg(not(loom))]
 pub use state::handle::{_PyThreadHandle, PyThreadHandle};
-#[cfg(not(loom))]
 pub use state::interp::{
-    _is, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_GONE,
-    PyTState_PHASE_RUNNING, PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
+    PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_GONE, PyTState_PHASE_RUNNING,
+    PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
 };
 #[cfg(not(loom))]
 pub use state::object::{_object, PyObject, PyTState_Callback, PyTState_ObjectHooks};
 #[cfg(not(loom))]
 pub use state::pending_queue::_Py_pending_call_func;
 #[cfg(not(loom))]
-pub use state::thread_state::{_ts, PyThreadState};
+pub use state::public::{_is, PyInterpreterState};
+#[cfg(not(loom))]
+pub use state::public::{_ts, PyThreadState};

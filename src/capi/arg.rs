@@ -6,8 +6,10 @@ use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::current;
 use crate::sched::fatal::{NO_STATE, fatal, misuse};
 use crate::state::handle::{Handle, PyThreadHandle};
-use crate::state::interp::{Interp, PyInterpreterState};
-use crate::state::thread_state::{PyThreadState, ThreadStateRef, status};
+use crate::state::interp::Interp;
+use crate::state::public::PyInterpreterState;
+use crate::state::public::PyThreadState;
+use crate::state::thread::{ThreadStateRef, status};
 use core::ffi::CStr;
 
 /// May be NULL.

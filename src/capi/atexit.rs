@@ -6,7 +6,8 @@ use crate::sched::current::interp_of;
 use crate::sched::fatal::misuse;
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::interp::Interp;
+use crate::state::public::PyInterpreterState;
 use core::ffi::{CStr, c_int, c_void};
 
 /// A function to run at the end of an interpreter, with its data.

@@ -7,7 +7,7 @@ use crate::life::keep;
 use crate::life::rebind::{self, RebindError};
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
-use crate::state::thread_state::PyThreadState;
+use crate::state::public::PyThreadState;
 
 /// Keeps the calling thread's state between calls, or no longer.
 ///

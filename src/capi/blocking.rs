@@ -3,7 +3,8 @@
 use super::arg;
 use crate::sched::fatal::misuse;
 use crate::sched::region::{self, RegionError};
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::public::PyThreadState;
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int, c_void};
 
 /// Detaches the attached state until PyTState_EndBlocking(), as PyEval_SaveThread() does, and leaves a function behind

@@ -6,8 +6,9 @@ use crate::os::errno;
 use crate::sched::current;
 use crate::sched::fatal::fatal;
 use crate::sched::{attach, gil};
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int, c_ulong};
 use core::sync::atomic::Ordering::Relaxed;
 

@@ -12,7 +12,7 @@ use crate::sched::critical_section::{
 use crate::sched::fatal::{fatal, misuse};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::mutex::PyMutex;
 
 /// The mutex of a host's object; `None` when the host gives none, and misuse lets the call go on.

@@ -1,7 +1,7 @@
 //! What CPython's evaluator keeps in a thread state, as far as it means something without one.
 
 use super::arg;
-use crate::state::thread_state::PyThreadState;
+use crate::state::public::PyThreadState;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// A running function's frame (opaque). This library runs no bytecode, so there is none to be had.

@@ -4,8 +4,9 @@ use super::arg;
 use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
 use crate::sched::current;
 use crate::sched::fatal::fatal;
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::Ordering::Relaxed;
 

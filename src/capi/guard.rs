@@ -10,7 +10,7 @@ use crate::sched::current::interp_of;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
-use crate::state::interp::PyInterpreterState;
+use crate::state::public::PyInterpreterState;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 

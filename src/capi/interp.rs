@@ -10,10 +10,11 @@ use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::error_kind::ExceptionKind;
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::interp::Interp;
 use crate::state::object::PyObject;
+use crate::state::public::PyInterpreterState;
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::PyThreadState;
 use core::ffi::{CStr, c_int, c_ulong};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -133,7 +134,7 @@ pub unsafe extern "C" fn PyInterpreterState_GetID(interp: *mut PyInterpreterStat
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInterpreterState_Main() -> *mut PyInterpreterState {
-    RUNTIME.main.load(Acquire)
+    RUNTIME.main.load(Acquire).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
 /// The newest interpreter. For debuggers: takes no lock.
@@ -149,7 +150,7 @@ pub unsafe extern "C" fn PyInterpreterState_Main() -> *mut PyInterpreterState {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInterpreterState_Head() -> *mut PyInterpreterState {
-    RUNTIME.interpreters.load(Acquire)
+    RUNTIME.interpreters.load(Acquire).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
 /// The next older interpreter. For debuggers: takes no lock.
@@ -170,7 +171,7 @@ pub unsafe extern "C" fn PyInterpreterState_Next(
 ) -> *mut PyInterpreterState {
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"PyInterpreterState_Next") };
-    interp.next.load(Relaxed)
+    interp.next.load(Relaxed).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
 /// The newest thread state of an interpreter. For debuggers: takes no lock.

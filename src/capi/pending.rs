@@ -5,11 +5,11 @@ use crate::sched::current::interp_of;
 use crate::sched::fatal::misuse;
 use crate::sched::pending::{self, Target};
 use crate::sched::{async_exc, eval_breaker};
-use crate::state::interp::PyInterpreterState;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{_Py_pending_call_func, Call, Full, MAIN_THREAD_ONLY, RAW_FREE};
+use crate::state::public::PyInterpreterState;
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::PyThreadState;
 use core::ffi::{CStr, c_int, c_ulong, c_void};
 
 /// What _PyEval_AddPendingCall() returns.

@@ -11,8 +11,9 @@ use crate::sched::callout::Ends;
 use crate::sched::current;
 use crate::sched::fatal::{describe, fatal};
 use crate::state::config::{Compat, PyInterpreterConfig, PyTState_Config};
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int};
 use core::fmt::Write;
 

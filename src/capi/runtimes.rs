@@ -9,9 +9,10 @@ use crate::sched::fatal::misuse;
 use crate::sched::stw::{self, Scope};
 use crate::sched::{async_exc, gil, raise};
 use crate::state::error_kind::ExceptionKind;
-use crate::state::interp::{Interp, PyInterpreterState};
+use crate::state::interp::Interp;
 use crate::state::object::PyObject;
-use crate::state::thread_state::PyThreadState;
+use crate::state::public::PyInterpreterState;
+use crate::state::public::PyThreadState;
 use crate::sync::event::PyEvent;
 
 /// The scope of a pause: the interpreter, or all of them for NULL.

@@ -5,7 +5,7 @@ use super::arg;
 use crate::os::signal;
 use crate::sched::current::may_handle_signals;
 use crate::sched::signals;
-use crate::state::thread_state::PyThreadState;
+use crate::state::public::PyThreadState;
 use core::ffi::{CStr, c_int, c_void};
 
 /// A handler of the OS: a function, SIG_DFL, SIG_IGN or SIG_ERR.

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use super::arg;
 use crate::sched::fatal::misuse;
 use crate::sched::stw::{self, Scope};
-use crate::state::interp::PyInterpreterState;
+use crate::state::public::PyInterpreterState;
 
 /// CPython's process-wide state. There is one runtime in a process; pointers to it are taken and ignored.
 #[repr(C)]

@@ -12,9 +12,10 @@ use crate::sched::thread_end::release_handle;
 use crate::state::config::Compat;
 use crate::state::error_kind::ExceptionKind as Error;
 use crate::state::handle::{DONE, Handle, PyThreadHandle, RUNNING};
-use crate::state::interp::PyInterpreterState;
+use crate::state::public::PyInterpreterState;
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_char, c_int, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Acquire;
 

@@ -18,7 +18,7 @@ use crate::sched::gil;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, ThreadStateRef, status};
+use crate::state::thread::{ThreadState, ThreadStateRef, status};
 use crate::state::word;
 use crate::sync::lot;
 use crate::sync::rank::HeadGuard;

@@ -7,7 +7,7 @@ use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, ThreadStateRef};
+use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use crate::state::word;
 use crate::sync::rank::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};

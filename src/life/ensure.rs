@@ -19,7 +19,7 @@ use crate::sched::attach;
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
 use crate::state::interp::Interp;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 

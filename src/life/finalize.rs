@@ -26,7 +26,7 @@ use crate::sched::stw::{self, Scope};
 use crate::sched::{attach, fatal, signals, thread_end};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::{

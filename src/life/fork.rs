@@ -25,7 +25,7 @@ use crate::sched::current::{current, traced_interp};
 use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::owed;
 use core::sync::atomic::{
     AtomicI64, AtomicU32, AtomicUsize,

@@ -21,7 +21,8 @@ use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::stop;
+use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word;
 use crate::sync::lot;
 use crate::sync::rank::Rank;
@@ -128,8 +129,7 @@ pub(crate) unsafe fn reset_in_child(keep: Survivors) {
 fn interps() -> impl Iterator<Item = Interp> {
     let mut next = RUNTIME.interpreters.load(Relaxed);
     core::iter::from_fn(move || {
-        // SAFETY: interpreter blocks are never unmapped (I1).
-        let interp = unsafe { Interp::from_ptr(next) }?;
+        let interp = next?;
         next = interp.next.load(Relaxed);
         Some(interp)
     })
@@ -159,7 +159,7 @@ unsafe fn reset_locks() {
     }
     // SAFETY: as above.
     unsafe { init::INIT.reset_in_child() };
-    RUNTIME.stop_gate.reset_in_child();
+    stop::GATE.reset_in_child();
     RUNTIME.stop.reset_in_child();
     for interp in interps() {
         interp.stop.reset_in_child();

@@ -9,7 +9,7 @@ use crate::sched::current::{current, gilstate};
 use crate::sched::{attach, late};
 use crate::state::config::Compat;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, Whence, status};
+use crate::state::thread::{ThreadStateRef, Whence, status};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What Ensure found (CPython's PyGILState_STATE).
@@ -89,7 +89,7 @@ pub(crate) enum ReleaseError {
     /// The thread has no gilstate.
     NoState,
     /// Its gilstate is not the attached one.
-    NotCurrent(*mut crate::state::thread_state::PyThreadState),
+    NotCurrent(*mut crate::state::public::PyThreadState),
     /// More releases than ensures.
     Unbalanced,
     /// It would delete the state that a function of the host was called with.

@@ -15,6 +15,7 @@ use crate::state::config::{
     PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
     PyTState_INTERP_NO_GIL, PyTState_LATE_ABORT, PyTState_LATE_HANG,
 };
+use crate::state::interp::WHENCE_RUNTIME;
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
@@ -24,9 +25,6 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Serialises initialization.
 pub(crate) static INIT: PyMutex = PyMutex::new();
-
-/// `whence` of the main interpreter.
-pub(crate) const WHENCE_RUNTIME: i64 = 1;
 
 /// What initialization was asked for, checked.
 #[derive(Clone, Copy)]

@@ -1,10 +1,8 @@
 //! Making, clearing and deleting interpreter states (S-IN).
 
 use crate::life::at_exit::{self, When};
-use crate::life::init::WHENCE_RUNTIME;
 use crate::life::phase;
 use crate::life::tstate;
-use crate::os::mem;
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
 use crate::sched::attach;
@@ -12,10 +10,10 @@ use crate::sched::current::{current, interp_of};
 use crate::sched::frozen::Departed;
 use crate::sched::{frozen, qsbr, raise};
 use crate::state::config::{GilKind, PyInterpreterConfig};
-use crate::state::interp::{_is, Interp, PyTState_PHASE_GONE};
+use crate::state::interp::{Interp, PyTState_PHASE_GONE, WHENCE_RUNTIME};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::lot;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -71,9 +69,9 @@ pub(crate) fn new(
     interp.configure(config, kind, main_gil);
     // Relaxed, up to here: the list publishes it, head lock held.
     interp.next.store(RUNTIME.interpreters.load(Relaxed), Relaxed);
-    RUNTIME.interpreters.store(interp.as_ptr(), Release);
-    if RUNTIME.main.load(Relaxed).is_null() {
-        RUNTIME.main.store(interp.as_ptr(), Release);
+    RUNTIME.interpreters.store(Some(interp), Release);
+    if RUNTIME.main.is_none(Relaxed) {
+        RUNTIME.main.store(Some(interp), Release);
     } else {
         RUNTIME.gilstate_check.store(0, Relaxed);
     }
@@ -90,13 +88,7 @@ fn take_block() -> Result<Interp, NewInterpError> {
     if let Some(block) = block {
         return Ok(block);
     }
-    let fresh = mem::calloc(size_of::<_is>()).cast::<_is>();
-    if !fresh.is_null() {
-        // SAFETY: a fresh block of the right size.
-        unsafe { fresh.write(_is::new()) };
-    }
-    // SAFETY: NULL or initialised just now.
-    unsafe { Interp::from_ptr(fresh) }.ok_or(NewInterpError::NoMemory)
+    Interp::allocate().ok_or(NewInterpError::NoMemory)
 }
 
 /// Deletes what [`new`] made, but which got no state; unless somebody else is
@@ -136,7 +128,7 @@ pub(crate) fn clear(interp: Interp) {
 }
 
 fn next_uncleared(interp: Interp) -> Option<ThreadStateRef> {
-    use crate::state::thread_state::status::FINALIZING;
+    use crate::state::thread::status::FINALIZING;
     let head = RUNTIME.lock();
     let found = list::iter(interp, &head).find(|tstate| !tstate.has(FINALIZING));
     drop(head);
@@ -191,13 +183,13 @@ fn delete_with(
             tstate::delete(tstate);
         }
     };
-    let previous = RUNTIME.interps(&head).find(|one| one.next.load(Relaxed) == interp.as_ptr());
+    let previous = RUNTIME.interps(&head).find(|one| one.next.is(interp, Relaxed));
     let after = interp.next.load(Relaxed);
     match previous {
         Some(previous) => previous.next.store(after, Relaxed),
         None => RUNTIME.interpreters.store(after, Release),
     }
-    let _ = RUNTIME.main.compare_exchange(interp.as_ptr(), core::ptr::null_mut(), Release, Relaxed);
+    RUNTIME.main.clear_if(interp);
     crate::life::guards::drop_all_of(interp, &head);
     interp.alive.store(0, Release);
     drop(head);

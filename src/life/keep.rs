@@ -13,7 +13,7 @@ use crate::life::tstate;
 use crate::sched::attach;
 use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, Whence};
+use crate::state::thread::{ThreadStateRef, Whence};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Whether the last release of `state`, which would delete it, keeps it.

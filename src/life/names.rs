@@ -10,7 +10,7 @@ use crate::probe::trace;
 use crate::sched::current::interp_of;
 use crate::state::handle::Handle;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, ThreadStateRef};
+use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use core::ffi::c_ulong;
 use core::sync::atomic::Ordering::Acquire;
 

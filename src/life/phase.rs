@@ -3,9 +3,10 @@
 use crate::probe::trace::{self, Event, Span};
 use crate::sched::callout::{self, Callout};
 use crate::state::interp::{
-    Interp, PyInterpreterState, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING,
-    PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
+    Interp, PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_WAITING_GUARDS,
+    PyTState_PHASE_WAITING_THREADS,
 };
+use crate::state::public::PyInterpreterState;
 use crate::state::runtime::RUNTIME;
 use crate::sync::hook::Hook;
 use crate::sync::lot;

@@ -9,7 +9,7 @@
 use crate::os::thread;
 use crate::sched::{current, eval_breaker, region, stw};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use core::sync::atomic::fence;

@@ -6,8 +6,9 @@ use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::fatal::{Name, Text, push_last_place, word_name};
 use crate::state::interp::Interp;
+use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{PyThreadState, ThreadStateRef};
+use crate::state::thread::ThreadStateRef;
 use core::fmt::Write;
 use core::sync::atomic::{
     AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -122,8 +123,7 @@ pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
     let now = clock::now_ns();
     let mut next = RUNTIME.interpreters.load(Acquire);
     let mut left = MOST;
-    // SAFETY: interpreter blocks are never unmapped (I1).
-    while let Some(one) = unsafe { Interp::from_ptr(next) } {
+    while let Some(one) = next {
         next = one.next.load(Acquire);
         left = left.saturating_sub(1);
         if left == 0 {

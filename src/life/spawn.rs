@@ -16,7 +16,7 @@ use crate::state::config::{Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
 use crate::state::handle::{Body, Handle, NOT_STARTED, RUNNING};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, Whence};
+use crate::state::thread::{ThreadStateRef, Whence};
 use crate::state::word;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;

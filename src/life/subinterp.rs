@@ -32,7 +32,7 @@ use crate::state::interp::{
 };
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::sync::lot::{self, Parked};
 use crate::sync::waiting::{OnSignal, Stay, Waiting};
 use core::ffi::CStr;

@@ -21,7 +21,7 @@ use crate::state::error_kind;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, Whence, status};
+use crate::state::thread::{ThreadStateRef, Whence, status};
 use crate::state::word;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::rank::HeadGuard;
@@ -38,7 +38,7 @@ pub(crate) struct Origin {
     /// The thread that the library starts for it.
     pub(crate) handle: Option<Handle>,
     /// It is the first state of the interpreter that the block was in this life
-    /// (`_is::incarnation`), which may have ended since it was made.
+    /// (`InterpBlock::incarnation`), which may have ended since it was made.
     pub(crate) first_of: Option<u64>,
 }
 

@@ -24,7 +24,7 @@ use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::lot::{self, Parked};
 use crate::sync::owed;
 use crate::sync::rank::HeadGuard;

@@ -8,7 +8,7 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::sync::rank::HeadGuard;
 use core::ffi::c_ulong;
 use core::ptr;

@@ -17,7 +17,7 @@ use crate::sched::current::{
 };
 use crate::sched::{eval_breaker, gil, late, stw};
 use crate::state::gil_word::Gil;
-use crate::state::thread_state::{ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 

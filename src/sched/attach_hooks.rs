@@ -4,7 +4,7 @@
 
 use crate::os::errno;
 use crate::sched::{critical_section, qsbr};
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// After `state` was attached. Keeps errno.

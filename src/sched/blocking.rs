@@ -5,7 +5,7 @@ use crate::sched::attach;
 use crate::sched::current::current;
 use crate::sched::eval_breaker::{self, SIGNALS_PENDING};
 use crate::sched::pending;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::owed;
 use crate::sync::waiting::{OnSignal, Waiting};
 

@@ -8,7 +8,7 @@ use crate::probe::callout::{self, Entry};
 use crate::sched::current::current;
 use crate::sched::fatal;
 use crate::state::interp::Interp;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
 pub(crate) use crate::probe::callout::{Callout, leave_all};

@@ -25,7 +25,7 @@ use crate::probe::Point;
 use crate::sched::blocking::Detach;
 use crate::sched::current::interp_of;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::mutex::{NotLocked, PyMutex};
 use crate::sync::owed;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};

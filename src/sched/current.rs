@@ -3,7 +3,7 @@
 use crate::os::{thread, tls};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::Ordering::Relaxed;
 

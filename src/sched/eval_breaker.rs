@@ -9,7 +9,7 @@ use crate::os::errno;
 use crate::sched::current::interp_of;
 use crate::sched::{async_exc, attach, pending, stw};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
 

@@ -11,7 +11,7 @@ use crate::sched::current;
 use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{NAME_SIZE, STOOD, ThreadStateRef};
+use crate::state::thread::{NAME_SIZE, STOOD, ThreadStateRef};
 use crate::state::word;
 use crate::sync::hook::Hook;
 use core::ffi::{CStr, c_char, c_void};

@@ -20,7 +20,7 @@ use crate::sched::watchdog;
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, Release};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::state::word;
 use crate::sync::waiting::Waiting;
 use core::sync::atomic::Ordering;

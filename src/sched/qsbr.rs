@@ -11,7 +11,7 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::qsbr::Qsbr;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::rank::HeadGuard;
 use core::ffi::c_void;
 use core::ptr::NonNull;

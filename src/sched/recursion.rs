@@ -14,7 +14,7 @@ use crate::sched::fatal::{Text, fatal};
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::stack_bounds::Depth;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;

@@ -30,7 +30,7 @@ use crate::sched::{attach, late};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::owed;
 use crate::sync::rank::HeadGuard;

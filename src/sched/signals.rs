@@ -13,7 +13,7 @@ use crate::sched::eval_breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{

@@ -35,8 +35,9 @@ use crate::sched::{attach, frozen, gil, watchdog};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
-use crate::state::stop::{Request, StopScope};
-use crate::state::thread_state::{STOOD, ThreadStateRef};
+use crate::state::stop::{self, Request};
+use crate::state::stop_scope::StopScope;
+use crate::state::thread::{STOOD, ThreadStateRef};
 use crate::state::word;
 use crate::sync::atomic::AtomicI32;
 use crate::sync::lot;
@@ -74,7 +75,7 @@ pub(crate) fn stop(scope: Scope) {
     let own = current();
     let request = Request::new(scope, own.map(|tstate| (tstate, interp_of(tstate))));
     let head = RUNTIME.lock();
-    let granted = RUNTIME.stop_gate.enter(&request, &head);
+    let granted = stop::GATE.enter(&request, &head);
     drop(head);
     granted.tell();
     let mut gave_up = GaveUp::No;
@@ -190,7 +191,7 @@ pub(crate) fn start(scope: Scope) {
             lot::unpark_all(tstate.word_key());
         }
     });
-    let granted = RUNTIME.stop_gate.leave(scope, &head);
+    let granted = stop::GATE.leave(scope, &head);
     drop(head);
     granted.tell();
     departed.give_back();

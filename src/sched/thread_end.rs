@@ -12,7 +12,7 @@ use crate::sched::{current, pending};
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::lot;
 use crate::sync::owed;
 use crate::sync::rank::HeadGuard;

@@ -15,7 +15,7 @@ use crate::sched::fatal::{Name, Text};
 use crate::state::gil_word::Gil;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop::Scope;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::state::word;
 use core::fmt::Write;
 use core::sync::atomic::{

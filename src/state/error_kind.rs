@@ -6,7 +6,7 @@
 
 use crate::os::mem;
 use crate::state::object::PyObject;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::Ordering::Relaxed;
 

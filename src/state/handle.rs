@@ -28,8 +28,9 @@
 
 use crate::os::mem;
 use crate::os::thread::OsThread;
-use crate::state::interp::{Interp, PyInterpreterState};
-use crate::state::thread_state::{NAME_SIZE, ThreadState, ThreadStateRef};
+use crate::state::interp::Interp;
+use crate::state::public::PyInterpreterState;
+use crate::state::thread::{NAME_SIZE, ThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use crate::sync::hook::Hook;
 use crate::sync::mutex::PyMutex;

@@ -5,7 +5,7 @@
 //! signal handler, which walks it without the lock (`life::report`, acquire).
 
 use crate::state::interp::Interp;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -56,7 +56,7 @@ pub(crate) fn iter(interp: Interp, _head: &HeadGuard) -> Iter {
 
 /// Iterator of [`iter`].
 pub(crate) struct Iter {
-    next: *mut crate::state::thread_state::PyThreadState,
+    next: *mut crate::state::public::PyThreadState,
 }
 
 impl Iterator for Iter {

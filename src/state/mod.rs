@@ -1,5 +1,7 @@
 //! L2: what the runtime knows. Data, bits and transitions; nothing here waits
 //! for another thread beyond the few instructions of the head lock.
+//!
+//! A module imports only from modules that are declared above it.
 
 pub(crate) mod gil_word;
 pub(crate) mod pending_queue;
@@ -17,9 +19,13 @@ pub(crate) mod handle;
 #[cfg(not(loom))]
 pub(crate) mod interp;
 #[cfg(not(loom))]
+pub(crate) mod link;
+#[cfg(not(loom))]
 pub(crate) mod list;
 #[cfg(not(loom))]
 pub(crate) mod object;
+#[cfg(not(loom))]
+pub(crate) mod public;
 #[cfg(not(loom))]
 pub(crate) mod runtime;
 #[cfg(not(loom))]
@@ -27,4 +33,6 @@ pub(crate) mod stack_bounds;
 #[cfg(not(loom))]
 pub(crate) mod stop;
 #[cfg(not(loom))]
-pub(crate) mod thread_state;
+pub(crate) mod stop_scope;
+#[cfg(not(loom))]
+pub(crate) mod thread;

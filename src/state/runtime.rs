@@ -10,11 +10,12 @@
 use crate::os::mem;
 use crate::state::config::Compat;
 use crate::state::handle::{_PyThreadHandle, Handle};
-use crate::state::interp::{_is, Interp};
+use crate::state::interp::Interp;
+use crate::state::link::Link;
 use crate::state::object::PyTState_ObjectHooks;
 use crate::state::pending_queue::{MAX_MAIN, PendingQueue};
-use crate::state::stop::{Gate, StopScope};
-use crate::state::thread_state::{ThreadState, ThreadStateRef, status};
+use crate::state::stop_scope::StopScope;
+use crate::state::thread::{ThreadState, ThreadStateRef, status};
 use crate::sync::rank::{HeadGuard, Rank, RankedLock};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
@@ -26,8 +27,8 @@ use core::sync::atomic::{
 pub(crate) struct Runtime {
     /// CPython's HEAD_LOCK: lists of interpreters, states, handles, queues.
     pub(crate) head: RankedLock,
-    pub(crate) interpreters: AtomicPtr<_is>,
-    pub(crate) main: AtomicPtr<_is>,
+    pub(crate) interpreters: Link<Interp>,
+    pub(crate) main: Link<Interp>,
     /// Next interpreter id; -1 until the runtime is initialized once.
     pub(crate) next_interp_id: AtomicI64,
     /// 1 between initialization and the commit of finalization.
@@ -45,8 +46,6 @@ pub(crate) struct Runtime {
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
-    /// Whose turn it is to pause.
-    pub(crate) stop_gate: Gate,
     /// Started handles that somebody refers to and that are not joined yet (H4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
     /// Handles of ended threads that nobody refers to, waiting to be joined (H4).
@@ -58,7 +57,7 @@ pub(crate) struct Runtime {
     /// Blocks of dead states: of the size in force, and of other sizes.
     spare_states: AtomicPtr<ThreadState>,
     misfit_states: AtomicPtr<ThreadState>,
-    spare_interps: AtomicPtr<_is>,
+    spare_interps: Link<Interp>,
     /// States left over at finalization, kept for their OS threads.
     pub(crate) abandoned: AtomicPtr<ThreadState>,
     /// The host's PyTState_LATE_*; -1: it chose none.
@@ -78,8 +77,8 @@ unsafe impl Sync for Runtime {}
 /// The one runtime of the process.
 pub(crate) static RUNTIME: Runtime = Runtime {
     head: RankedLock::new(Rank::Head),
-    interpreters: AtomicPtr::new(core::ptr::null_mut()),
-    main: AtomicPtr::new(core::ptr::null_mut()),
+    interpreters: Link::new(),
+    main: Link::new(),
     next_interp_id: AtomicI64::new(-1),
     initialized: AtomicI32::new(0),
     generation: AtomicU32::new(0),
@@ -89,14 +88,13 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     main_state: AtomicPtr::new(core::ptr::null_mut()),
     gilstate_check: AtomicI32::new(1),
     stop: StopScope::new(),
-    stop_gate: Gate::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
     unjoined: AtomicPtr::new(core::ptr::null_mut()),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
     spare_states: AtomicPtr::new(core::ptr::null_mut()),
     misfit_states: AtomicPtr::new(core::ptr::null_mut()),
-    spare_interps: AtomicPtr::new(core::ptr::null_mut()),
+    spare_interps: Link::new(),
     abandoned: AtomicPtr::new(core::ptr::null_mut()),
     late_policy: AtomicI32::new(-1),
     late_by_environment: AtomicI32::new(-1),
@@ -123,8 +121,7 @@ impl Runtime {
     }
 
     pub(crate) fn main_interp(&self) -> Option<Interp> {
-        // SAFETY: NULL or a block that is never unmapped (I1).
-        unsafe { Interp::from_ptr(self.main.load(Ordering::Acquire)) }
+        self.main.load(Ordering::Acquire)
     }
 
     pub(crate) fn main_state(&self) -> Option<ThreadStateRef> {
@@ -213,8 +210,7 @@ impl Runtime {
 
     /// A pooled interpreter block.
     pub(crate) fn take_interp_block(&self, _head: &HeadGuard) -> Option<Interp> {
-        // SAFETY: pooled blocks are mapped for ever (I1).
-        let spare = unsafe { Interp::from_ptr(self.spare_interps.load(Relaxed)) }?;
+        let spare = self.spare_interps.load(Relaxed)?;
         self.spare_interps.store(spare.next.load(Relaxed), Relaxed);
         Some(spare)
     }
@@ -222,7 +218,7 @@ impl Runtime {
     /// Puts an interpreter block into the pool.
     pub(crate) fn pool_interp_block(&self, interp: Interp, _head: &HeadGuard) {
         interp.next.store(self.spare_interps.load(Relaxed), Relaxed);
-        self.spare_interps.store(interp.as_ptr(), Relaxed);
+        self.spare_interps.store(Some(interp), Relaxed);
     }
 
     /// The blocks of ended interpreters. For the only thread of a fork child.
@@ -318,15 +314,14 @@ impl Runtime {
 
 /// Iterator of [`Runtime::interps`].
 pub(crate) struct Interps {
-    next: *mut _is,
+    next: Option<Interp>,
 }
 
 impl Iterator for Interps {
     type Item = Interp;
 
     fn next(&mut self) -> Option<Interp> {
-        // SAFETY: members of the list are live; blocks are never unmapped (I1).
-        let interp = unsafe { Interp::from_ptr(self.next) }?;
+        let interp = self.next?;
         self.next = interp.next.load(Relaxed);
         Some(interp)
     }

@@ -15,18 +15,16 @@
 //! Mirrors CPython 3.14 `struct _stoptheworld_state` (pycore_interp_structs.h).
 
 use crate::os::clock::Deadline;
-use crate::state::interp::{_is, Interp};
+use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::{ThreadState, ThreadStateRef};
+use crate::state::stop_scope::StopScope;
+use crate::state::thread::{ThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ptr;
-use core::sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed,
-    Ordering::Release,
-};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed, Ordering::Release};
 
 /// What a pause covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,107 +57,6 @@ impl Scope {
                 }
             }
         }
-    }
-}
-
-/// The pause of one scope.
-pub(crate) struct StopScope {
-    /// 1 while a pause is requested or held. Anybody reads it.
-    pub(crate) requested: AtomicU32,
-    /// 1 while the pause of this scope is complete. See [`StopScope::is_stopped_by`].
-    stopped: AtomicU32,
-    /// Pauses of this scope that have stood so far.
-    pauses: AtomicU32,
-    /// 1: a thread waits for the end of the pause to make or delete an
-    /// interpreter (`sched::frozen`).
-    pub(crate) held_back: AtomicU32,
-    /// States that do not stand yet.
-    pub(crate) countdown: AtomicI64,
-    /// The state that asked (exempt), NULL when the caller had none.
-    pub(crate) requester: AtomicPtr<ThreadState>,
-    /// Identity of the OS thread that asked, 0 while there is no pause.
-    pub(crate) thread: AtomicUsize,
-    /// The home of the requester, if it is another interpreter.
-    home: AtomicPtr<_is>,
-    /// Pauses of other interpreters whose requesters have their home here.
-    pauses_from_here: AtomicU32,
-    /// Bumped when `countdown` reaches 0: futex word of the requester.
-    pub(crate) progress: AtomicU32,
-}
-
-impl StopScope {
-    pub(crate) const fn new() -> StopScope {
-        StopScope {
-            requested: AtomicU32::new(0),
-            stopped: AtomicU32::new(0),
-            pauses: AtomicU32::new(0),
-            held_back: AtomicU32::new(0),
-            countdown: AtomicI64::new(0),
-            requester: AtomicPtr::new(ptr::null_mut()),
-            thread: AtomicUsize::new(0),
-            home: AtomicPtr::new(ptr::null_mut()),
-            pauses_from_here: AtomicU32::new(0),
-            progress: AtomicU32::new(0),
-        }
-    }
-
-    /// Whether the pause of this scope is complete and `state` is the state of
-    /// the thread that requested it. Exact for the thread that has `state`
-    /// attached: that thread alone writes both fields while its pause goes on,
-    /// so it reads its own writes, and no other state equals `requester`.
-    pub(crate) fn is_stopped_by(&self, tstate: ThreadStateRef) -> bool {
-        self.stopped.load(Relaxed) != 0 && self.requester.load(Relaxed) == tstate.as_raw()
-    }
-
-    /// Whether the world of this scope stands. The head lock is held, under which
-    /// both ends of a pause write it.
-    pub(crate) fn is_stopped(&self, _head: &HeadGuard<'_>) -> bool {
-        self.stopped.load(Relaxed) != 0
-    }
-
-    /// Records that the world of this scope stands: from here on its lists
-    /// stand still.
-    pub(crate) fn set_stopped(&self, _head: &HeadGuard<'_>) {
-        self.pauses.store(self.pauses.load(Relaxed).wrapping_add(1), Relaxed);
-        self.stopped.store(1, Release);
-    }
-
-    /// Number of the pause that stands, or stood last.
-    pub(crate) fn pause(&self) -> u32 {
-        self.pauses.load(Relaxed)
-    }
-
-    /// Whether that pause still stands.
-    pub(crate) fn stands(&self, pause: u32) -> bool {
-        self.stopped.load(Acquire) != 0 && self.pause() == pause
-    }
-
-    /// Records that the pause is about to end. This comes before the first
-    /// thread is resumed: what a resumed thread reads here is 0.
-    pub(crate) fn clear_stopped(&self) {
-        self.stopped.store(0, Relaxed);
-    }
-
-    /// Ends the request.
-    pub(crate) fn clear(&self) {
-        self.clear_stopped();
-        self.requested.store(0, Release);
-        self.requester.store(ptr::null_mut(), Relaxed);
-        self.thread.store(0, Relaxed);
-        let home = self.home.swap(ptr::null_mut(), Relaxed);
-        // SAFETY: interpreter blocks are never unmapped (I1).
-        if let Some(home) = unsafe { Interp::from_ptr(home) } {
-            home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) - 1, Relaxed);
-        }
-    }
-
-    /// In a fork child: no pause is requested any more. The only thread calls it.
-    pub(crate) fn reset_in_child(&self) {
-        self.home.store(ptr::null_mut(), Relaxed);
-        self.pauses_from_here.store(0, Relaxed);
-        self.countdown.store(0, Relaxed);
-        self.held_back.store(0, Relaxed);
-        self.clear();
     }
 }
 
@@ -212,7 +109,10 @@ impl Request {
     }
 }
 
-/// Who may pause what, now. See the head of this module.
+/// The one gate of the process.
+pub(crate) static GATE: Gate = Gate::new();
+
+/// Decides which pauses go on now. See the head of this module.
 pub(crate) struct Gate {
     first: AtomicPtr<Request>,
     /// 1 while a pause of all goes on.
@@ -261,7 +161,12 @@ impl Gate {
 
     /// Ends the pause of `scope`, which was granted, and admits whom that lets in.
     pub(crate) fn leave(&self, scope: Scope, head: &HeadGuard<'_>) -> Granted {
-        scope.data().clear();
+        let data = scope.data();
+        // SAFETY: interpreter blocks are never unmapped (I1).
+        if let Some(home) = unsafe { Interp::from_ptr(data.home.swap(ptr::null_mut(), Relaxed)) } {
+            home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) - 1, Relaxed);
+        }
+        data.clear();
         match scope {
             Scope::All => self.all.store(0, Relaxed),
             Scope::One(_) => self.ones.store(self.ones.load(Relaxed) - 1, Relaxed),
@@ -342,14 +247,15 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::interp::InterpBlock;
 
     /// Interpreters of a test's own: in no list, so that pauses of them count
     /// nobody.
     fn interps<const N: usize>() -> [Interp; N] {
         core::array::from_fn(|_| {
-            let block = Box::leak(Box::new(_is::new()));
+            let block = Box::leak(Box::new(InterpBlock::new()));
             // SAFETY: leaked, so mapped for ever.
-            unsafe { Interp::from_ptr(block) }.expect("not NULL")
+            unsafe { Interp::from_ptr(core::ptr::from_mut(block).cast()) }.expect("not NULL")
         })
     }
 

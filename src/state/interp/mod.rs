@@ -10,14 +10,17 @@
 //!
 //! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
 
+use crate::os::mem;
 use crate::state::config::{GilKind, PyInterpreterConfig};
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil};
 use crate::state::guard_count::GuardCount;
+use crate::state::link::{Link, Stable};
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
+use crate::state::public::{_ts, PyInterpreterState};
 use crate::state::qsbr::Qsbr;
-use crate::state::stop::StopScope;
-use crate::state::thread_state::{_ts, ThreadState};
+use crate::state::stop_scope::StopScope;
+use crate::state::thread::ThreadState;
 use core::ffi::{c_int, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -38,11 +41,14 @@ pub const PyTState_PHASE_FINALIZING: c_int = 4;
 /// Shutdown phase: the interpreter is gone.
 pub const PyTState_PHASE_GONE: c_int = 5;
 
+/// `whence` of the main interpreter.
+pub(crate) const WHENCE_RUNTIME: i64 = 1;
+
 /// Py_GetRecursionLimit() of a new interpreter.
 const DEFAULT_RECURSION_LIMIT: i32 = 1000;
 
-/// An interpreter state (opaque in C).
-pub struct _is {
+/// What the library knows of an interpreter: the block behind a `PyInterpreterState *`.
+pub(crate) struct InterpBlock {
     /// 1 between `New` and the end of `Delete` (I1).
     pub(crate) alive: AtomicU32,
     pub(crate) id: AtomicI64,
@@ -50,7 +56,7 @@ pub struct _is {
     /// next life, this does not.
     pub(crate) incarnation: AtomicU64,
     /// Older interpreter, or next in the pool.
-    pub(crate) next: AtomicPtr<_is>,
+    pub(crate) next: Link<Interp>,
     /// Newest thread state.
     pub(crate) threads: AtomicPtr<_ts>,
     /// States that were made while a pause stood, to be linked at its end
@@ -102,41 +108,60 @@ pub struct _is {
     pub(crate) deferred_last: AtomicPtr<c_void>,
 }
 
-/// An interpreter: a group of thread states that are finalized together, with
-/// a GIL of its own, a shared one, or none. Opaque.
-pub type PyInterpreterState = _is;
-
 /// A pointer to an interpreter block (I1: mapped for ever once made).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interp(NonNull<_is>);
+pub(crate) struct Interp(NonNull<InterpBlock>);
 
 impl Deref for Interp {
-    type Target = _is;
+    type Target = InterpBlock;
 
     #[inline(always)]
-    fn deref(&self) -> &_is {
+    fn deref(&self) -> &InterpBlock {
         // SAFETY: I1.
         unsafe { self.0.as_ref() }
     }
 }
 
+// SAFETY: INTERP-1.
+unsafe impl Stable for Interp {
+    type Block = InterpBlock;
+
+    #[inline(always)]
+    fn as_raw(self) -> *mut InterpBlock {
+        self.0.as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn from_raw(pointer: *mut InterpBlock) -> Option<Interp> {
+        NonNull::new(pointer).map(Interp)
+    }
+}
+
 impl Interp {
+    /// A fresh block that is no interpreter yet; `None` without memory.
+    pub(crate) fn allocate() -> Option<Interp> {
+        let block = NonNull::new(mem::calloc(size_of::<InterpBlock>()).cast::<InterpBlock>())?;
+        // SAFETY: a fresh block of the right size.
+        unsafe { block.write(InterpBlock::new()) };
+        Some(Interp(block))
+    }
+
     /// # Safety
     /// `pointer` is NULL or came from the library.
     #[inline(always)]
     pub(crate) unsafe fn from_ptr(pointer: *mut PyInterpreterState) -> Option<Interp> {
-        NonNull::new(pointer).map(Interp)
+        NonNull::new(pointer.cast()).map(Interp)
     }
 
     /// The block, which outlives everything.
-    pub(crate) fn block(self) -> &'static _is {
+    pub(crate) fn block(self) -> &'static InterpBlock {
         // SAFETY: I1.
         unsafe { self.0.as_ref() }
     }
 
     #[inline(always)]
     pub(crate) fn as_ptr(self) -> *mut PyInterpreterState {
-        self.0.as_ptr()
+        self.0.as_ptr().cast()
     }
 }
 
@@ -172,14 +197,14 @@ impl InterpName {
     }
 }
 
-impl _is {
+impl InterpBlock {
     /// An interpreter block that nobody uses.
-    pub(crate) const fn new() -> _is {
-        _is {
+    pub(crate) const fn new() -> InterpBlock {
+        InterpBlock {
             alive: AtomicU32::new(0),
             id: AtomicI64::new(-1),
             incarnation: AtomicU64::new(0),
-            next: AtomicPtr::new(core::ptr::null_mut()),
+            next: Link::new(),
             threads: AtomicPtr::new(core::ptr::null_mut()),
             joining: AtomicPtr::new(core::ptr::null_mut()),
             leaving: AtomicU32::new(0),
