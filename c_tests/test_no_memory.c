@@ -57,6 +57,11 @@ static void frugally(void (*body)(void)) {
     CHECK_INT_EQ(fail_memory.calls, 0);
 }
 
+static int pass_by(PyThreadState *tstate, void *unused) {
+    (void)tstate, (void)unused;
+    return 0;
+}
+
 /* ---- States and attaching --------------------------------------------- */
 
 static void use_states(void) {
@@ -244,6 +249,7 @@ static void use_locks(void) {
     _PyEvent_Notify(&plain);
     PyTState_EventSet(&plain);
     CHECK_INT_EQ(PyTState_SetAsyncExc(main_state, NULL), 1);
+    PyTState_VisitThreads(NULL, pass_by, NULL);
     CHECK_INT_EQ(PyThreadHandle_SetName(handle, "frugal"), 0);
     CHECK_INT_EQ(_PyEvent_IsSet(&plain), 1);
     PyEvent_Wait(&plain);

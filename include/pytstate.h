@@ -4196,6 +4196,43 @@ int PyTState_StopTheWorld(PyInterpreterState *interp_or_NULL);
 void PyTState_StartTheWorld(PyInterpreterState *interp_or_NULL);
 
 /**
+ * Calls a function for every thread state of an interpreter, or of all
+ * interpreters, once.
+ *
+ * No state of the scope is made or goes during the visit: states that other
+ * threads make meanwhile join at its end, and states that they delete leave
+ * then; a thread that would make or end an interpreter waits. The threads
+ * themselves go on, unless the caller has stopped the world, whose pause then
+ * has to cover what is visited.
+ *
+ * @param interp_or_NULL The interpreter; NULL for all. Borrowed; not ended
+ *     during the visit.
+ * @param visit The visitor: gets a state, newest first in each interpreter, and
+ *     `arg`; a result other than 0 ends the visit. No lock of the library is
+ *     held in it. Must not be NULL.
+ * @param arg For `visit`. Borrowed.
+ *
+ * @par Errors
+ * Fatal if `visit` is NULL, and on what docs/shutdown.md lists for a visitor;
+ * misuse, and nothing is visited, inside of the caller's own pause or visit of
+ * another interpreter.
+ * @par Blocks
+ * Until other pauses and visits of the scope are over, detached; then as long
+ * as the visitor does.
+ * @par Threads
+ * Any: attached, detached or without a state. Not async-signal-safe. In a fork
+ * child, after PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `interp_or_NULL` is NULL or an interpreter that is not deleted; `arg` is
+ *      what `visit` expects.
+ */
+void PyTState_VisitThreads(PyInterpreterState *interp_or_NULL,
+                           int (*visit)(PyThreadState*, void*),
+                           void *arg);
+
+/**
  * Sets how long a waiting thread lets another one keep the GIL before it asks
  * for it.
  *

@@ -140,6 +140,13 @@ pub(super) fn may_end(func: &CStr, ends: Ends) {
     }
 }
 
+/// Fatal in a visitor of thread states, during which no interpreter is made.
+pub(super) fn may_make_interp(func: &CStr) {
+    if callout::is_visiting() {
+        fatal(func, format_args!("called from {}", Callout::Visitor.name()));
+    }
+}
+
 /// The end of a call that would end what a function of the host still needs.
 #[cold]
 pub(super) fn needed(func: &CStr, callout: Callout) -> ! {

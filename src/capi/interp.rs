@@ -31,6 +31,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
+    arg::may_make_interp(c"PyInterpreterState_New");
     const WHENCE_UNKNOWN: i64 = 0;
     let text = match interp::new(&PyInterpreterConfig::LEGACY, GilKind::Shared, WHENCE_UNKNOWN) {
         Ok((interp, _)) => return interp.as_ptr(),

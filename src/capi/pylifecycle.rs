@@ -263,6 +263,7 @@ pub unsafe extern "C" fn Py_Exit(status: c_int) -> ! {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_NewInterpreter() -> *mut PyThreadState {
+    arg::may_make_interp(c"Py_NewInterpreter");
     match subinterp::create(&PyInterpreterConfig::LEGACY, WHENCE_LEGACY_CAPI) {
         Ok(tstate) => tstate.as_ptr(),
         Err(text) => exit_with(c"Py_NewInterpreter", text.to_str().unwrap_or("?")),
@@ -288,6 +289,7 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
     config: *const PyInterpreterConfig,
 ) -> PyStatus {
     const FUNC: &CStr = c"Py_NewInterpreterFromConfig";
+    arg::may_make_interp(FUNC);
     if tstate_p.is_null() {
         arg::null(FUNC, "tstate_p");
     }

@@ -1,9 +1,10 @@
 //! For runtimes that are not Python: what CPython keeps internal, or does not have, as public calls (extension API 11).
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 
 use super::arg;
 use super::pytime::PyTime_t;
+use crate::life::visit;
 use crate::probe::{self, Point};
 use crate::sched::fatal::misuse;
 use crate::sched::stw::{self, Scope};
@@ -11,8 +12,8 @@ use crate::sched::{async_exc, gil, raise};
 use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::Interp;
 use crate::state::object::PyObject;
-use crate::state::public::PyInterpreterState;
-use crate::state::public::PyThreadState;
+use crate::state::public::{PyInterpreterState, PyThreadState};
+use crate::state::thread::ThreadStateRef;
 use crate::sync::event::PyEvent;
 
 /// The scope of a pause: the interpreter, or all of them for NULL.
@@ -77,6 +78,42 @@ pub unsafe extern "C" fn PyTState_StartTheWorld(interp_or_NULL: *mut PyInterpret
         stw::start(scope);
     } else {
         misuse(c"PyTState_StartTheWorld", format_args!("the world was not stopped"));
+    }
+}
+
+/// Calls a function for every thread state of an interpreter, or of all interpreters, once.
+///
+/// No state of the scope is made or goes during the visit: states that other threads make meanwhile join at its end, and states
+/// that they delete leave then; a thread that would make or end an interpreter waits. The threads themselves go on, unless the
+/// caller has stopped the world, whose pause then has to cover what is visited.
+///
+/// @param interp_or_NULL  The interpreter; NULL for all. Borrowed; not ended during the visit.
+/// @param visit           The visitor: gets a state, newest first in each interpreter, and `arg`; a result other than 0 ends the
+///                        visit. No lock of the library is held in it. Must not be NULL.
+/// @param arg             For `visit`. Borrowed.
+///
+/// Errors:  fatal if `visit` is NULL, and on what docs/shutdown.md lists for a visitor; misuse, and nothing is visited, inside of
+///          the caller's own pause or visit of another interpreter.
+/// Blocks:  until other pauses and visits of the scope are over, detached; then as long as the visitor does.
+/// Threads: any: attached, detached or without a state. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp_or_NULL` is NULL or an interpreter that is not deleted; `arg` is what `visit` expects.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_VisitThreads(
+    interp_or_NULL: *mut PyInterpreterState,
+    visit: Option<unsafe extern "C" fn(*mut PyThreadState, *mut c_void) -> c_int>,
+    arg: *mut c_void,
+) {
+    const FUNC: &CStr = c"PyTState_VisitThreads";
+    let Some(function) = visit else { arg::null(FUNC, "visit") };
+    // SAFETY: this function's contract.
+    let interp = unsafe { Interp::from_ptr(interp_or_NULL) };
+    // SAFETY: the host's function and argument; no lock is held.
+    let one = |tstate: ThreadStateRef| unsafe { function(tstate.as_ptr(), arg) } != 0;
+    if visit::visit(interp, one).is_err() {
+        misuse(FUNC, format_args!("this thread holds a pause or a visit of another scope"));
     }
 }
 

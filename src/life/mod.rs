@@ -23,4 +23,5 @@ pub(crate) mod report;
 pub(crate) mod spawn;
 pub(crate) mod subinterp;
 pub(crate) mod tstate;
+pub(crate) mod visit;
 pub(crate) mod wait;

@@ -21,6 +21,7 @@ pub(crate) enum Callout {
     FreeFunction,
     UnblockFunction,
     SyncHook,
+    Visitor,
 }
 
 impl Callout {
@@ -39,6 +40,7 @@ impl Callout {
             Callout::FreeFunction => "a free function",
             Callout::UnblockFunction => "an unblock function",
             Callout::SyncHook => "a sync hook",
+            Callout::Visitor => "a visitor of thread states",
         }
     }
 }

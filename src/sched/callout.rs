@@ -65,12 +65,20 @@ pub(crate) fn forbids(ends: Ends) -> Option<Callout> {
     callout::find(|entry| needs(entry, ends)).map(|entry| entry.callout)
 }
 
+/// Whether the calling thread is in a visitor, for which no interpreter is made.
+pub(crate) fn is_visiting() -> bool {
+    callout::find(|entry| entry.callout == Callout::Visitor).is_some()
+}
+
 fn needs(entry: &Entry, ends: Ends) -> bool {
     match ends {
         Ends::Runtime => !matches!(entry.callout, Callout::PendingCall | Callout::SignalHandler),
         Ends::Interp(interp) => {
             let address = interp.as_ptr().addr();
-            entry.subject == address || interp_of_address(entry) == address
+            // A visit keeps every interpreter as it is.
+            entry.callout == Callout::Visitor
+                || entry.subject == address
+                || interp_of_address(entry) == address
         }
         Ends::State(tstate) => {
             let address = tstate.as_ptr().addr();

@@ -8,7 +8,8 @@
 //! or delete an interpreter waits ([`try_lock`]).
 //!
 //! The thread that asked for the pause, or runs with the state that did, may
-//! change the lists at once.
+//! change the lists at once. The lists may also stand still without a pause
+//! (`stw::freeze`), for a visitor of all states: then for that thread as well.
 //!
 //! F1 Under the head lock: `joining` and `leaving` are empty unless a pause of
 //!    the interpreter's stands.
@@ -36,7 +37,13 @@ fn standing(interp: Interp, head: &HeadGuard<'_>) -> Option<&'static StopScope> 
 }
 
 fn standing_one(scope: &'static StopScope, head: &HeadGuard<'_>) -> Option<&'static StopScope> {
-    if !scope.is_stopped(head) || scope.thread.load(Relaxed) == thread::ident() as usize {
+    if !scope.is_frozen(head) {
+        return None;
+    }
+    if scope.is_only_frozen(head) {
+        return Some(scope);
+    }
+    if scope.thread.load(Relaxed) == thread::ident() as usize {
         return None;
     }
     let attached = current().map_or(core::ptr::null_mut(), |tstate| tstate.as_raw());

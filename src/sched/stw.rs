@@ -71,18 +71,8 @@ enum GaveUp {
 /// state; a caller that is attached is attached when it returns. Pauses do not
 /// nest.
 pub(crate) fn stop(scope: Scope) {
-    trace::at(Point::StwRequest, Event::Begin(Span::StopTheWorld), traced_interp);
     let own = current();
-    let request = Request::new(scope, own.map(|tstate| (tstate, interp_of(tstate))));
-    let head = RUNTIME.lock();
-    let granted = stop::GATE.enter(&request, &head);
-    drop(head);
-    granted.tell();
-    let mut gave_up = GaveUp::No;
-    if !request.is_granted() {
-        gave_up = detach(own);
-        request.wait();
-    }
+    let mut gave_up = take_turn(scope, own);
     let patience = Deadline::after(PATIENCE_NS);
     if !suspend_detached(scope, &patience) {
         if matches!(gave_up, GaveUp::No) {
@@ -105,6 +95,35 @@ pub(crate) fn stop(scope: Scope) {
     note(scope, tsan::acquire);
     reacquire(scope, gave_up);
     probe::point(Point::StwStopped);
+}
+
+/// Keeps the lists of states and interpreters in `scope` as they are until
+/// [`start`], while the threads go on: what they make or delete meanwhile joins
+/// or leaves the lists at the end. Takes its turn among pauses, and may detach
+/// the caller until then.
+pub(crate) fn freeze(scope: Scope) {
+    let gave_up = take_turn(scope, current());
+    let head = RUNTIME.lock();
+    scope.data().set_frozen(&head);
+    drop(head);
+    reacquire(scope, gave_up);
+}
+
+/// Waits until the pause of `scope` that the caller asks for is the one that
+/// goes on.
+fn take_turn(scope: Scope, own: Option<ThreadStateRef>) -> GaveUp {
+    trace::at(Point::StwRequest, Event::Begin(Span::StopTheWorld), traced_interp);
+    let request = Request::new(scope, own.map(|tstate| (tstate, interp_of(tstate))));
+    let head = RUNTIME.lock();
+    let granted = stop::GATE.enter(&request, &head);
+    drop(head);
+    granted.tell();
+    if request.is_granted() {
+        return GaveUp::No;
+    }
+    let gave_up = detach(own);
+    request.wait();
+    gave_up
 }
 
 fn detach(own: Option<ThreadStateRef>) -> GaveUp {
@@ -212,6 +231,12 @@ pub(crate) fn is_requester() -> bool {
         || RUNTIME.interps(&head).any(|interp| interp.stop.thread.load(Relaxed) == me);
     drop(head);
     mine
+}
+
+/// Whether the calling thread asked for a pause that goes on and covers `scope`.
+pub(crate) fn is_requester_of(scope: Scope) -> bool {
+    let me = crate::os::thread::ident() as usize;
+    RUNTIME.stop.thread.load(Relaxed) == me || scope.data().thread.load(Relaxed) == me
 }
 
 /// Whether a state that is linked now must begin suspended (S-TS-02).

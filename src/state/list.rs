@@ -54,7 +54,12 @@ pub(crate) fn iter(interp: Interp, _head: &HeadGuard) -> Iter {
     Iter { next: interp.threads.load(Relaxed) }
 }
 
-/// Iterator of [`iter`].
+/// The states that are older than `tstate`, which is in the list.
+pub(crate) fn iter_older(tstate: ThreadStateRef, _head: &HeadGuard) -> Iter {
+    Iter { next: tstate.next().load(Relaxed) }
+}
+
+/// Iterator of [`iter`] and [`iter_older`].
 pub(crate) struct Iter {
     next: *mut crate::state::public::PyThreadState,
 }

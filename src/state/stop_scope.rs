@@ -12,11 +12,17 @@ use core::sync::atomic::{
     Ordering::Release,
 };
 
+/// Value of `stopped`: every other thread in scope stands.
+const STOPPED: u32 = 1;
+/// Value of `stopped`: the threads run, the lists stand still.
+const FROZEN: u32 = 2;
+
 /// The pause of one scope.
 pub(crate) struct StopScope {
     /// 1 while a pause is requested or held. Anybody reads it.
     pub(crate) requested: AtomicU32,
-    /// 1 while the pause of this scope is complete. See [`StopScope::is_stopped_by`].
+    /// STOPPED while the pause of this scope is complete, FROZEN while only its
+    /// lists stand still, else 0. See [`StopScope::is_stopped_by`].
     stopped: AtomicU32,
     /// Pauses of this scope that have stood so far.
     pauses: AtomicU32,
@@ -58,20 +64,31 @@ impl StopScope {
     /// attached: that thread alone writes both fields while its pause goes on,
     /// so it reads its own writes, and no other state equals `requester`.
     pub(crate) fn is_stopped_by(&self, tstate: ThreadStateRef) -> bool {
-        self.stopped.load(Relaxed) != 0 && self.requester.load(Relaxed) == tstate.as_raw()
+        self.stopped.load(Relaxed) == STOPPED && self.requester.load(Relaxed) == tstate.as_raw()
     }
 
-    /// Whether the world of this scope stands. The head lock is held, under which
-    /// both ends of a pause write it.
-    pub(crate) fn is_stopped(&self, _head: &HeadGuard<'_>) -> bool {
+    /// Whether the lists of this scope stand still, which they also do in a
+    /// pause. The head lock is held, under which both ends write it.
+    pub(crate) fn is_frozen(&self, _head: &HeadGuard<'_>) -> bool {
         self.stopped.load(Relaxed) != 0
+    }
+
+    /// Whether they stand still without a pause: then for the requester, too.
+    pub(crate) fn is_only_frozen(&self, _head: &HeadGuard<'_>) -> bool {
+        self.stopped.load(Relaxed) == FROZEN
     }
 
     /// Records that the world of this scope stands: from here on its lists
     /// stand still.
     pub(crate) fn set_stopped(&self, _head: &HeadGuard<'_>) {
         self.pauses.store(self.pauses.load(Relaxed).wrapping_add(1), Relaxed);
-        self.stopped.store(1, Release);
+        self.stopped.store(STOPPED, Release);
+    }
+
+    /// Records that the lists of this scope stand still from here on.
+    pub(crate) fn set_frozen(&self, head: &HeadGuard<'_>) {
+        self.set_stopped(head);
+        self.stopped.store(FROZEN, Release);
     }
 
     /// Number of the pause that stands, or stood last.
