@@ -12,8 +12,9 @@ const LOCKS: &[&str] = &[
     "PyEvent",
     "PyMutex",
     "RankedLock",
-    "RawLock",
+    "RankedMutex",
     "ThreadLock",
+    "WordLock",
     "_PyOnceFlag",
     "_PyRWMutex",
     "_PyRawMutex",
@@ -27,8 +28,9 @@ const MAKERS: &[&str] = &[
     "src/probe/monitor.rs",
     "src/sync/event_rc.rs",
     "src/sync/rank.rs",
-    "src/sync/raw.rs",
     "src/sync/recursive.rs",
+    "src/sync/thread_lock.rs",
+    "src/sync/word_lock.rs",
 ];
 
 /// A lock: its name and the file that declares it, below src/.
@@ -138,8 +140,8 @@ fn the_function_that_a_row_names_resets_the_lock() {
 fn a_lock_that_is_missing_would_be_found() {
     for line in [
         "static GATE: PyMutex = PyMutex::new();",
-        "    pub(crate) head: RankedLock,",
-        "    lock: RawLock,",
+        "    pub(crate) head: RankedMutex<HeadRank, Head>,",
+        "    lock: WordLock,",
         "pub(super) static FILES: [Monitor<File>; 4] =",
     ] {
         assert!(declared(line).is_some(), "{line}");
@@ -149,7 +151,7 @@ fn a_lock_that_is_missing_would_be_found() {
         "    pub(crate) mutex: &PyMutex,",
         "    mutex: PyMutex::new(),",
         "    let mutex: PyMutex = PyMutex::new();",
-        "    // lock: RawLock,",
+        "    // lock: WordLock,",
     ] {
         assert!(declared(line).is_none(), "{line}");
     }

@@ -20,8 +20,8 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadState, ThreadStateRef, status};
 use crate::state::word;
+use crate::sync::head::HeadGuard;
 use crate::sync::lot;
-use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Takes every state of `interp` but `keep` out of the list and marks it. The

@@ -9,7 +9,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use crate::state::word;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::sync::atomic::Ordering::Relaxed;
 

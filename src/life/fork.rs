@@ -26,7 +26,7 @@ use crate::sched::stw::{self, Scope};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::owed;
+use crate::sync::{head, owed};
 use core::sync::atomic::{
     AtomicI64, AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
@@ -96,11 +96,11 @@ fn hold_stopped() {
     // Relaxed, here and in BY_HANDLERS: a thread finds only itself in it.
     FORKER.store(me(), Relaxed);
     PARENT.store(ids::process(), Relaxed);
-    RUNTIME.lock().keep();
+    head::keep(RUNTIME.lock());
 }
 
 fn release_stopped() {
-    let held = RUNTIME.head.force_unlock();
+    let held = head::force_unlock();
     debug_assert!(held, "the head lock was freed between before and after");
     FORKER.store(0, Relaxed);
 }

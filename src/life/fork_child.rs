@@ -24,8 +24,8 @@ use crate::state::runtime::RUNTIME;
 use crate::state::stop;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word;
-use crate::sync::lot;
 use crate::sync::rank::Rank;
+use crate::sync::{head, lot};
 use core::ffi::c_ulong;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -147,7 +147,7 @@ unsafe fn reset_locks() {
         match rank {
             Rank::Head => {
                 // SAFETY: as above; the guard was kept, so none is alive.
-                unsafe { RUNTIME.head.reset_in_child() };
+                unsafe { head::reset_in_child() };
             }
             Rank::Probe => {
                 // SAFETY: as above.

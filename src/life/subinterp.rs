@@ -300,7 +300,7 @@ impl Rounds {
     #[must_use]
     pub(crate) fn try_commit(
         &self,
-        also: impl FnOnce(&crate::sync::rank::HeadGuard<'_>) -> bool,
+        also: impl FnOnce(&crate::sync::head::HeadGuard<'_>) -> bool,
     ) -> bool {
         let interp = self.interp;
         let head = RUNTIME.lock();

@@ -24,7 +24,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, Whence, status};
 use crate::state::word;
 use crate::sync::atomic::AtomicPtr;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 /// What a new state is for.

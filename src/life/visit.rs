@@ -11,7 +11,7 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, status};
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 
 /// Why a visit was refused.
 #[must_use]

@@ -25,9 +25,9 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
+use crate::sync::head::HeadGuard;
 use crate::sync::lot::{self, Parked};
 use crate::sync::owed;
-use crate::sync::rank::HeadGuard;
 use crate::sync::waiting::{OnSignal, Waiting};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 

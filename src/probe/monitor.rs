@@ -1,34 +1,20 @@
-//! This layer's own lock: one word to hold it, one word to wait for a change of what it guards.
+//! This layer's own mutex: data inside a [`WordLock`], and one word to wait for a change of the data.
 //!
-//! Not `sync`'s: a thread that is held at a point may stand in the middle of any of `sync`'s own
-//! operations, and everything here must work while those are under test.
-//!
-//! | `word` | means |
-//! |--------|-------|
-//! | 0      | free |
-//! | 1      | held |
-//! | 2      | held, and somebody may sleep for it |
-//!
-//! N1. `data` is touched only between `enter` and the drop of [`Held`].
-//! N2. The acquire in `enter` pairs with the release in `Held::drop`.
-//! N3. `changes` moves only while the lock is held, so who reads it inside, leaves and
-//!     sleeps for another value misses no change.
-//! N4. A thread that holds a monitor counts itself in [`DEPTH`] from before it takes the word until
-//!     after it gave it back: a signal handler that interrupts it sees that and stays out.
-//! N5. Monitors are leaves: with one held, no other lock is taken and no stranger's code runs, except that
-//!     who reads the environment enters the monitors of what it turns on.
+//! MON-1 `changes` moves only while the lock is held. So a thread that reads it under the lock, then frees the lock and sleeps
+//!     while it has that value, misses no change.
+//! MON-2 A thread that holds a monitor counts itself in [`DEPTH`] from before it locks until after it has unlocked: a signal
+//!     handler that interrupts it sees that and stays out.
+//! MON-3 Monitors are leaves: with one held, no other lock is taken and no code of the host runs. The exception is the reader of
+//!     the environment, which enters the monitors of what it turns on.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
-
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-const CONTENDED: u32 = 2;
+use crate::sync::word_lock::WordLock;
 
 thread_local! {
     /// How many monitors the thread holds or is taking. No destructor: usable until the thread is gone.
@@ -40,37 +26,60 @@ pub(super) fn is_inside() -> bool {
     DEPTH.get() != 0
 }
 
-/// Data, the lock around it, and a way to wait until somebody changed it.
-pub(super) struct Monitor<T> {
-    word: AtomicU32,
-    changes: AtomicU32,
-    data: UnsafeCell<T>,
+/// A [`WordLock`] that keeps MON-2.
+struct Counted(WordLock);
+
+// SAFETY: it adds a count to `WordLock`, which excludes.
+unsafe impl lock_api::RawMutex for Counted {
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "the trait initialises locks with it; each use is a lock of its own"
+    )]
+    const INIT: Self = Self(WordLock::new());
+
+    type GuardMarker = lock_api::GuardNoSend;
+
+    fn lock(&self) {
+        DEPTH.set(DEPTH.get() + 1);
+        self.0.lock();
+    }
+
+    fn try_lock(&self) -> bool {
+        DEPTH.set(DEPTH.get() + 1);
+        let locked = self.0.try_lock();
+        if !locked {
+            DEPTH.set(DEPTH.get() - 1);
+        }
+        locked
+    }
+
+    unsafe fn unlock(&self) {
+        self.0.unlock();
+        DEPTH.set(DEPTH.get() - 1);
+    }
 }
 
-// SAFETY: N1 and N2: one thread at a time touches `data`, each after the one before.
-unsafe impl<T: Send> Sync for Monitor<T> {}
+/// Data, the lock around it, and a way to wait until another thread has changed it.
+pub(super) struct Monitor<T> {
+    data: lock_api::Mutex<Counted, T>,
+    changes: AtomicU32,
+}
 
 /// The right to touch the data, until dropped.
 pub(super) struct Held<'a, T> {
     monitor: &'a Monitor<T>,
+    data: lock_api::MutexGuard<'a, Counted, T>,
 }
 
 impl<T> Monitor<T> {
     /// A free monitor.
     pub(super) const fn new(data: T) -> Self {
-        Self { word: AtomicU32::new(FREE), changes: AtomicU32::new(0), data: UnsafeCell::new(data) }
+        Self { data: lock_api::Mutex::new(data), changes: AtomicU32::new(0) }
     }
 
     /// Takes the lock, sleeping as long as that takes.
     pub(super) fn enter(&self) -> Held<'_, T> {
-        DEPTH.set(DEPTH.get() + 1);
-        if self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err() {
-            while self.word.swap(CONTENDED, Acquire) != FREE {
-                // Whatever woke us, the word decides.
-                let _ = futex::wait(&self.word, CONTENDED, Deadline::NEVER);
-            }
-        }
-        Held { monitor: self }
+        Held { monitor: self, data: self.data.lock() }
     }
 
     /// Frees the lock in a fork child; the data is as its last holder left it, maybe half changed.
@@ -78,20 +87,16 @@ impl<T> Monitor<T> {
     /// # Safety
     /// The caller is the only thread of the process and does not hold the lock.
     pub(super) unsafe fn reset_in_child(&self) {
-        self.word.store(FREE, Relaxed);
+        // SAFETY: no guard is alive, so none is freed twice.
+        let lock = unsafe { self.data.raw() };
+        // SAFETY: this function's contract is the lock's contract.
+        unsafe { lock.0.reset_in_child() };
         self.changes.store(0, Relaxed);
-    }
-
-    fn leave(&self) {
-        if self.word.swap(FREE, Release) == CONTENDED {
-            futex::wake(&raw const self.word, 1);
-        }
-        DEPTH.set(DEPTH.get() - 1);
     }
 }
 
 impl<'a, T> Held<'a, T> {
-    /// Gives up the lock until somebody called [`Held::changed`] or the deadline passed, and takes it again.
+    /// Frees the lock until another thread has called [`Held::changed`] or the deadline passed, and takes it again.
     ///
     /// May return without either: the caller looks at the data again.
     pub(super) fn wait(self, deadline: Deadline) -> Self {
@@ -103,7 +108,7 @@ impl<'a, T> Held<'a, T> {
         monitor.enter()
     }
 
-    /// Wakes everybody in [`Held::wait`].
+    /// Wakes all threads in [`Held::wait`].
     pub(super) fn changed(&self) {
         let changes = &self.monitor.changes;
         changes.store(changes.load(Relaxed).wrapping_add(1), Relaxed);
@@ -114,21 +119,13 @@ impl<'a, T> Held<'a, T> {
 impl<T> Deref for Held<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: N1: this value is the right to it.
-        unsafe { &*self.monitor.data.get() }
+        &self.data
     }
 }
 
 impl<T> DerefMut for Held<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: N1: this value is the right to it.
-        unsafe { &mut *self.monitor.data.get() }
-    }
-}
-
-impl<T> Drop for Held<'_, T> {
-    fn drop(&mut self) {
-        self.monitor.leave();
+        &mut self.data
     }
 }
 

@@ -9,7 +9,7 @@ use crate::state::list;
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, status};
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::ffi::c_ulong;
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};

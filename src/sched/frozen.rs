@@ -27,8 +27,8 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop_scope::StopScope;
 use crate::state::thread::{ThreadState, ThreadStateRef, status};
+use crate::sync::head::HeadGuard;
 use crate::sync::lot;
-use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The pause of another thread that `interp` stands in.

@@ -15,7 +15,7 @@ use crate::state::list;
 use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use core::sync::atomic::fence;

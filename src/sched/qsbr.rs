@@ -12,7 +12,7 @@ use crate::state::list;
 use crate::state::qsbr::Qsbr;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};

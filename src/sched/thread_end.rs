@@ -13,9 +13,9 @@ use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
+use crate::sync::head::HeadGuard;
 use crate::sync::lot;
 use crate::sync::owed;
-use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// How a thread that met finalization goes on.

@@ -6,7 +6,7 @@
 
 use crate::state::interp::Interp;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Gives `state` the next id.

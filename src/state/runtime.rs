@@ -4,7 +4,7 @@
 //! means "not initialized". Finalization returns to that picture, except for
 //! what late threads may still look at.
 //!
-//! Field access: lists under `head`; flags are atomics that anybody reads.
+//! Field access: lists under the head lock (`sync::head`); flags are atomics that anybody reads.
 //! Mirrors CPython 3.13 `_PyRuntimeState` (pycore_runtime.h).
 
 use crate::os::mem;
@@ -16,7 +16,7 @@ use crate::state::object::PyTState_ObjectHooks;
 use crate::state::pending_queue::{MAX_MAIN, PendingQueue};
 use crate::state::stop_scope::StopScope;
 use crate::state::thread::{ThreadState, ThreadStateRef, status};
-use crate::sync::rank::{HeadGuard, Rank, RankedLock};
+use crate::sync::head::{self, HeadGuard};
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
@@ -25,8 +25,6 @@ use core::sync::atomic::{
 
 /// The process-wide state.
 pub(crate) struct Runtime {
-    /// CPython's HEAD_LOCK: lists of interpreters, states, handles, queues.
-    pub(crate) head: RankedLock,
     pub(crate) interpreters: Link<Interp>,
     pub(crate) main: Link<Interp>,
     /// Next interpreter id; -1 until the runtime is initialized once.
@@ -76,7 +74,6 @@ unsafe impl Sync for Runtime {}
 
 /// The one runtime of the process.
 pub(crate) static RUNTIME: Runtime = Runtime {
-    head: RankedLock::new(Rank::Head),
     interpreters: Link::new(),
     main: Link::new(),
     next_interp_id: AtomicI64::new(-1),
@@ -109,7 +106,7 @@ impl Runtime {
     /// call nothing outside the library under it (S-IN-11).
     #[inline]
     pub(crate) fn lock(&'static self) -> HeadGuard<'static> {
-        self.head.lock()
+        head::lock()
     }
 
     pub(crate) fn is_initialized(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::stop_scope::StopScope;
 use crate::state::thread::{ThreadState, ThreadStateRef};
 use crate::sync::event::PyEvent;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed, Ordering::Release};

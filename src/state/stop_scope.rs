@@ -5,7 +5,7 @@
 
 use crate::state::public::PyInterpreterState;
 use crate::state::thread::{ThreadState, ThreadStateRef};
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::ptr;
 use core::sync::atomic::{
     AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed,

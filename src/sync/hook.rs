@@ -13,7 +13,7 @@
 
 use super::atomic::{AtomicPtr, AtomicUsize, Ordering, const_unless_loom, fence};
 #[cfg(not(loom))]
-use super::rank::HeadGuard;
+use super::head::Head;
 use crate::os::function::Function;
 use core::ffi::c_void;
 use core::marker::PhantomData;
@@ -66,7 +66,7 @@ impl<F: Function> Hook<F> {
 
     /// Installs a function with its data, or removes what is there. Calls that have begun go on.
     #[cfg(not(loom))]
-    pub(crate) fn set(&self, function: Option<F>, data: *mut c_void, _head: &HeadGuard<'_>) {
+    pub(crate) fn set(&self, function: Option<F>, data: *mut c_void, _head: &Head) {
         self.set_own(function, data);
     }
 

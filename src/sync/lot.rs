@@ -1,15 +1,15 @@
 //! The parking lot: threads sleep on an address, first come first woken (S-PL-01..10).
 //!
-//! L1 A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the bucket's lock only, or, once a
+//! LOT-1 A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the bucket's lock only, or, once a
 //!    waker has taken the waiter out of the list, by that waker alone until it stores `woken`.
-//! L2 A [`Waiter`] lives on the stack of the parked thread, and park() does not return before the waiter is out of the list
+//! LOT-2 A [`Waiter`] lives on the stack of the parked thread, and park() does not return before the waiter is out of the list
 //!    and no waker still has it: it left the list itself, or it saw `woken`.
-//! L3 Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (futex F2).
-//! L4 A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
-//! L5 A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
+//! LOT-3 Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (futex F2).
+//! LOT-4 A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
+//! LOT-5 A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
 //!    them. Who releases such waiters stores `woken` in each and then counts `crowd` up; a waiter reads `crowd` before
 //!    `woken`, so it sees the store or sleeps on a count that is over. Others of the bucket wake for nothing, and sleep again.
-//! L6 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
+//! LOT-6 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
 //!
 //! Ordering: the store of `woken` (Release) pairs with the load of it (Acquire) in `sleep`: what the unpark callback wrote
 //! through the token is seen by the woken thread. Validation and callbacks on one key are ordered by the bucket lock.
@@ -17,13 +17,15 @@
 //! Mirrors CPython 3.13 Python/parking_lot.c, without its arrow up to the thread states.
 
 use super::atomic::{AtomicU32, Cell, Ordering, const_unless_loom};
+use super::list::{DoubleLinks, Links, List, Pointer};
 use super::owed;
-use super::rank::{self, Rank, RankedLock};
+use super::rank::{self, BucketRank, RankedMutex};
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
 use crate::os::tsan;
-use core::ptr;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
 
 /// A prime, so that addresses of equal alignment spread. Models use one bucket: all keys collide.
 const BUCKETS: usize = if cfg!(loom) { 1 } else { 257 };
@@ -45,10 +47,10 @@ pub(crate) enum Parked {
 struct Waiter {
     key: *const (),
     token: *mut (),
-    next: Cell<*const Waiter>,
-    prev: Cell<*const Waiter>,
+    next: Pointer<Waiter>,
+    prev: Pointer<Waiter>,
     queued: Cell<bool>,
-    /// It sleeps on its bucket's word (L5).
+    /// It sleeps on its bucket's word (LOT-5).
     in_crowd: bool,
     /// 0, then 1 once woken.
     woken: AtomicU32,
@@ -60,23 +62,62 @@ impl Waiter {
             key,
             token,
             in_crowd: place == QueuePosition::Crowd,
-            next: Cell::new(ptr::null()),
-            prev: Cell::new(ptr::null()),
+            next: Pointer::new(ptr::null_mut()),
+            prev: Pointer::new(ptr::null_mut()),
             queued: Cell::new(false),
             woken: AtomicU32::new(0),
         }
     }
 }
 
+/// A waiter that is in a list, or was chosen and not yet released: alive (LOT-2).
+#[derive(Clone, Copy)]
+struct WaiterRef(NonNull<Waiter>);
+
+impl Deref for WaiterRef {
+    type Target = Waiter;
+    fn deref(&self) -> &Waiter {
+        // SAFETY: LOT-2.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// The waiters of a bucket, or the chosen ones of an unpark, which are in no other list.
+struct Waiters;
+
+// SAFETY: LOT-1 and LOT-2; `queued` says whether a waiter is in its bucket's list.
+unsafe impl Links for Waiters {
+    type Item = WaiterRef;
+    type Block = Waiter;
+    /// The list is the data inside the bucket's mutex.
+    type Lock = ();
+
+    fn as_ptr(item: WaiterRef) -> *mut Waiter {
+        item.0.as_ptr()
+    }
+
+    unsafe fn from_ptr(block: *mut Waiter) -> Option<WaiterRef> {
+        NonNull::new(block).map(WaiterRef)
+    }
+
+    fn next(item: &WaiterRef) -> &Pointer<Waiter> {
+        &item.next
+    }
+}
+
+// SAFETY: as above.
+unsafe impl DoubleLinks for Waiters {
+    fn prev(item: &WaiterRef) -> &Pointer<Waiter> {
+        &item.prev
+    }
+}
+
 /// Lets the thread of a dequeued waiter go, but for one in the crowd: true, then the caller wakes the crowd of its bucket. The
-/// waiter must not be used after it (L3).
+/// waiter must not be used after it (LOT-3).
 #[must_use]
-fn release(waiter: *const Waiter) -> bool {
-    // SAFETY: L2: the waiter lives until it sees the store below.
-    let Waiter { woken, in_crowd, .. } = unsafe { &*waiter };
-    let (woken, in_crowd) = (ptr::from_ref(woken), *in_crowd);
-    // SAFETY: as above.
-    unsafe { &*woken }.store(1, Ordering::Release);
+fn release(waiter: WaiterRef) -> bool {
+    let (woken, in_crowd) = (&raw const waiter.woken, waiter.in_crowd);
+    waiter.woken.store(1, Ordering::Release);
     if !in_crowd {
         futex::wake(woken, 1);
     }
@@ -86,27 +127,15 @@ fn release(waiter: *const Waiter) -> bool {
 /// On a line of its own: neighbours' traffic does not slow it down.
 #[repr(align(64))]
 struct Bucket {
-    lock: RankedLock,
-    head: Cell<*const Waiter>,
-    tail: Cell<*const Waiter>,
-    /// Counts the wakes of those who sleep on it (L5).
+    waiters: RankedMutex<BucketRank, List<Waiters>>,
+    /// Counts the wakes of the threads that sleep on it (LOT-5).
     crowd: AtomicU32,
 }
-
-// SAFETY: L1: `head` and `tail` are touched under `lock` only.
-unsafe impl Sync for Bucket {}
-// SAFETY: nothing in it belongs to a thread; the waiters it points to outlive their stay in it (L2).
-unsafe impl Send for Bucket {}
 
 impl Bucket {
     const_unless_loom! {
         fn new() -> Self {
-            Self {
-                lock: RankedLock::new(Rank::Bucket),
-                head: Cell::new(ptr::null()),
-                tail: Cell::new(ptr::null()),
-                crowd: AtomicU32::new(0),
-            }
+            Self { waiters: rank::mutex(List::new()), crowd: AtomicU32::new(0) }
         }
     }
 
@@ -115,62 +144,17 @@ impl Bucket {
         self.crowd.fetch_add(1, Ordering::Release);
         futex::wake(&raw const self.crowd, u32::MAX >> 1);
     }
+}
 
-    /// Adds the youngest waiter. The caller holds the lock.
-    fn push(&self, waiter: &Waiter) {
-        let tail = self.tail.get();
-        waiter.prev.set(tail);
-        waiter.next.set(ptr::null());
-        waiter.queued.set(true);
-        // SAFETY: L1, L2: the caller holds the lock, so what is in the list is alive.
-        match unsafe { tail.as_ref() } {
-            Some(tail) => tail.next.set(waiter),
-            None => self.head.set(waiter),
-        }
-        self.tail.set(waiter);
-    }
+/// The waiters on `key`, the oldest first.
+fn on(waiters: &List<Waiters>, key: *const ()) -> impl Iterator<Item = WaiterRef> {
+    waiters.iter(&()).filter(move |waiter| waiter.key == key)
+}
 
-    /// Adds a waiter before all others. The caller holds the lock.
-    fn push_front(&self, waiter: &Waiter) {
-        let head = self.head.get();
-        waiter.prev.set(ptr::null());
-        waiter.next.set(head);
-        waiter.queued.set(true);
-        // SAFETY: L1, L2: the caller holds the lock, so what is in the list is alive.
-        match unsafe { head.as_ref() } {
-            Some(head) => head.prev.set(waiter),
-            None => self.tail.set(waiter),
-        }
-        self.head.set(waiter);
-    }
-
-    /// Takes a waiter out. The caller holds the lock, and the waiter is in.
-    fn remove(&self, waiter: &Waiter) {
-        let (next, prev) = (waiter.next.get(), waiter.prev.get());
-        // SAFETY: L1, L2: the caller holds the lock, so what is in the list is alive.
-        match unsafe { next.as_ref() } {
-            Some(next) => next.prev.set(prev),
-            None => self.tail.set(prev),
-        }
-        // SAFETY: as above.
-        match unsafe { prev.as_ref() } {
-            Some(prev) => prev.next.set(next),
-            None => self.head.set(next),
-        }
-        waiter.queued.set(false);
-    }
-
-    /// The first waiter on `key` from `from` on. The caller holds the lock.
-    fn find(&self, mut from: *const Waiter, key: *const ()) -> Option<&Waiter> {
-        // SAFETY: L1, L2: the caller holds the lock, so what is in the list is alive.
-        while let Some(waiter) = unsafe { from.as_ref() } {
-            if waiter.key == key {
-                return Some(waiter);
-            }
-            from = waiter.next.get();
-        }
-        None
-    }
+/// Takes a waiter out of its bucket's list.
+fn dequeue(waiters: &List<Waiters>, waiter: WaiterRef) {
+    waiters.remove(waiter, &());
+    waiter.queued.set(false);
 }
 
 #[cfg(not(loom))]
@@ -232,14 +216,16 @@ pub(crate) fn park_at(
     let bucket = bucket(key);
     let waiter = Waiter::new(key, token, place);
     {
-        let _guard = bucket.lock.lock();
+        let waiters = bucket.waiters.lock();
         if !validate() {
             return Parked::Again;
         }
+        let waiter = WaiterRef(NonNull::from(&waiter));
         match place {
-            QueuePosition::Last | QueuePosition::Crowd => bucket.push(&waiter),
-            QueuePosition::First => bucket.push_front(&waiter),
+            QueuePosition::Last | QueuePosition::Crowd => waiters.push_back(waiter, &()),
+            QueuePosition::First => waiters.push_front(waiter, &()),
         }
+        waiter.queued.set(true);
     }
     waiting.before_sleep();
     let outcome = sleep(bucket, &waiter, deadline, waiting.ends_on_signal());
@@ -250,7 +236,7 @@ pub(crate) fn park_at(
     outcome
 }
 
-/// Returns with `waiter` out of the list and known to no other thread (L2).
+/// Returns with `waiter` out of the list and known to no other thread (LOT-2).
 fn sleep(
     bucket: &Bucket,
     waiter: &Waiter,
@@ -271,13 +257,13 @@ fn sleep(
             Wait::Interrupted if ends_on_signal => Parked::Interrupted,
             Wait::Woken | Wait::Changed | Wait::Interrupted => continue,
         };
-        let guard = bucket.lock.lock();
+        let waiters = bucket.waiters.lock();
         if waiter.queued.get() {
-            bucket.remove(waiter);
+            dequeue(&waiters, WaiterRef(NonNull::from(waiter)));
             return ended;
         }
-        drop(guard);
-        // Chosen already (L4): the waker is about to store `woken`.
+        drop(waiters);
+        // Chosen already (LOT-4): the waker is about to store `woken`.
         deadline = Deadline::NEVER;
         ends_on_signal = false;
     }
@@ -291,15 +277,16 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
     let bucket = bucket(key);
     tsan::release(key);
     let chosen = {
-        let _guard = bucket.lock.lock();
-        let Some(waiter) = bucket.find(bucket.head.get(), key) else {
+        let waiters = bucket.waiters.lock();
+        let mut candidates = on(&waiters, key);
+        let Some(waiter) = candidates.next() else {
             choose(None, false);
             return;
         };
-        let has_more = bucket.find(waiter.next.get(), key).is_some();
-        bucket.remove(waiter);
+        let has_more = candidates.next().is_some();
+        dequeue(&waiters, waiter);
         choose(Some(waiter.token), has_more);
-        ptr::from_ref(waiter)
+        waiter
     };
     if release(chosen) {
         bucket.wake_crowd();
@@ -310,28 +297,17 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
 pub(crate) fn unpark_all(key: *const ()) {
     let bucket = bucket(key);
     tsan::release(key);
-    let mut first: *const Waiter = ptr::null();
+    let chosen = List::<Waiters>::new();
     {
-        let _guard = bucket.lock.lock();
-        let mut last: *const Waiter = ptr::null();
-        let mut from = bucket.head.get();
-        while let Some(waiter) = bucket.find(from, key) {
-            from = waiter.next.get();
-            bucket.remove(waiter);
-            // Out of the list its `next` is ours (L1): chain the chosen ones.
-            waiter.next.set(ptr::null());
-            // SAFETY: L2: chosen and not yet released, so alive.
-            match unsafe { last.as_ref() } {
-                Some(last) => last.next.set(waiter),
-                None => first = waiter,
-            }
-            last = waiter;
+        let waiters = bucket.waiters.lock();
+        for waiter in on(&waiters, key) {
+            dequeue(&waiters, waiter);
+            // Out of its bucket its links are ours (LOT-1).
+            chosen.push_back(waiter, &());
         }
     }
     let mut crowd = false;
-    // SAFETY: L2: chosen and not yet released, so alive; `next` is read before the release.
-    while let Some(waiter) = unsafe { first.as_ref() } {
-        first = waiter.next.get();
+    while let Some(waiter) = chosen.pop_front(&()) {
         crowd |= release(waiter);
     }
     if crowd {
@@ -347,25 +323,18 @@ pub(crate) unsafe fn reset_in_child() {
     // SAFETY: this function's contract is the futex's contract.
     unsafe { futex::reset_in_child() };
     for bucket in LOT.iter() {
-        // SAFETY: the only thread is not in this module, so it holds no bucket.
-        unsafe { bucket.lock.reset_in_child() };
-        bucket.head.set(ptr::null());
-        bucket.tail.set(ptr::null());
+        // SAFETY: the only thread is not in this module, so it has no guard that could be freed twice.
+        let lock = unsafe { bucket.waiters.raw() };
+        // SAFETY: as above.
+        unsafe { lock.reset_in_child() };
+        bucket.waiters.lock().forget(&());
     }
 }
 
 /// How many threads are parked on `key`, for tests that must know that a peer sleeps.
 #[cfg(test)]
 pub(crate) fn count(key: *const ()) -> usize {
-    let bucket = bucket(key);
-    let _guard = bucket.lock.lock();
-    let mut count = 0;
-    let mut from = bucket.head.get();
-    while let Some(waiter) = bucket.find(from, key) {
-        from = waiter.next.get();
-        count += 1;
-    }
-    count
+    on(&bucket(key).waiters.lock(), key).count()
 }
 
 #[cfg(all(test, not(loom)))]

@@ -27,6 +27,8 @@ use crate::os::clock::{Deadline, now_ns};
 use crate::os::tsan;
 use core::ptr;
 
+pub(crate) use super::word_lock::LockOutcome;
+
 const UNLOCKED: u8 = 0;
 const LOCKED: u8 = 1;
 const HAS_PARKED: u8 = 2;
@@ -43,18 +45,6 @@ pub struct PyMutex {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<PyMutex>() == 1 && align_of::<PyMutex>() == 1);
-
-/// How a [`PyMutex::lock_timed`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum LockOutcome {
-    /// The caller holds the lock.
-    Acquired,
-    /// The deadline passed.
-    TimedOut,
-    /// A signal arrived and the waiting gave up.
-    Interrupted,
-}
 
 /// Who has a mutex after [`PyMutex::release`].
 #[must_use]

@@ -1,13 +1,12 @@
-//! The library's own internal locks, and the order in which they may be taken.
+//! The order in which the library's own internal locks may be taken, and the mutexes that keep to it.
 //!
-//! K1 A thread takes a lock only of a higher [`Rank`] than every one that it holds.
-//! K2 No thread sleeps in the lot, and none calls out of the library, while it holds one.
+//! RANK-1 A thread takes a lock only of a higher [`Rank`] than every one that it holds.
+//! RANK-2 No thread sleeps in the lot, and none calls out of the library, while it holds one.
 //!
-//! Debug builds check both per thread; release builds make a [`RankedLock`] a bare [`RawLock`].
-//! A fork handler walks [`Rank::ALL`]: its `match` over the enum is what makes a forgotten lock a compile error.
+//! Debug builds check both per thread; in release builds a [`RankedLock`] is a bare [`WordLock`].
 
 use super::atomic::const_unless_loom;
-use super::raw::RawLock;
+use super::word_lock::WordLock;
 use core::marker::PhantomData;
 
 /// Every kind of internal lock, outermost first.
@@ -25,6 +24,26 @@ pub(crate) enum Rank {
 impl Rank {
     /// All ranks, in order.
     pub(crate) const ALL: [Self; 3] = [Self::Head, Self::Probe, Self::Bucket];
+}
+
+/// A rank as a type, so that a mutex carries it without a word of its own.
+pub(crate) trait HasRank: 'static {
+    /// The rank.
+    const RANK: Rank;
+}
+
+/// [`Rank::Head`] as a type.
+#[derive(Debug)]
+pub(crate) enum HeadRank {}
+impl HasRank for HeadRank {
+    const RANK: Rank = Rank::Head;
+}
+
+/// [`Rank::Bucket`] as a type.
+#[derive(Debug)]
+pub(crate) enum BucketRank {}
+impl HasRank for BucketRank {
+    const RANK: Rank = Rank::Bucket;
 }
 
 /// Ranks as bits of a mask, for the checks.
@@ -92,100 +111,106 @@ mod held {
     pub(super) fn assert_none() {}
 }
 
-/// Checks K2: the calling thread holds no internal lock. Nothing in release builds.
+/// Checks RANK-2: the calling thread holds no internal lock. Nothing in release builds.
 #[inline]
 pub(crate) fn assert_none_held() {
     held::assert_none();
 }
 
-/// An internal lock: never detaches, ignores signals, not recursive.
+/// A [`WordLock`] of rank `R`. Used through [`RankedMutex`].
 #[derive(Debug)]
-pub(crate) struct RankedLock {
-    raw: RawLock,
-    rank: Rank,
+#[repr(transparent)]
+pub(crate) struct RankedLock<R> {
+    raw: WordLock,
+    rank: PhantomData<fn(R)>,
 }
 
-/// A [`RankedLock`] that the calling thread holds until this is dropped.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct HeadGuard<'a> {
-    lock: &'a RankedLock,
-    /// Held ranks are per thread: a guard stays where it was made.
-    not_send: PhantomData<*const ()>,
-}
-
-impl RankedLock {
+impl<R: HasRank> RankedLock<R> {
     const_unless_loom! {
-        /// A free lock of `rank`.
-        pub(crate) fn new(rank: Rank) -> Self {
-            Self { raw: RawLock::new(), rank }
+        /// A free lock.
+        pub(crate) fn new() -> Self {
+            Self { raw: WordLock::new(), rank: PhantomData }
         }
     }
 
-    /// Takes the lock.
-    #[inline]
-    pub(crate) fn lock(&self) -> HeadGuard<'_> {
-        held::check(self.rank);
-        self.raw.lock();
-        held::add(self.rank);
-        HeadGuard { lock: self, not_send: PhantomData }
-    }
-
-    /// Takes the lock if it is free. Any rank may be tried: trying cannot deadlock.
-    #[cfg(test)]
-    pub(crate) fn try_lock(&self) -> Option<HeadGuard<'_>> {
-        if !self.raw.try_lock() {
-            return None;
-        }
-        held::add(self.rank);
-        Some(HeadGuard { lock: self, not_send: PhantomData })
-    }
-
-    /// A snapshot, for assertions.
-    #[cfg(test)]
-    pub(crate) fn is_locked(&self) -> bool {
-        self.raw.is_locked()
-    }
-
-    /// Frees a lock whose [`HeadGuard`] was given to [`HeadGuard::keep`]: what a fork takes before and frees after, in the parent.
-    /// False if it was not held.
+    /// Frees a lock whose guard was leaked: a fork takes it before and frees it after, in the parent. False if it was free.
     pub(crate) fn force_unlock(&self) -> bool {
-        held::remove(self.rank);
+        held::remove(R::RANK);
         self.raw.unlock()
     }
 
-    /// Makes the lock free in a fork child, whoever held it in the parent.
+    /// Makes the lock free in a fork child, whichever thread of the parent held it.
     ///
     /// # Safety
-    /// The caller is the only thread of the process, and no [`HeadGuard`] of this lock is alive in it.
+    /// The caller is the only thread of the process, and no guard of this lock is alive in it.
     pub(crate) unsafe fn reset_in_child(&self) {
-        held::remove(self.rank);
+        held::remove(R::RANK);
         // SAFETY: this function's contract is the raw lock's contract.
         unsafe { self.raw.reset_in_child() }
     }
 }
 
-impl HeadGuard<'_> {
-    /// Keeps the lock held after the guard is gone; [`RankedLock::force_unlock`] or a fork child's reset frees it.
-    pub(crate) fn keep(self) {
-        core::mem::forget(self);
+// SAFETY: it adds checks to `WordLock`, which excludes.
+unsafe impl<R: HasRank> lock_api::RawMutex for RankedLock<R> {
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "the trait initialises locks with it; each use is a lock of its own"
+    )]
+    const INIT: Self = Self { raw: <WordLock as lock_api::RawMutex>::INIT, rank: PhantomData };
+
+    /// Held ranks are counted per thread: a guard stays where it was made.
+    type GuardMarker = lock_api::GuardNoSend;
+
+    #[inline]
+    fn lock(&self) {
+        held::check(R::RANK);
+        self.raw.lock();
+        held::add(R::RANK);
+    }
+
+    /// Any rank may be tried: trying cannot deadlock.
+    #[inline]
+    fn try_lock(&self) -> bool {
+        let locked = self.raw.try_lock();
+        if locked {
+            held::add(R::RANK);
+        }
+        locked
+    }
+
+    #[inline]
+    unsafe fn unlock(&self) {
+        held::remove(R::RANK);
+        let was_locked = self.raw.unlock();
+        debug_assert!(was_locked, "{:?} was freed under its guard", R::RANK);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.raw.is_locked()
     }
 }
 
-impl Drop for HeadGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        held::remove(self.lock.rank);
-        let was_held = self.lock.raw.unlock();
-        debug_assert!(was_held, "{:?} was freed under its guard", self.lock.rank);
-    }
+/// Data inside an internal lock of rank `R`: it never detaches, ignores signals, is not recursive.
+pub(crate) type RankedMutex<R, T> = lock_api::Mutex<RankedLock<R>, T>;
+
+/// A free mutex with `data` in it.
+#[cfg(not(loom))]
+pub(crate) const fn mutex<R: HasRank, T>(data: T) -> RankedMutex<R, T> {
+    RankedMutex::from_raw(RankedLock::new(), data)
+}
+
+/// A free mutex with `data` in it.
+#[cfg(loom)]
+pub(crate) fn mutex<R: HasRank, T>(data: T) -> RankedMutex<R, T> {
+    RankedMutex::from_raw(RankedLock::new(), data)
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use lock_api::MutexGuard;
 
-    static INNERMOST: RankedLock = RankedLock::new(Rank::Bucket);
+    static INNERMOST: RankedMutex<BucketRank, ()> = mutex(());
 
     #[test]
     fn all_names_every_rank_in_order() {
@@ -195,22 +220,22 @@ mod tests {
 
     #[test]
     fn locks_nest_from_outer_to_inner() {
-        let locks = [Rank::Head, Rank::Probe].map(RankedLock::new);
-        let outer = locks[0].lock();
-        let middle = locks[1].lock();
+        let lock = mutex::<HeadRank, _>(1);
+        let outer = lock.lock();
         let inner = INNERMOST.lock();
-        assert!(locks[1].is_locked());
-        drop((inner, middle, outer));
-        assert!(!locks[1].is_locked());
+        assert!(lock.is_locked());
+        assert_eq!(*outer, 1);
+        drop((inner, outer));
+        assert!(!lock.is_locked());
         assert_none_held();
     }
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "lock order: Head asked for while Probe is held")]
+    #[should_panic(expected = "lock order: Head asked for while Bucket is held")]
     fn the_wrong_order_is_found() {
-        let outer = RankedLock::new(Rank::Head);
-        let inner = RankedLock::new(Rank::Probe);
+        let outer = mutex::<HeadRank, _>(());
+        let inner = mutex::<BucketRank, _>(());
         let _inner = inner.lock();
         let _outer = outer.lock();
     }
@@ -219,8 +244,8 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "lock order: Head asked for while Head is held")]
     fn two_of_the_same_rank_are_found() {
-        let one = RankedLock::new(Rank::Head);
-        let two = RankedLock::new(Rank::Head);
+        let one = mutex::<HeadRank, _>(());
+        let two = mutex::<HeadRank, _>(());
         let _one = one.lock();
         let _two = two.lock();
     }
@@ -229,18 +254,20 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "is held where no lock may be")]
     fn a_lock_held_where_none_may_be_is_found() {
-        let lock = RankedLock::new(Rank::Probe);
+        let lock = mutex::<HeadRank, _>(());
         let _guard = lock.lock();
         assert_none_held();
     }
 
     #[test]
-    fn a_kept_lock_stays_held_until_it_is_forced() {
-        let lock = RankedLock::new(Rank::Probe);
-        lock.lock().keep();
+    fn a_leaked_lock_stays_held_until_it_is_forced() {
+        let lock = mutex::<HeadRank, _>(());
+        MutexGuard::leak(lock.lock());
         assert!(lock.try_lock().is_none());
-        assert!(lock.force_unlock());
-        assert!(!lock.force_unlock());
+        // SAFETY: nothing is done to the raw lock that its guard minds: the guard was leaked.
+        let raw = unsafe { lock.raw() };
+        assert!(raw.force_unlock());
+        assert!(!raw.force_unlock());
         assert!(lock.try_lock().is_some());
         assert_none_held();
     }

@@ -1,48 +1,29 @@
-//! The lock behind PyThread_type_lock: a futex word (S-LK-01..05). Never detaches by itself.
+//! The lock behind PyThread_type_lock: a [`WordLock`] (S-LK-01..05). It never detaches by itself.
 //!
-//! | word | meaning |
-//! |---|---|
-//! | 0 | free |
-//! | 1 | held, nobody sleeps |
-//! | 2 | held, somebody may sleep |
-//!
-//! No queue of ours and nothing outside the lock: a fork child may use, release or free it as it finds it.
+//! It has no queue of ours and nothing outside the lock: a fork child may use, release or free it as it finds it.
 //!
 //! `surplus` counts releases of a free lock, where the rules of before 3.15 take those (S-LK-04): each lets one more thread in,
-//! as with the semaphores that CPython used. It is 0 in every program that is right, and looked at only on slow paths.
+//! as with the semaphores that CPython used. It is 0 in every correct program, and looked at only on slow paths.
 //!
 //! Uncontended: one compare-and-swap to lock, one swap to release.
 //! Ordering: the lock's Acquire pairs with the Release of the release before it.
 
 use super::atomic::{AtomicU32, Ordering, const_unless_loom};
-use super::backoff::Backoff;
-use super::mutex::LockOutcome;
+use super::word_lock::{LockOutcome, WordLock};
 use crate::os::clock::Deadline;
-use crate::os::futex::{self, Wait};
 use crate::os::tsan;
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-const WAITED_FOR: u32 = 2;
+pub(crate) use super::word_lock::Signals;
 
-/// Whether a signal ends a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signals {
-    /// The wait goes on, with the same deadline.
-    Ignore,
-    /// The wait ends with [`LockOutcome::Interrupted`].
-    End,
-}
-
-/// See the module. All-zero is free.
-#[derive(Debug, Default)]
+/// The lock. All-zero is free.
+#[derive(Debug)]
 #[repr(C)]
 pub(crate) struct ThreadLock {
-    word: AtomicU32,
+    lock: WordLock,
     surplus: AtomicU32,
 }
 
-/// [`ThreadLock::release`] of a lock that nobody held; it stays free.
+/// [`ThreadLock::release`] of a free lock; it stays free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLocked;
 
@@ -51,16 +32,14 @@ impl ThreadLock {
         /// A free lock.
         #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
-            Self { word: AtomicU32::new(FREE), surplus: AtomicU32::new(0) }
+            Self { lock: WordLock::new(), surplus: AtomicU32::new(0) }
         }
     }
 
     /// Takes it if it is free.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        let taken =
-            self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                || self.take_surplus();
+        let taken = self.lock.try_lock() || self.take_surplus();
         if taken {
             tsan::acquire(self);
         }
@@ -70,8 +49,8 @@ impl ThreadLock {
     /// Counts a release of a free lock.
     pub(crate) fn add_surplus(&self) {
         self.surplus.fetch_add(1, Ordering::Release);
-        // Somebody may have come to wait between the release and this.
-        futex::wake(&raw const self.word, 1);
+        // A thread may have begun to wait between the release and this.
+        self.lock.wake_one();
     }
 
     fn take_surplus(&self) -> bool {
@@ -88,54 +67,24 @@ impl ThreadLock {
         if self.try_acquire() {
             return LockOutcome::Acquired;
         }
-        let outcome = self.acquire_slow(deadline, signals);
+        let outcome = self.lock.lock_slow(deadline, signals, || self.take_surplus());
         if outcome == LockOutcome::Acquired {
             tsan::acquire(self);
         }
         outcome
     }
 
-    #[cold]
-    #[inline(never)]
-    fn acquire_slow(&self, deadline: Deadline, signals: Signals) -> LockOutcome {
-        let mut backoff = Backoff::new();
-        // Behind somebody who sleeps there is nothing to gain.
-        while self.word.load(Ordering::Relaxed) != WAITED_FOR && backoff.pause() {
-            if self.word.load(Ordering::Relaxed) == FREE && self.try_acquire() {
-                return LockOutcome::Acquired;
-            }
-        }
-        // From here on the word says WAITED_FOR while we hold it: others may sleep, and the release then wakes one.
-        while self.word.swap(WAITED_FOR, Ordering::Acquire) != FREE {
-            if self.take_surplus() {
-                return LockOutcome::Acquired;
-            }
-            match futex::wait(&self.word, WAITED_FOR, deadline) {
-                Wait::Woken | Wait::Changed => {}
-                Wait::Interrupted if signals == Signals::Ignore => {}
-                Wait::Interrupted => return LockOutcome::Interrupted,
-                Wait::TimedOut => return LockOutcome::TimedOut,
-            }
-        }
-        LockOutcome::Acquired
-    }
-
-    /// Frees it, by any thread, and wakes one sleeper. Its memory may be given back by whoever takes it next.
+    /// Frees it, by any thread, and wakes one sleeping thread. The thread that takes it next may free its memory.
     #[inline]
     pub(crate) fn release(&self) -> Result<(), NotLocked> {
         tsan::release(self);
-        let was = self.word.swap(FREE, Ordering::Release);
-        if was == WAITED_FOR {
-            // Only the address is used (futex F2).
-            futex::wake(&raw const self.word, 1);
-        }
-        if was == FREE { Err(NotLocked) } else { Ok(()) }
+        if self.lock.unlock() { Ok(()) } else { Err(NotLocked) }
     }
 
     /// A snapshot, for assertions.
     #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
-        self.word.load(Ordering::Relaxed) != FREE
+        self.lock.is_locked()
     }
 }
 
@@ -179,7 +128,7 @@ mod tests {
         assert!(lock.try_acquire());
         thread::scope(|scope| {
             let waiter = scope.spawn(|| lock.acquire(Deadline::NEVER, Signals::Ignore));
-            while lock.word.load(Ordering::Relaxed) != WAITED_FOR {
+            while !lock.lock.is_waited_for() {
                 thread::yield_now();
             }
             lock.add_surplus();
@@ -224,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_signal_ends_the_wait_only_of_who_asked() {
-        if !futex::REPORTS_SIGNALS {
+        if !crate::os::futex::REPORTS_SIGNALS {
             return;
         }
         signal::install();
