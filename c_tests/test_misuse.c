@@ -268,9 +268,11 @@ static void on_thread(void *(*body)(void *), void *arg) {
     pthread_join(thread, NULL);
 }
 
-TEST("a state of another thread is refused, naming that thread (S-BD-08)") {
+TEST("a host that asks for strictness may not attach a state of another "
+     "thread (S-BD-08)") {
     EXPECT_FATAL("PyEval_RestoreThread", "belongs to thread 0x") {
-        PyThreadState *one = PyThreadState_New(begin()->interp);
+        PyTState_Config config = {.check_level = PyTState_CHECK_STRICT};
+        PyThreadState *one = PyThreadState_New(begin_with(&config)->interp);
         PyEval_SaveThread();
         on_thread(restore_foreign, one);
     }
@@ -537,7 +539,7 @@ TEST("a configuration with a bad field is refused, naming the field (5)") {
         {{.late_attach = -1}, "late_attach"},
         {{.compat = 0x030B0000}, "compat"},
         {{.compat = 0x04000000}, "compat"},
-        {{.check_level = 4}, "check_level"},
+        {{.check_level = 5}, "check_level"},
         {{.host_tstate_size = SIZE_MAX / 2}, "host_tstate_size"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

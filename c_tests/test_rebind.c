@@ -1,6 +1,7 @@
 /* PyTState_Rebind: a state handed from one thread to another. */
 #include "host.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static void in_other_thread(void (*body)(void *), void *arg) {
@@ -74,18 +75,6 @@ TEST("the thread that had it loses it, also as its gilstate") {
     PyThreadState_DeleteCurrent();
     PyEval_RestoreThread(mine);
     finish();
-}
-
-static void attach_what_is_not_its_own(void *state) {
-    PyEval_RestoreThread(state);
-}
-
-TEST("without it, a state attached by a foreign thread is misuse") {
-    EXPECT_ABORT("belongs to thread 0x") {
-        PyThreadState *mine = begin();
-        in_other_thread(attach_what_is_not_its_own,
-                        PyThreadState_New(mine->interp));
-    }
 }
 
 /* A state goes round; what each thread does with it comes before the next. */
@@ -204,6 +193,133 @@ TEST(
     check_refused(busy, "about to attach");
     PyMutex_Unlock(&a_mutex);
     join_peers(&peers);
+    finish();
+}
+
+/* ---- Attached on another thread, without asking ----------------------- */
+
+static void check_is_own(PyThreadState *state) {
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    CHECK_UINT_EQ(state->thread_id, (unsigned long)pthread_self());
+    CHECK_UINT_EQ(state->native_thread_id, (unsigned long)test_native_id());
+    CHECK_PTR_EQ(PyGILState_GetThisThreadState(), state);
+    CHECK_INT_EQ(PyGILState_Check(), 1);
+}
+
+static int reports;
+
+static void note_report(const char *func, const char *text, void *count) {
+    CHECK_STR_EQ(func, "PyEval_RestoreThread");
+    CHECK_NOT_NULL(strstr(text, "belongs to thread 0x"));
+    ++*(int *)count;
+}
+
+static void attach_what_is_not_its_own(void *state) {
+    PyEval_RestoreThread(state);
+    check_is_own(state);
+    PyEval_SaveThread();
+}
+
+TEST("a state that another thread attaches is that thread's from then on") {
+    PyThreadState *mine = begin();
+    in_other_thread(attach_what_is_not_its_own, mine);
+    check_is_own(mine);
+    PyThreadState *other = PyThreadState_New(mine->interp);
+    in_other_thread(attach_what_is_not_its_own, other);
+    /* Its owner has ended. */
+    PyThreadState_Swap(other);
+    check_is_own(other);
+    PyThreadState_Swap(mine);
+    check_is_own(mine);
+    PyThreadState_Clear(other);
+    PyThreadState_Delete(other);
+    finish();
+}
+
+static void ensure_anew(void *state) {
+    PyThreadState *before = PyThreadState_Swap(state);
+    CHECK_NULL(before);
+    PyThreadState_Swap(NULL);
+    PyGILState_STATE token = PyGILState_Ensure();
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    PyGILState_Release(token);
+    atomic_store((atomic_int *)PyTState_HostData(state), 1);
+}
+
+TEST("the thread that had it has no gilstate any more, and its Ensure makes "
+     "a new one") {
+    PyTState_Config config = {.host_tstate_size = sizeof(atomic_int)};
+    PyThreadState *mine = begin_with(&config);
+    PyEval_SaveThread();
+    in_other_thread(ensure_anew, mine);
+    CHECK_INT_EQ(atomic_load((atomic_int *)PyTState_HostData(mine)), 1);
+    CHECK_NULL(PyGILState_GetThisThreadState());
+    PyGILState_STATE token = PyGILState_Ensure();
+    CHECK_PTR_NE(PyThreadState_Get(), mine);
+    PyGILState_Release(token);
+    PyEval_RestoreThread(mine);
+    finish();
+}
+
+TEST("a host that wants to know is told, and goes on") {
+    PyTState_Config config = {.check_level = PyTState_CHECK_CALLBACK};
+    PyThreadState *mine = begin_with(&config);
+    PyTState_SetCheckCallback(note_report, &reports);
+    PyEval_RestoreThread(PyEval_SaveThread());
+    CHECK_INT_EQ(reports, 0);
+    in_other_thread(attach_what_is_not_its_own,
+                    PyThreadState_New(mine->interp));
+    CHECK_INT_EQ(reports, 1);
+    finish();
+}
+
+TEST("a state in the middle of a call of its thread is refused at every level") {
+    for (int level = PyTState_CHECK_FATAL; level <= PyTState_CHECK_STRICT;
+         level++)
+        EXPECT_ABORT("which is in the middle of a call") {
+            PyTState_Config config = {.check_level = level};
+            struct peers peers = PEERS_INIT;
+            PyThreadState *mine = begin_with(&config);
+            PyTState_Sync_Perturb(0, 0, 0);
+            PyMutex_Lock(&a_mutex);
+            peers_add(&peers, 1, wait_for_mutex, mine->interp);
+            PyEval_SaveThread();
+            peers_start(&peers);
+            CHECK(latch_wait(&in_place, LIMIT_MS));
+            WAIT_UNTIL(test_thread_sleeps((long)busy->native_thread_id),
+                       LIMIT_MS);
+            PyEval_RestoreThread(busy);
+        }
+}
+
+/* What embedders with one shared state do: swap it for one of their own. */
+static void borrow(void *shared) {
+    for (int i = 0; i < 200; i++) {
+        PyEval_RestoreThread(shared);
+        PyThreadState *own =
+            PyThreadState_New(PyThreadState_GetInterpreter(shared));
+        CHECK_PTR_EQ(PyThreadState_Swap(own), shared);
+        poll_once();
+        check_is_own(own);
+        CHECK_PTR_EQ(PyThreadState_Swap(shared), own);
+        PyThreadState_Clear(own);
+        PyThreadState_Delete(own);
+        PyEval_SaveThread();
+    }
+}
+
+TEST("threads that borrow one state from one another take turns by the GIL") {
+    NEEDS_GIL();
+    PyThreadState *mine = begin();
+    struct peers peers = PEERS_INIT;
+    peers_add(&peers, 3, borrow, mine);
+    PyEval_SaveThread();
+    peers_start(&peers);
+    borrow(mine);
+    peers_join(&peers, LIMIT_MS);
+    PyEval_RestoreThread(mine);
+    check_is_own(mine);
+    CHECK_UINT_EQ(n_states(NULL), 1);
     finish();
 }
 

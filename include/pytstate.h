@@ -182,6 +182,12 @@ typedef struct _PyThreadHandle PyThreadHandle;
 /** Checks: call the function given to PyTState_SetCheckCallback(). */
 #define PyTState_CHECK_CALLBACK 3
 
+/**
+ * Checks: fatal error, also on what CPython allows although it is seldom meant:
+ * attaching a state of another OS thread.
+ */
+#define PyTState_CHECK_STRICT 4
+
 /** Shutdown phase: no one ends it. */
 #define PyTState_PHASE_RUNNING 0
 
@@ -408,7 +414,7 @@ typedef struct PyTState_Config {
     int late_attach;
     /** CPython version to behave like: 0x030C0000 to 0x030F0000; 0: default. */
     int compat;
-    /** PyTState_CHECK_FATAL (default), _OFF, _WARN or _CALLBACK. */
+    /** PyTState_CHECK_FATAL (default), _OFF, _WARN, _CALLBACK or _STRICT. */
     int check_level;
     /** Bytes that the host wants beside every thread state, zeroed. */
     size_t host_tstate_size;
@@ -2123,8 +2129,8 @@ PyThreadState *PyThreadState_GetUnchecked(void);
  * @return The state that was attached before, or NULL. Borrowed.
  *
  * @par Errors
- * Fatal if `tstate` was cleared or deleted; misuse if it belongs to another OS
- * thread.
+ * Fatal if `tstate` was cleared or deleted. A state of another OS thread
+ * becomes that of the caller, as with PyEval_RestoreThread().
  * @par Blocks
  * Until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy()
  * for an interpreter that committed to finalization.
@@ -2505,7 +2511,12 @@ PyThreadState *PyEval_SaveThread(void);
  *
  * @par Errors
  * Fatal if NULL, if a state is attached already, if `tstate` was cleared or
- * deleted; misuse if it belongs to another OS thread.
+ * deleted. A state of another OS thread becomes that of the caller: it has the
+ * caller's thread id and is its gilstate from then on. That is reported at
+ * PyTState_CHECK_WARN and _CALLBACK, and fatal at PyTState_CHECK_STRICT. It is
+ * fatal at every level if that thread is in the middle of a call or blocking
+ * region that attaches the state again, and misuse if the state is that of a
+ * thread of PyThreadHandle_Start().
  * @par Blocks
  * Until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
  * @par Threads

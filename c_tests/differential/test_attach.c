@@ -389,3 +389,30 @@ TEST("every way of attaching makes the state the gilstate") {
     drop_state(second);
     finish();
 }
+
+/* ---- On another OS thread ---------------------------------------------- */
+
+static void attach_here(void *state) {
+    PyEval_RestoreThread(state);
+    CHECK_PTR_EQ(PyThreadState_Get(), state);
+    CHECK_PTR_EQ(PyEval_SaveThread(), state);
+}
+
+static PyThreadState *left;
+
+static void make_and_leave(void *interp) {
+    left = PyThreadState_New(interp);
+    PyEval_RestoreThread(left);
+    PyEval_SaveThread();
+}
+
+TEST("a state may be attached on another OS thread than the one it is of") {
+    PyThreadState *mine = begin();
+    on_new_thread(attach_here, mine);
+    on_new_thread(make_and_leave, PyThreadState_GetInterpreter(mine));
+    on_new_thread(attach_here, left);
+    CHECK_PTR_EQ(PyThreadState_Swap(left), mine);
+    CHECK_PTR_EQ(PyThreadState_Swap(mine), left);
+    drop_state(left);
+    finish();
+}

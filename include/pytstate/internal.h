@@ -181,7 +181,8 @@ int _PyInterpreterState_HasFeature(PyInterpreterState *interp,
  *
  * @par Errors
  * Fatal if NULL, if a state is attached already, if `tstate` was cleared or
- * deleted; misuse if it belongs to another OS thread.
+ * deleted. A state of another OS thread becomes that of the caller, as with
+ * PyEval_RestoreThread().
  * @par Blocks
  * Until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
  * @par Threads

@@ -4,7 +4,8 @@ use crate::life::fork;
 use crate::sched::attach::{self, Refusal};
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::current;
-use crate::sched::fatal::{NO_STATE, fatal, misuse};
+use crate::sched::fatal::{NO_STATE, fatal, misuse, unusual};
+use crate::sched::handover;
 use crate::state::handle::{Handle, PyThreadHandle};
 use crate::state::interp::Interp;
 use crate::state::public::PyInterpreterState;
@@ -194,14 +195,31 @@ fn refuse(tstate: ThreadStateRef, func: &CStr, refusal: Refusal) {
             let fresh = crate::life::tstate::bind(tstate);
             debug_assert!(fresh);
         }
-        Refusal::OtherThread => misuse(
+        Refusal::OtherThread => of_other_thread(tstate, func),
+    }
+}
+
+/// An attach of a state that another OS thread has used last.
+fn of_other_thread(tstate: ThreadStateRef, func: &CStr) {
+    if tstate.has(status::ABANDONED) {
+        // The late-attach policy comes next.
+        return;
+    }
+    if handover::is_in_call(tstate) {
+        handover::refuse(tstate, func);
+    }
+    let (pointer, thread, native) = (tstate.as_ptr(), tstate.thread_id(), tstate.native_id());
+    if handover::is_started(tstate) {
+        misuse(
             func,
             format_args!(
-                "thread state {:p} belongs to thread 0x{:x} (tid {})",
-                tstate.as_ptr(),
-                tstate.thread_id(),
-                tstate.native_id()
+                "thread state {pointer:p} belongs to thread 0x{thread:x} (tid {native}), which was started for it"
             ),
-        ),
+        );
+    } else {
+        unusual(
+            func,
+            format_args!("thread state {pointer:p} belongs to thread 0x{thread:x} (tid {native})"),
+        );
     }
 }

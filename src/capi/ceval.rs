@@ -37,8 +37,11 @@ pub unsafe extern "C" fn PyEval_SaveThread() -> *mut PyThreadState {
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 ///
-/// Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
-///          another OS thread.
+/// Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted. A state of another OS
+///          thread becomes that of the caller: it has the caller's thread id and is its gilstate from then on. That is
+///          reported at PyTState_CHECK_WARN and _CALLBACK, and fatal at PyTState_CHECK_STRICT. It is fatal at every
+///          level if that thread is in the middle of a call or blocking region that attaches the state again, and
+///          misuse if the state is that of a thread of PyThreadHandle_Start().
 /// Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
 /// Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.

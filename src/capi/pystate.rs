@@ -181,7 +181,8 @@ pub unsafe extern "C" fn PyThreadState_GetUnchecked() -> *mut PyThreadState {
 ///                again.
 /// @return The state that was attached before, or NULL. Borrowed.
 ///
-/// Errors:  fatal if `tstate` was cleared or deleted; misuse if it belongs to another OS thread.
+/// Errors:  fatal if `tstate` was cleared or deleted. A state of another OS thread becomes that of the caller, as with
+///          PyEval_RestoreThread().
 /// Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy() for an interpreter that
 ///          committed to finalization.
 /// Threads: any. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
@@ -304,8 +305,8 @@ pub unsafe extern "C" fn PyThreadState_GetDict() -> *mut PyObject {
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 ///
-/// Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted; misuse if it belongs to
-///          another OS thread.
+/// Errors:  fatal if NULL, if a state is attached already, if `tstate` was cleared or deleted. A state of another OS
+///          thread becomes that of the caller, as with PyEval_RestoreThread().
 /// Blocks:  until the GIL is free and no pause is on; see PyTState_SetLateAttachPolicy().
 /// Threads: any. Not async-signal-safe. Keeps errno.
 /// Source:  CPython 3.13 (pycore_pystate.h).

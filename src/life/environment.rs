@@ -9,8 +9,8 @@ use crate::probe::environment::{
 use crate::sched::fatal::STDERR;
 use crate::sched::watchdog;
 use crate::state::config::{
-    Compat, PyTState_CHECK_FATAL, PyTState_CHECK_OFF, PyTState_CHECK_WARN, PyTState_LATE_ABORT,
-    PyTState_LATE_EXIT, PyTState_LATE_HANG,
+    Compat, PyTState_CHECK_FATAL, PyTState_CHECK_OFF, PyTState_CHECK_STRICT, PyTState_CHECK_WARN,
+    PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG,
 };
 use core::ffi::c_int;
 
@@ -35,6 +35,7 @@ pub(super) fn check_level() -> Option<c_int> {
         Check::Off => PyTState_CHECK_OFF,
         Check::Warn => PyTState_CHECK_WARN,
         Check::Fatal => PyTState_CHECK_FATAL,
+        Check::Strict => PyTState_CHECK_STRICT,
     })
 }
 

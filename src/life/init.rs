@@ -11,8 +11,8 @@ use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::{attach, current, eval_breaker, late, signals};
 use crate::state::config::{
-    Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_CALLBACK,
-    PyTState_CHECK_FATAL, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
+    Compat, GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_CHECK_FATAL,
+    PyTState_CHECK_STRICT, PyTState_Config, PyTState_GIL_NONE, PyTState_GIL_SHARED,
     PyTState_INTERP_NO_GIL, PyTState_LATE_ABORT, PyTState_LATE_HANG,
 };
 use crate::state::interp::WHENCE_RUNTIME;
@@ -103,7 +103,7 @@ impl Settings {
                 Some(Compat::from_hex(version as u32).ok_or(c"invalid PyTState_Config.compat")?)
             }
         };
-        if !(PyTState_CHECK_FATAL..=PyTState_CHECK_CALLBACK).contains(&config.check_level) {
+        if !(PyTState_CHECK_FATAL..=PyTState_CHECK_STRICT).contains(&config.check_level) {
             return Err(c"invalid PyTState_Config.check_level");
         }
         if config.host_tstate_size > isize::MAX as usize / 2 {

@@ -7,11 +7,11 @@
 //! two threads then want the same state at the same time.
 
 use crate::os::thread;
-use crate::sched::{current, eval_breaker, region, stw};
+use crate::sched::{current, handover, stw};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use core::sync::atomic::fence;
 
 /// Why a state was not handed on.
@@ -44,16 +44,12 @@ pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
     };
     // What the old thread wrote before it let go of the word.
     fence(Acquire);
-    let awaited = tstate.detached_by_call.load(Relaxed) != 0
+    let awaited = handover::is_in_call(tstate)
         || tstate.gil_requested().load(Relaxed) != 0
-        || stw::is_awaited(tstate)
-        || region::is_inside(tstate);
+        || stw::is_awaited(tstate);
     let own = tstate.thread_id() == thread::ident();
     if !awaited && !own {
-        current::leave_gilstate_slot(tstate);
-        tstate.record_thread();
-        tstate.stack.forget();
-        hand_over_main(tstate);
+        handover::bind_to_caller(tstate, &head);
         if current::gilstate().is_none() {
             current::become_gilstate(tstate);
         }
@@ -73,19 +69,8 @@ fn usable(tstate: ThreadStateRef) -> Result<(), RebindError> {
     if bits & status::BOUND == 0 {
         return Err(RebindError::NotBound);
     }
-    if !tstate.handle.load(Relaxed).is_null() {
+    if handover::is_started(tstate) {
         return Err(RebindError::Started);
     }
     Ok(())
-}
-
-/// The main state is the one that the main thread has in the main interpreter.
-fn hand_over_main(tstate: ThreadStateRef) {
-    let raw = tstate.as_raw();
-    if !RUNTIME.on_main_thread() {
-        let none = core::ptr::null_mut();
-        let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
-    } else if current::may_handle_signals(tstate) && RUNTIME.main_state().is_none() {
-        eval_breaker::become_main_state(tstate);
-    }
 }

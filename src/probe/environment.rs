@@ -55,8 +55,16 @@ variables! {
     /// The CPython version, as a hexversion, whose rules apply. Applied by `life::init`.
     COMPAT: u32 = c"PYTSTATE_COMPAT", "3.12, 3.13, 3.14 or 3.15", compat;
     /// What a misuse leads to. Applied by `life::init`.
-    CHECK: Check = c"PYTSTATE_CHECK", "off, warn or fatal", |text| {
-        word(text, &[("off", Check::Off), ("warn", Check::Warn), ("fatal", Check::Fatal)])
+    CHECK: Check = c"PYTSTATE_CHECK", "off, warn, fatal or strict", |text| {
+        word(
+            text,
+            &[
+                ("off", Check::Off),
+                ("warn", Check::Warn),
+                ("fatal", Check::Fatal),
+                ("strict", Check::Strict),
+            ],
+        )
     };
     /// What a thread meets that attaches too late. Applied by `life::init`.
     LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
@@ -79,6 +87,8 @@ pub(crate) enum Check {
     Warn,
     /// As PyTState_CHECK_FATAL.
     Fatal,
+    /// As PyTState_CHECK_STRICT.
+    Strict,
 }
 
 /// `PYTSTATE_LATE`.

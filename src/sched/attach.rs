@@ -13,9 +13,9 @@ use crate::os::{errno, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::current::{
-    become_gilstate, current, interp_of, set_current, take_source_location,
+    become_gilstate, current, gilstate, interp_of, set_current, take_source_location,
 };
-use crate::sched::{eval_breaker, gil, late, stw};
+use crate::sched::{eval_breaker, gil, handover, late, stw};
 use crate::state::gil_word::Gil;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
@@ -166,11 +166,21 @@ fn publish_attached(tstate: ThreadStateRef, gil: Option<&'static Gil>) {
         tstate.holds_gil().store(1, Relaxed);
     }
     set_current(Some(tstate));
-    become_gilstate(tstate);
+    // A state that this thread attached last is its gilstate, and bound to it.
+    if gilstate() != Some(tstate) {
+        become_owner(tstate);
+    }
     note_change(tstate);
     if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
         crate::sched::attach_hooks::attached(tstate);
     }
+}
+
+/// The attached state is another one than the last time on this thread.
+#[cold]
+fn become_owner(tstate: ThreadStateRef) {
+    handover::at_attach(tstate);
+    become_gilstate(tstate);
 }
 
 /// Waits for the GIL and for the end of pauses. False when the interpreter

@@ -8,7 +8,9 @@ use crate::os::{thread, tls};
 use crate::probe::text::{LineBuf, Printable, write_fd};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current;
-use crate::state::config::{PyTState_CHECK_CALLBACK, PyTState_CHECK_OFF, PyTState_CHECK_WARN};
+use crate::state::config::{
+    PyTState_CHECK_CALLBACK, PyTState_CHECK_FATAL, PyTState_CHECK_OFF, PyTState_CHECK_WARN,
+};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{NAME_SIZE, STOOD, ThreadStateRef};
@@ -63,6 +65,16 @@ pub(crate) fn misuse(func: &CStr, message: Arguments<'_>) {
         }
         PyTState_CHECK_CALLBACK if call_check_callback(func, message) => {}
         _ => fatal(func, message),
+    }
+}
+
+/// What CPython allows although it is seldom meant, and what is done here as well:
+/// reported as a misuse, but fatal only where the host asks for strictness.
+#[cold]
+pub(crate) fn unusual(func: &CStr, message: Arguments<'_>) {
+    match RUNTIME.check_level.load(Relaxed) {
+        PyTState_CHECK_OFF | PyTState_CHECK_FATAL => {}
+        _ => misuse(func, message),
     }
 }
 

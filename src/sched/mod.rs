@@ -26,6 +26,8 @@ pub(crate) mod frozen;
 pub(crate) mod gil;
 pub(crate) mod gil_queue;
 #[cfg(not(loom))]
+pub(crate) mod handover;
+#[cfg(not(loom))]
 pub(crate) mod late;
 #[cfg(not(loom))]
 pub(crate) mod pending;

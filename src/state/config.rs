@@ -121,6 +121,8 @@ pub const PyTState_CHECK_WARN: c_int = 2;
 pub const PyTState_CHECK_FATAL: c_int = 0;
 /// Checks: call the function given to PyTState_SetCheckCallback().
 pub const PyTState_CHECK_CALLBACK: c_int = 3;
+/// Checks: fatal error, also on what CPython allows although it is seldom meant: attaching a state of another OS thread.
+pub const PyTState_CHECK_STRICT: c_int = 4;
 
 /// How the runtime behaves (extension API 5). Zero it, then set what differs.
 #[repr(C)]
@@ -134,7 +136,7 @@ pub struct PyTState_Config {
     pub late_attach: c_int,
     /// CPython version to behave like: 0x030C0000 to 0x030F0000; 0: default.
     pub compat: c_int,
-    /// PyTState_CHECK_FATAL (default), _OFF, _WARN or _CALLBACK.
+    /// PyTState_CHECK_FATAL (default), _OFF, _WARN, _CALLBACK or _STRICT.
     pub check_level: c_int,
     /// Bytes that the host wants beside every thread state, zeroed.
     pub host_tstate_size: usize,
