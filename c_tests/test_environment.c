@@ -24,7 +24,7 @@ TEST("a value that cannot be read is reported with what it may be") {
         {"PYTSTATE_SHUTDOWN_REPORT", "abc", "a number of seconds"},
         {"PYTSTATE_SHUTDOWN_REPORT", "1e3", "a number of seconds"},
         {"PYTHON_GIL", "2", "0 or 1"},
-        {"PYTSTATE_CHECK", "loud", "off, warn or fatal"},
+        {"PYTSTATE_CHECK", "loud", "off, warn, fatal or strict"},
         {"PYTSTATE_LATE", "never", "hang, exit or abort"},
         {"PYTSTATE_WATCHDOG", "-1", "a number of seconds"},
         {"PYTSTATE_DUMP_SIGNAL", "12", "the name of a signal"},
