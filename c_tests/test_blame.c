@@ -85,7 +85,8 @@ TEST("a place left right before a faulty call is printed with the fault") {
 TEST("a state that is left at an end is described as it stood before the "
      "end's own pause") {
     EXPECT_ABORT(", detached, held by a pause)") {
-        begin();
+        PyTState_Config config = {.compat = 0x030D0000};
+        begin_with(&config);
         PyThreadState *first = new_interp(PyInterpreterConfig_OWN_GIL);
         PyThreadState_New(first->interp);
         Py_EndInterpreter(first);

@@ -271,15 +271,63 @@ TEST("PyGILState_Ensure after finalization exits in 3.12, hangs later") {
 TEST("PyGILState_Ensure before the first initialization is fatal up to 3.14, "
      "hangs in 3.15") {
     EXPECT_ABORT("Fatal Python error: PyGILState_Ensure: ") {
+        setenv("PYTSTATE_COMPAT", "3.12", 1);
         PyGILState_Ensure();
     }
     EXPECT_ABORT("Fatal Python error: PyGILState_Ensure: ") {
         setenv("PYTSTATE_COMPAT", "3.14", 1);
         PyGILState_Ensure();
     }
-    EXPECT_CHILD_EXIT(0) {
-        setenv("PYTSTATE_COMPAT", "3.15", 1);
-        ensure_elsewhere(V3_15);
+    EXPECT_CHILD_EXIT(0) { ensure_elsewhere(V3_15); }
+}
+
+TEST("PyGILState_Check without a runtime is 1 up to 3.14, 0 in 3.15") {
+    static const char *const names[] = {"3.12", "3.13", "3.14", "3.15"};
+    for (int i = 0; i < 4; i++)
+        EXPECT_CHILD_EXIT(0) {
+            setenv("PYTSTATE_COMPAT", names[i], 1);
+            CHECK_INT_EQ(PyGILState_Check(), levels[i] < V3_15);
+            begin();
+            CHECK_INT_EQ(PyGILState_Check(), 1);
+            PyThreadState *mine = PyEval_SaveThread();
+            CHECK_INT_EQ(PyGILState_Check(), 0);
+            PyEval_RestoreThread(mine);
+            finish();
+            CHECK_INT_EQ(PyGILState_Check(), levels[i] < V3_15);
+        }
+}
+
+/* ---- Requests --------------------------------------------------------- */
+
+TEST("PyErr_CheckSignals raises an asynchronous exception in 3.15, "
+     "never before") {
+    AT_EVERY_LEVEL {
+        begin_as(level);
+        CHECK_INT_EQ(PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
+                                               PyExc_ValueError),
+                     1);
+        if (level == V3_15) {
+            CHECK_INT_EQ(PyErr_CheckSignals(), -1);
+            check_raised(PyExc_ValueError, "");
+        }
+        CHECK_INT_EQ(PyErr_CheckSignals(), 0);
+        finish();
+    }
+}
+
+static int nothing(void *unused) {
+    (void)unused;
+    return 0;
+}
+
+TEST("31 calls are queued for the main thread in 3.12, 32 later") {
+    AT_EVERY_LEVEL {
+        int n = 0;
+        begin_as(level);
+        while (n < 100 && Py_AddPendingCall(nothing, NULL) == 0)
+            n++;
+        CHECK_INT_EQ(n, level == V3_12 ? 31 : 32);
+        finish();
     }
 }
 

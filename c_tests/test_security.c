@@ -165,7 +165,8 @@ TEST("in a folder that all can write, another user's file or pipe is not "
 /* ---- Text -------------------------------------------------------------- */
 
 TEST("names and places from outside forge no line of any report") {
-    begin();
+    PyTState_Config config = {.compat = 0x030D0000};
+    begin_with(&config);
     capture_begin(&errors);
     PyTState_Here("pool.c:1\nforged place\033[2J");
     PyThreadState *other = PyThreadState_New(PyInterpreterState_Main());

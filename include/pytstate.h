@@ -412,7 +412,7 @@ typedef struct PyTState_Config {
     int gil;
     /** PyTState_LATE_HANG, _EXIT or _ABORT. */
     int late_attach;
-    /** CPython version to behave like: 0x030C0000 to 0x030F0000; 0: default. */
+    /** CPython version to behave like: 0x030C0000 to 0x030F0000; 0: 3.15. */
     int compat;
     /** PyTState_CHECK_FATAL (default), _OFF, _WARN, _CALLBACK or _STRICT. */
     int check_level;
@@ -2336,7 +2336,8 @@ PyThreadState *PyGILState_GetThisThreadState(void);
  * Whether the calling thread is attached with its gilstate.
  *
  * @return 1 if so, or always once a sub-interpreter was made in this life of
- *     the runtime; else 0.
+ *     the runtime; else 0. While the runtime is not initialized, 1 under
+ *     `compat` levels below 3.15.
  *
  * @par Errors
  * None.
@@ -2345,7 +2346,7 @@ PyThreadState *PyGILState_GetThisThreadState(void);
  * @par Threads
  * Any. Async-signal-safe.
  * @par Source
- * CPython 3.13.
+ * CPython 3.15.
  */
 int PyGILState_Check(void);
 
@@ -2816,11 +2817,13 @@ int PyThreadState_SetAsyncExc(unsigned long id,
 
 /**
  * Runs the handlers of the signals that arrived. The default handler of SIGINT
- * raises KeyboardInterrupt.
+ * raises KeyboardInterrupt. Before that, raises the asynchronous exception that
+ * was left for the caller (not under `compat` levels below 3.15).
  *
  * @return 0: all ran, or the caller is not the main thread in the main
- *     interpreter, which handles no signals; -1: one failed with the error
- *     indicator set; what arrived besides is left for the next call.
+ *     interpreter, which handles no signals; -1: one failed, or the exception
+ *     was raised, with the error indicator set; what arrived besides is left
+ *     for the next call.
  *
  * @par Errors
  * Fatal if nothing is attached; -1 as above.
@@ -2830,7 +2833,7 @@ int PyThreadState_SetAsyncExc(unsigned long id,
  * Attached. Not async-signal-safe. In a fork child, after
  * PyOS_AfterFork_Child(), which forgets what arrived.
  * @par Source
- * CPython 3.13.
+ * CPython 3.15; before, asynchronous exceptions waited for the eval loop.
  */
 int PyErr_CheckSignals(void);
 

@@ -207,7 +207,8 @@ TEST("an asynchronous exception finds the thread it is for, or nobody") {
     finish();
 }
 
-TEST("an asynchronous exception is not raised by pending calls or signals") {
+TEST("an asynchronous exception is not raised by pending calls, and by the "
+     "check for signals from 3.15 on") {
     begin();
     CHECK_INT_EQ(PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
                                            PyExc_ValueError),
@@ -215,6 +216,11 @@ TEST("an asynchronous exception is not raised by pending calls or signals") {
     add(1);
     CHECK_INT_EQ(Py_MakePendingCalls(), 0);
     CHECK_INT_EQ(n_called, 1);
+    if (BEHAVIOUR >= V3_15) {
+        CHECK_INT_EQ(PyErr_CheckSignals(), -1);
+        CHECK_INT_EQ(PyErr_ExceptionMatches(PyExc_ValueError), 1);
+        PyErr_Clear();
+    }
     CHECK_INT_EQ(PyErr_CheckSignals(), 0);
     CHECK_NULL(PyErr_Occurred());
     CHECK_INT_EQ(PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL),

@@ -5,10 +5,8 @@ use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
 use crate::sched::current;
 use crate::sched::fatal::fatal;
 use crate::state::public::PyThreadState;
-use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int};
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Pairs PyGILState_Ensure() with PyGILState_Release().
 #[repr(C)]
@@ -106,18 +104,19 @@ pub unsafe extern "C" fn PyGILState_GetThisThreadState() -> *mut PyThreadState {
 
 /// Whether the calling thread is attached with its gilstate.
 ///
-/// @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0.
+/// @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0. While the runtime is
+///         not initialized, 1 under `compat` levels below 3.15.
 ///
 /// Errors:  none.
 /// Blocks:  no.
 /// Threads: any. Async-signal-safe.
-/// Source:  CPython 3.13.
+/// Source:  CPython 3.15.
 ///
 /// # Safety
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyGILState_Check() -> c_int {
-    let unchecked = RUNTIME.gilstate_check.load(Relaxed) == 0;
     let attached = current::current();
-    c_int::from(unchecked || (attached.is_some() && attached == current::gilstate()))
+    let attached = attached.is_some() && attached == current::gilstate();
+    c_int::from(attached || gilstate::is_unchecked())
 }

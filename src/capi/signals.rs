@@ -14,18 +14,20 @@ pub type PyOS_sighandler_t = Option<unsafe extern "C" fn(c_int)>;
 /// The same as a number: SIG_ERR is no function.
 pub type PyOS_sighandler_t_arg = usize;
 
-/// Runs the handlers of the signals that arrived. The default handler of SIGINT raises KeyboardInterrupt.
+/// Runs the handlers of the signals that arrived. The default handler of SIGINT raises KeyboardInterrupt. Before that,
+/// raises the asynchronous exception that was left for the caller (not under `compat` levels below 3.15).
 ///
 /// @return 0: all ran, or the caller is not the main thread in the main interpreter, which handles no signals; -1: one
-///         failed with the error indicator set; what arrived besides is left for the next call.
+///         failed, or the exception was raised, with the error indicator set; what arrived besides is left for the next
+///         call.
 ///
 /// Errors:  fatal if nothing is attached; -1 as above.
 /// Blocks:  as long as the handlers do.
 /// Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child(), which forgets what arrived.
-/// Source:  CPython 3.13.
+/// Source:  CPython 3.15; before, asynchronous exceptions waited for the eval loop.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyErr_CheckSignals() -> c_int {
-    status(signals::handle(arg::attached(c"PyErr_CheckSignals")).is_ok())
+    status(signals::check(arg::attached(c"PyErr_CheckSignals")).is_ok())
 }
 
 /// PyErr_CheckSignals() for a caller that knows its state.

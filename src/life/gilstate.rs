@@ -54,6 +54,24 @@ pub(crate) fn ensure() -> Result<Ensured, EnsureError> {
     Ok(outcome)
 }
 
+/// Whether the check of the thread's gilstate says yes to every thread: after a
+/// sub-interpreter was made, and up to 3.14 while there is no runtime.
+pub(crate) fn is_unchecked() -> bool {
+    if RUNTIME.gilstate_check.load(Relaxed) == 0 {
+        return true;
+    }
+    RUNTIME.main_interp().is_none() && rules() < Compat::V3_15
+}
+
+/// Whose rules apply, also while there is no runtime.
+fn rules() -> Compat {
+    if RUNTIME.generation.load(Relaxed) == 0 {
+        environment::compat_before_first()
+    } else {
+        RUNTIME.compat()
+    }
+}
+
 fn make_state() -> Result<(), EnsureError> {
     let Some(main) = RUNTIME.main_interp() else {
         // From 3.15 on a runtime that was never there is as one that is gone (S-GS-17).

@@ -5,7 +5,7 @@ use crate::os::thread::{self, Join};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{Detach, DetachAndSignals, detached, signals_served};
-use crate::sched::current::traced_interp;
+use crate::sched::current::{current, traced_interp};
 use crate::sched::thread_end::{join_os_thread, release_handle};
 use crate::state::config::Compat;
 use crate::state::handle::{DONE, Handle, RUNNING};
@@ -48,7 +48,7 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     if handle.ident() == thread::ident() && handle.native() == thread::native_id() {
         return Err(JoinError::Itself);
     }
-    if !handle.exiting.is_set() && RUNTIME.is_finalizing() && RUNTIME.compat() >= Compat::V3_14 {
+    if !handle.exiting.is_set() && is_refused() {
         return Err(JoinError::Finalizing);
     }
     // A reference of our own: the host may drop its last one meanwhile.
@@ -58,6 +58,12 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     release_handle(handle);
     trace::at(Point::JoinDone, Event::End(Span::Joining), traced_interp);
     outcome
+}
+
+/// Whether a join is refused rather than waited for: from 3.14 on while the runtime
+/// finalizes. A detached caller waits: the thread ends or hangs, and it is told.
+fn is_refused() -> bool {
+    RUNTIME.is_finalizing() && RUNTIME.compat() >= Compat::V3_14 && current().is_some()
 }
 
 fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {

@@ -7,6 +7,8 @@ use core::ffi::c_int;
 pub(crate) const COUNT: usize = 65;
 /// Ctrl-C.
 pub(crate) const SIGINT: c_int = libc::SIGINT;
+pub(crate) const SIGPIPE: c_int = libc::SIGPIPE;
+pub(crate) const SIGXFSZ: c_int = libc::SIGXFSZ;
 
 /// What the OS does with a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 use crate::os::thread;
 use crate::sched::{current, eval_breaker, fatal, region};
 use crate::state::runtime::RUNTIME;
-use crate::state::thread_state::ThreadStateRef;
+use crate::state::thread::ThreadStateRef;
 use crate::sync::rank::HeadGuard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 

@@ -10,9 +10,12 @@ use crate::sched::current::{interp_of, may_handle_signals};
 use crate::sched::eval_breaker::{self, CALLS_TO_DO, Raised};
 use crate::sched::signals;
 use crate::sched::stw::{self, Scope};
+use crate::state::config::Compat;
 use crate::state::interp::Interp;
 use crate::state::list;
-use crate::state::pending_queue::{Call, Full, MAX_MAIN, PASS_INTERPRETER, PendingQueue, RAW_FREE};
+use crate::state::pending_queue::{
+    Call, Full, MAX_MAIN, MAX_MAIN_3_12, PASS_INTERPRETER, PendingQueue, RAW_FREE,
+};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
@@ -29,6 +32,11 @@ pub(crate) enum Target {
     MainThread,
 }
 
+/// How many calls wait for the main thread at most.
+fn max_main() -> u32 {
+    if RUNTIME.compat() < Compat::V3_13 { MAX_MAIN_3_12 } else { MAX_MAIN }
+}
+
 /// Queues a call. Any thread, attached or not. For the main thread: two atomic
 /// read-modify-writes, no lock, and async-signal-safe once the queue was used.
 #[inline]
@@ -41,7 +49,7 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
             queued
         }
         Target::MainThread => {
-            let queued = RUNTIME.main_pending.push(call);
+            let queued = RUNTIME.main_pending.push_below(max_main(), call);
             // Pairs with the fence in `breaker::become_main_state`: either this sees
             // the main state, or an initialization that makes one sees the call.
             fence(SeqCst);

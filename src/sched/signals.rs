@@ -7,10 +7,12 @@
 //! (signalmodule.c), with a host's C function in the place of Python handlers.
 
 use crate::os::signal::{self, Disposition};
+use crate::sched::async_exc;
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::may_handle_signals;
 use crate::sched::eval_breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::raise;
+use crate::state::config::Compat;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
@@ -77,8 +79,12 @@ pub(crate) fn simulate(number: c_int) {
 }
 
 /// Installs the runtime's SIGINT handler, as initialization with signals does,
-/// unless the host has chosen a disposition of its own.
+/// unless the host has chosen a disposition of its own. Writes to broken pipes and
+/// past the size limit of files are errors of the calls from then on, as in CPython,
+/// and stay that after finalization.
 pub(crate) fn install() {
+    signal::set(signal::SIGPIPE, Disposition::Ignored);
+    signal::set(signal::SIGXFSZ, Disposition::Ignored);
     if signal::get(signal::SIGINT) == Some(Disposition::Default) {
         let _ = route(signal::SIGINT, true);
     }
@@ -137,6 +143,15 @@ pub(crate) fn take_interrupt() -> bool {
 pub(crate) fn handle(tstate: ThreadStateRef) -> Result<(), Raised> {
     eval_breaker::clear(tstate, SIGNALS_PENDING);
     if may_handle_signals(tstate) { run_tripped(tstate) } else { Ok(()) }
+}
+
+/// As [`handle`], after the asynchronous exception of the attached `tstate`, which
+/// is raised first from 3.15 on.
+pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Raised> {
+    if !tstate.async_exc().load(Relaxed).is_null() && RUNTIME.compat() >= Compat::V3_15 {
+        async_exc::raise_pending(tstate)?;
+    }
+    handle(tstate)
 }
 
 /// As [`handle`], for who knows that the caller may handle signals.

@@ -134,7 +134,7 @@ pub struct PyTState_Config {
     pub gil: c_int,
     /// PyTState_LATE_HANG, _EXIT or _ABORT.
     pub late_attach: c_int,
-    /// CPython version to behave like: 0x030C0000 to 0x030F0000; 0: default.
+    /// CPython version to behave like: 0x030C0000 to 0x030F0000; 0: 3.15.
     pub compat: c_int,
     /// PyTState_CHECK_FATAL (default), _OFF, _WARN, _CALLBACK or _STRICT.
     pub check_level: c_int,
@@ -153,8 +153,8 @@ impl Compat {
     pub(crate) const V3_13: Compat = Compat(0x030D_0000);
     pub(crate) const V3_14: Compat = Compat(0x030E_0000);
     pub(crate) const V3_15: Compat = Compat(0x030F_0000);
-    /// The level that a libpython on the machine can confirm.
-    pub(crate) const DEFAULT: Compat = Compat::V3_13;
+    /// The newest released version that the suite was run against.
+    pub(crate) const DEFAULT: Compat = Compat::V3_15;
 
     /// Decodes a hexversion; only the feature release counts.
     pub(crate) fn from_hex(version: u32) -> Option<Compat> {

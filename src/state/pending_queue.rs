@@ -44,6 +44,8 @@ pub(crate) const MAX_INTERPRETER: u32 = 300;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS >= MAX_INTERPRETER as usize);
 /// Most calls queued for the main thread.
 pub(crate) const MAX_MAIN: u32 = 32;
+/// As many in 3.12, whose ring keeps one slot free.
+pub(crate) const MAX_MAIN_3_12: u32 = 31;
 /// Most calls of an interpreter's queue that one pass runs.
 pub(crate) const PASS_INTERPRETER: u32 = 100;
 
@@ -178,20 +180,25 @@ impl PendingQueue {
 
     /// Queues a call. One read-modify-write when nobody else adds.
     pub(crate) fn push(&self, call: Call) -> Result<(), Full> {
+        self.push_below(self.max, call)
+    }
+
+    /// Adds a call, unless `limit` calls (at most `max`) are in the queue.
+    pub(crate) fn push_below(&self, limit: u32, call: Call) -> Result<(), Full> {
         if !self.prepare() {
             return Err(Full);
         }
-        let position = self.win_position()?;
+        let position = self.win_position(limit)?;
         self.fill(position, call);
         Ok(())
     }
 
     /// Makes the next position of the sequence the caller's, who fills it next.
-    fn win_position(&self) -> Result<usize, Full> {
+    fn win_position(&self, limit: u32) -> Result<usize, Full> {
         loop {
             let first = self.first.load(Acquire);
             let last = self.last.load(Relaxed);
-            if last.wrapping_sub(first) >= self.max as usize {
+            if last.wrapping_sub(first) >= limit as usize {
                 if self.first.load(Acquire) == first {
                     return Err(Full);
                 }
@@ -317,7 +324,7 @@ mod tests {
         static QUEUE: PendingQueue = PendingQueue::new(MAX_MAIN);
         assert!(QUEUE.prepare());
         QUEUE.push(call(1)).unwrap();
-        let position = QUEUE.win_position().unwrap();
+        let position = QUEUE.win_position(MAX_MAIN).unwrap();
         let forgetter = std::thread::spawn(|| QUEUE.forget());
         while QUEUE.first.load(Acquire) != position {
             std::thread::yield_now();
