@@ -12,7 +12,7 @@ use crate::os::thread;
 use crate::sched::{current, eval_breaker, fatal, region};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::rank::HeadGuard;
+use crate::sync::head::HeadGuard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// Whether the thread of `tstate` has detached it for a while, inside of a call
