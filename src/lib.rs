@@ -30,13 +30,13 @@ pub use sync::rwmutex::_PyRWMutex;
 pub use sync::seqlock::_PySeqLock;
 
 #[cfg(not(loom))]
-pub use life::census::{
+pub use life::guards::view::PyInterpreterView;
+#[cfg(not(loom))]
+pub use life::report::census::{
     PyTState_ATTACHED, PyTState_DETACHED, PyTState_SUSPENDED, PyTState_ThreadInfo,
 };
 #[cfg(not(loom))]
-pub use life::ensure::PyThreadStateToken;
-#[cfg(not(loom))]
-pub use life::guards::{PyInterpreterGuard, PyInterpreterView};
+pub use life::threads::ensure::PyThreadStateToken;
 #[cfg(not(loom))]
 pub use sched::critical_section::{
     _Py_CRITICAL_SECTION_INACTIVE, _Py_CRITICAL_SECTION_MASK, _Py_CRITICAL_SECTION_TWO_MUTEXES,
@@ -46,6 +46,8 @@ pub use sched::critical_section::{
 pub use sched::late::PyTState_LateAttachHook;
 #[cfg(not(loom))]
 pub use state::config::*;
+#[cfg(not(loom))]
+pub use state::guard::PyInterpreterGuard;
 #[cfg(not(loom))]
 pub use state::handle::{_PyThreadHandle, PyThreadHandle};
 pub use state::interp::{

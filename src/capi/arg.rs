@@ -1,6 +1,6 @@
 //! Decoding arguments: one helper for each documented NULL rule.
 
-use crate::life::fork;
+use crate::life::fork::parent;
 use crate::sched::attach::{self, Refusal};
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::current;
@@ -136,7 +136,7 @@ pub(super) fn may_end(func: &CStr, ends: Ends) {
     if let Some(callout) = callout::forbids(ends) {
         needed(func, callout);
     }
-    if fork::is_forking() {
+    if parent::is_forking() {
         fatal(func, format_args!("called between the calls before and after a fork"));
     }
 }

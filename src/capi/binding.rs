@@ -3,8 +3,8 @@
 use core::ffi::{CStr, c_int};
 
 use super::arg;
-use crate::life::keep;
-use crate::life::rebind::{self, RebindError};
+use crate::life::threads::keep;
+use crate::life::threads::rebind::{self, RebindError};
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::public::PyThreadState;

@@ -1,8 +1,8 @@
 //! Forking: the PyOS_*Fork* part of CPython's intrcheck.h, and handlers for forks that others do. docs/fork.md has the rules.
 
 use super::arg;
-use super::pylifecycle::exit_with;
-use crate::life::fork::{self, Misplaced};
+use super::ret::exit_with;
+use crate::life::fork::parent::{self, Misplaced};
 use crate::sched::fatal::fatal;
 use core::ffi::{CStr, c_int};
 
@@ -32,7 +32,7 @@ fn misplaced(func: &CStr, why: Misplaced) -> ! {
 pub unsafe extern "C" fn PyOS_BeforeFork() {
     const FUNC: &CStr = c"PyOS_BeforeFork";
     let _ = arg::attached(FUNC);
-    if let Err(why) = fork::before() {
+    if let Err(why) = parent::before() {
         misplaced(FUNC, why);
     }
 }
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn PyOS_BeforeFork() {
 pub extern "C" fn PyOS_AfterFork_Parent() {
     const FUNC: &CStr = c"PyOS_AfterFork_Parent";
     let _ = arg::attached(FUNC);
-    if let Err(why) = fork::after_in_parent() {
+    if let Err(why) = parent::after_in_parent() {
         misplaced(FUNC, why);
     }
 }
@@ -65,10 +65,10 @@ pub extern "C" fn PyOS_AfterFork_Parent() {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyOS_AfterFork_Child() {
     const FUNC: &CStr = c"PyOS_AfterFork_Child";
-    match fork::survivor() {
+    match parent::survivor() {
         Some((tstate, true)) => {
             // SAFETY: this function's contract.
-            if let Err(why) = unsafe { fork::after_in_child(tstate) } {
+            if let Err(why) = unsafe { parent::after_in_child(tstate) } {
                 misplaced(FUNC, why);
             }
         }
@@ -108,5 +108,5 @@ pub unsafe extern "C" fn PyOS_AfterFork() {
 /// Source:  pytstate; pthread_atfork(3).
 #[unsafe(no_mangle)]
 pub extern "C" fn PyTState_InstallForkHandlers() -> c_int {
-    if fork::install_handlers() { 0 } else { -1 }
+    if parent::install_handlers() { 0 } else { -1 }
 }

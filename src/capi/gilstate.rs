@@ -1,7 +1,7 @@
 //! A thread state for whatever thread asks: the PyGILState part of CPython's pystate.h.
 
 use super::arg;
-use crate::life::gilstate::{self, EnsureError, Ensured, ReleaseError};
+use crate::life::threads::gilstate::{self, EnsureError, Ensured, ReleaseError};
 use crate::sched::current;
 use crate::sched::fatal::fatal;
 use crate::state::public::PyThreadState;

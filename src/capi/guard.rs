@@ -4,12 +4,14 @@
 //! which returns NULL, rather than never, once the interpreter is gone.
 
 use super::arg;
-use crate::life::ensure::{self, PyThreadStateToken, ReleaseError};
-use crate::life::guards::{self, GuardError, InterpGuard, PyInterpreterGuard, PyInterpreterView};
+use crate::life::guards::open::{self, GuardError};
+use crate::life::guards::view::{self, PyInterpreterView};
+use crate::life::threads::ensure::{self, PyThreadStateToken, ReleaseError};
 use crate::sched::current::interp_of;
 use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
+use crate::state::guard::{InterpGuard, PyInterpreterGuard};
 use crate::state::public::PyInterpreterState;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
@@ -29,7 +31,7 @@ use core::ptr::{self, NonNull};
 /// Source:  CPython 3.15.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInterpreterGuard_FromCurrent() -> *mut PyInterpreterGuard {
-    match guards::open_current(arg::attached(c"PyInterpreterGuard_FromCurrent")) {
+    match open::open_current(arg::attached(c"PyInterpreterGuard_FromCurrent")) {
         Ok(guard) => guard.as_ptr(),
         Err(GuardError::NoMemory) => {
             raise::raise(ExceptionKind::Memory, c"");
@@ -66,7 +68,7 @@ pub unsafe extern "C" fn PyInterpreterGuard_FromView(
 ) -> *mut PyInterpreterGuard {
     // SAFETY: this function's contract.
     let view = unsafe { arg::required(view, c"PyInterpreterGuard_FromView", "view") };
-    guards::open_view(view).map_or(ptr::null_mut(), InterpGuard::as_ptr)
+    open::open_view(view).map_or(ptr::null_mut(), InterpGuard::as_ptr)
 }
 
 /// Closes a guard. The last one lets an end that waits go on.
@@ -86,7 +88,7 @@ pub unsafe extern "C" fn PyInterpreterGuard_Close(guard: *mut PyInterpreterGuard
     const FUNC: &CStr = c"PyInterpreterGuard_Close";
     // SAFETY: this function's contract.
     let guard = unsafe { required(guard, FUNC) };
-    if !guards::close(guard) {
+    if !open::close(guard) {
         fatal(FUNC, format_args!("guard {:p} is not open", guard.as_ptr()));
     }
 }
@@ -145,7 +147,7 @@ pub unsafe extern "C" fn _PyInterpreterState_GuardCountdown(
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
     let interp = interp_of(arg::attached(c"PyInterpreterView_FromCurrent"));
-    match guards::view(Some(interp)) {
+    match view::make(Some(interp)) {
         Some(view) => view.as_ptr(),
         None => {
             raise::raise(ExceptionKind::Memory, c"");
@@ -164,7 +166,7 @@ pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
 /// Source:  CPython 3.15.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInterpreterView_FromMain() -> *mut PyInterpreterView {
-    guards::view(None).map_or(ptr::null_mut(), NonNull::as_ptr)
+    view::make(None).map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Frees a view. Guards that were opened through it stay open.
@@ -182,7 +184,7 @@ pub extern "C" fn PyInterpreterView_FromMain() -> *mut PyInterpreterView {
 pub unsafe extern "C" fn PyInterpreterView_Close(view: *mut PyInterpreterView) {
     let Some(view) = NonNull::new(view) else { arg::null(c"PyInterpreterView_Close", "view") };
     // SAFETY: this function's contract.
-    unsafe { guards::close_view(view) };
+    unsafe { view::free(view) };
 }
 
 /// Attaches the caller to the interpreter that a guard holds.

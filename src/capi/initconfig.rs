@@ -1,7 +1,7 @@
 //! Results that carry a reason: PyStatus of CPython's cpython/initconfig.h.
 
 use super::arg;
-use super::pylifecycle::exit_with;
+use super::ret::exit_with;
 use crate::os::thread;
 use crate::sched::fatal::fatal;
 use core::ffi::{CStr, c_char, c_int};

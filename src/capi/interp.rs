@@ -1,9 +1,9 @@
 //! Interpreter states: the interpreter part of CPython's pystate.h.
 
 use super::arg;
-use crate::life::interp::{self, DeleteError, NewInterpError};
-use crate::life::report::Reporter;
-use crate::life::wait::{self, Blocked};
+use crate::life::interp::lifecycle::{self, DeleteError, NewInterpError};
+use crate::life::report::reporter::Reporter;
+use crate::life::threads::wait::{self, Blocked};
 use crate::os::clock::Deadline;
 use crate::sched::callout::Ends;
 use crate::sched::fatal::fatal;
@@ -33,7 +33,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
     arg::may_make_interp(c"PyInterpreterState_New");
     const WHENCE_UNKNOWN: i64 = 0;
-    let text = match interp::new(&PyInterpreterConfig::LEGACY, GilKind::Shared, WHENCE_UNKNOWN) {
+    let text = match lifecycle::new(&PyInterpreterConfig::LEGACY, GilKind::Shared, WHENCE_UNKNOWN) {
         Ok((interp, _)) => return interp.as_ptr(),
         Err(NewInterpError::NoMemory) => "no memory for a new interpreter",
         Err(NewInterpError::NoId) => {
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
         }
         Err(NewInterpError::TooLate) => "the end of the runtime is committed",
     };
-    super::pylifecycle::exit_with(c"PyInterpreterState_New", text)
+    super::ret::exit_with(c"PyInterpreterState_New", text)
 }
 
 /// Clears every thread state of an interpreter, then the interpreter, then runs its PyUnstable_AtExit() functions.
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn PyInterpreterState_Clear(interp: *mut PyInterpreterStat
     let interp = unsafe { arg::interp(interp, FUNC) };
     let _ = arg::attached(FUNC);
     arg::may_end(FUNC, Ends::Interp(interp));
-    interp::clear(interp);
+    lifecycle::clear(interp);
 }
 
 /// Deletes a cleared interpreter and the thread states that it still has. A caller attached to it is detached.
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn PyInterpreterState_Delete(interp: *mut PyInterpreterSta
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, FUNC) };
     arg::may_end(FUNC, Ends::Interp(interp));
-    match interp::delete(interp) {
+    match lifecycle::delete(interp) {
         Ok(()) => {}
         Err(DeleteError::Unlisted) => {
             fatal(FUNC, format_args!("NULL interpreter (it is not in the list)"))
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn PyInterpreterState_GetDict(
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyInterpreterState_LookUpID(id: i64) -> *mut PyInterpreterState {
-    match interp::look_up(id) {
+    match lifecycle::look_up(id) {
         Some(interp) => interp.as_ptr(),
         None => {
             raise::raise(ExceptionKind::InterpreterNotFound, c"unrecognized interpreter ID");

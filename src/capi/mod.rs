@@ -1,6 +1,9 @@
 //! L5: the only exported functions: argument decoding, one file per header section, nothing else.
 
 mod arg;
+
+mod ret;
+
 pub mod atexit;
 pub mod binding;
 pub mod blocking;

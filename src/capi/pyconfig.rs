@@ -2,7 +2,8 @@
 
 use super::arg;
 use super::initconfig::PyStatus;
-use crate::life::init::{self, Settings};
+use crate::life::runtime::init;
+use crate::life::runtime::settings::Settings;
 use core::ffi::{CStr, c_int};
 
 /// Settings of Py_InitializeFromConfig(). The members are CPython's; what concerns modules, paths, streams and memory

@@ -2,11 +2,13 @@
 
 use super::arg;
 use super::initconfig::PyStatus;
-use crate::life::finalize::{self, Finalized};
-use crate::life::init::{self, Settings};
-use crate::life::subinterp::{self, EndInterpreterError, IfThreadsRemain};
+use super::ret::exit_with;
+use crate::life::interp::sub::{self, EndInterpreterError, IfThreadsRemain};
+use crate::life::runtime::finalize::{self, Finalized};
+use crate::life::runtime::init;
+use crate::life::runtime::settings::Settings;
 use crate::os::thread;
-use crate::probe::text::{LineBuf, write_fd};
+use crate::probe::text::LineBuf;
 use crate::sched::callout::Ends;
 use crate::sched::current;
 use crate::sched::fatal::{describe, fatal};
@@ -15,23 +17,10 @@ use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int};
-use core::fmt::Write;
 
 /// Origin codes of interpreters (_PyInterpreterState_GetWhence in CPython).
 const WHENCE_LEGACY_CAPI: i64 = 2;
 const WHENCE_CAPI: i64 = 3;
-
-/// Ends the process as Py_ExitStatusException() does for an error status.
-pub(super) fn exit_with(func: &CStr, text: &str) -> ! {
-    let mut line = LineBuf::<512>::new();
-    let _ = line.write_str("Fatal Python error: ");
-    if !func.is_empty() {
-        let _ = write!(line, "{}: ", func.to_str().unwrap_or("?"));
-    }
-    let _ = writeln!(line, "{text}");
-    write_fd(2, line.as_bytes());
-    thread::exit_process(1)
-}
 
 /// Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
 ///
@@ -264,7 +253,7 @@ pub unsafe extern "C" fn Py_Exit(status: c_int) -> ! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_NewInterpreter() -> *mut PyThreadState {
     arg::may_make_interp(c"Py_NewInterpreter");
-    match subinterp::create(&PyInterpreterConfig::LEGACY, WHENCE_LEGACY_CAPI) {
+    match sub::create(&PyInterpreterConfig::LEGACY, WHENCE_LEGACY_CAPI) {
         Ok(tstate) => tstate.as_ptr(),
         Err(text) => exit_with(c"Py_NewInterpreter", text.to_str().unwrap_or("?")),
     }
@@ -295,7 +284,7 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
     }
     // SAFETY: this function's contract.
     let config = unsafe { arg::required(config, FUNC, "config") };
-    let (tstate, status) = match subinterp::create(config, WHENCE_CAPI) {
+    let (tstate, status) = match sub::create(config, WHENCE_CAPI) {
         Ok(tstate) => (tstate.as_ptr(), PyStatus::ok()),
         Err(text) => (core::ptr::null_mut(), PyStatus::error(FUNC, text)),
     };
@@ -336,7 +325,7 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
     } else {
         IfThreadsRemain::Refuse
     };
-    match subinterp::end(tstate, policy) {
+    match sub::end(tstate, policy) {
         Ok(()) => {}
         Err(EndInterpreterError::NotLast(other)) => {
             let mut line = LineBuf::<512>::new();
@@ -347,6 +336,6 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
         Err(EndInterpreterError::EndedHere) => {
             fatal(FUNC, format_args!("this thread is ending it already"))
         }
-        Err(EndInterpreterError::EndedElsewhere) => subinterp::leave_to_other(tstate),
+        Err(EndInterpreterError::EndedElsewhere) => sub::leave_to_other(tstate),
     }
 }

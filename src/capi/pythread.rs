@@ -2,7 +2,7 @@
 //! handle; threads that can be waited for are PyThreadHandle's.
 
 use super::arg;
-use crate::life::spawn;
+use crate::life::threads::spawn;
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Join, OsThread, Reaping};
 use crate::sched::current::{self, interp_of};

@@ -2,11 +2,12 @@
 
 use super::arg;
 use super::pytime::PyTime_t;
-use crate::life::census::{self, PyTState_ThreadInfo};
-use crate::life::names::{self, Kept};
 use crate::life::phase::{self, PhaseHook};
-use crate::life::report::{self, Reporter};
-use crate::life::wait::{self, Blocked, Waited};
+use crate::life::report::census::{self, PyTState_ThreadInfo};
+use crate::life::report::dump;
+use crate::life::report::reporter::{self, Reporter};
+use crate::life::threads::names::{self, Kept};
+use crate::life::threads::wait::{self, Blocked, Waited};
 use crate::os::clock::Deadline;
 use crate::sched::current;
 use crate::sched::fatal::{self, CheckCallback};
@@ -75,7 +76,7 @@ pub unsafe extern "C" fn PyTState_WaitForThreads(
     if waited != Waited::AllGone {
         // SAFETY: this function's contract.
         let alive = unsafe { records(alive, capacity) };
-        left = wait::list_awaited(interp, alive);
+        left = census::list_awaited(interp, alive);
     }
     // SAFETY: this function's contract.
     if let Some(n_alive) = unsafe { n_alive.as_mut() } {
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn PyTState_Census(
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_DumpThreads(fd: c_int) {
-    report::dump(fd, None, None);
+    dump::dump(fd, None, None);
 }
 
 /// Has a finalization that waits print every so often whom it waits for.
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn PyTState_DumpThreads(fd: c_int) {
 /// None.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_SetShutdownReport(every_ns: PyTime_t, fd: c_int) -> c_int {
-    report::set(every_ns, fd);
+    reporter::set(every_ns, fd);
     0
 }
 

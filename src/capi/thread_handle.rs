@@ -3,9 +3,9 @@
 use super::arg;
 use super::pytime::PyTime_t;
 use super::pytstate::name_was_cut;
-use crate::life::join::{self, JoinError, Joined};
-use crate::life::names::{self, Kept};
-use crate::life::spawn::{self, Daemon, StartError};
+use crate::life::threads::join::{self, JoinError, Joined};
+use crate::life::threads::names::{self, Kept};
+use crate::life::threads::spawn::{self, Daemon, StartError};
 use crate::os::clock::Deadline;
 use crate::sched::raise;
 use crate::sched::thread_end::release_handle;

@@ -1,7 +1,7 @@
 //! What the environment asks of the runtime, read anew at each initialization that reads the environment
 //! (`probe::environment` has the table). What a host chose with a call or in its configuration goes before it.
 
-use crate::life::report;
+use crate::life::report::{dump, reporter};
 use crate::os::signal::{self, Catch, Disposition};
 use crate::probe::environment::{
     CHECK, COMPAT, Check, DUMP_SIGNAL, LATE, Late, PYTHON_GIL, SHUTDOWN_REPORT, WATCHDOG,
@@ -15,22 +15,22 @@ use crate::state::config::{
 use core::ffi::c_int;
 
 /// Whether the main interpreter is to run without a GIL.
-pub(super) fn is_gil_free() -> bool {
+pub(crate) fn is_gil_free() -> bool {
     PYTHON_GIL.get() == Some(false)
 }
 
 /// The version whose rules are to apply.
-pub(super) fn compat() -> Option<Compat> {
+pub(crate) fn compat() -> Option<Compat> {
     COMPAT.get().and_then(Compat::from_hex)
 }
 
 /// Whose rules apply before the first initialization.
-pub(super) fn compat_before_first() -> Compat {
+pub(crate) fn compat_before_first() -> Compat {
     compat().unwrap_or(Compat::DEFAULT)
 }
 
 /// What a misuse is to lead to.
-pub(super) fn check_level() -> Option<c_int> {
+pub(crate) fn check_level() -> Option<c_int> {
     Some(match CHECK.get()? {
         Check::Off => PyTState_CHECK_OFF,
         Check::Warn => PyTState_CHECK_WARN,
@@ -40,7 +40,7 @@ pub(super) fn check_level() -> Option<c_int> {
 }
 
 /// What a thread is to meet that attaches too late.
-pub(super) fn late_policy() -> Option<c_int> {
+pub(crate) fn late_policy() -> Option<c_int> {
     Some(match LATE.get()? {
         Late::Hang => PyTState_LATE_HANG,
         Late::Exit => PyTState_LATE_EXIT,
@@ -49,9 +49,9 @@ pub(super) fn late_policy() -> Option<c_int> {
 }
 
 /// Turns on the reports that the environment asks for, and off those that it does not ask for any more.
-pub(super) fn apply_diagnostics() {
+pub(crate) fn apply_diagnostics() {
     watchdog::set_by_environment(WATCHDOG.get().unwrap_or(0));
-    report::set_by_environment(SHUTDOWN_REPORT.get().unwrap_or(0));
+    reporter::set_by_environment(SHUTDOWN_REPORT.get().unwrap_or(0));
     if let Some(number) = DUMP_SIGNAL.get() {
         dump_at(number);
     }
@@ -62,7 +62,7 @@ struct Dump;
 
 impl Catch for Dump {
     fn caught(_signal: c_int) {
-        report::dump(STDERR, None, None);
+        dump::dump(STDERR, None, None);
     }
 }
 

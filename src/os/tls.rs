@@ -26,7 +26,7 @@ pub(crate) struct TlsBlock {
     pub(crate) armed: AtomicUsize,
     /// Handle of a thread that this library started, or NULL.
     pub(crate) handle: AtomicPtr<()>,
-    /// What ends the state that is kept for this thread (`life::keep`), or NULL:
+    /// What ends the state that is kept for this thread (`life::threads::keep`), or NULL:
     /// none is kept.
     pub(crate) on_thread_end: FunctionCell<fn()>,
     /// Set while a fatal error is being reported on this thread.

@@ -50,11 +50,11 @@ variables! {
     SYNC_LIMIT: i64 = c"PYTSTATE_SYNC_LIMIT", "a number of seconds, such as 10 or 0.25", parse_seconds;
     /// A lifecycle trace, as PyTState_TraceStart(). Applied here.
     TRACE: () = c"PYTSTATE_TRACE", "a path of at most 1023 bytes", |_| None;
-    /// The main interpreter runs without a GIL (0) or with one (1). Applied by `life::init`.
+    /// The main interpreter runs without a GIL (0) or with one (1). Applied by `life::runtime::init`.
     PYTHON_GIL: bool = c"PYTHON_GIL", "0 or 1", |text| word(text, &[("0", false), ("1", true)]);
-    /// The CPython version, as a hexversion, whose rules apply. Applied by `life::init`.
+    /// The CPython version, as a hexversion, whose rules apply. Applied by `life::runtime::init`.
     COMPAT: u32 = c"PYTSTATE_COMPAT", "3.12, 3.13, 3.14 or 3.15", compat;
-    /// What a misuse leads to. Applied by `life::init`.
+    /// What a misuse leads to. Applied by `life::runtime::init`.
     CHECK: Check = c"PYTSTATE_CHECK", "off, warn, fatal or strict", |text| {
         word(
             text,
@@ -66,7 +66,7 @@ variables! {
             ],
         )
     };
-    /// What a thread meets that attaches too late. Applied by `life::init`.
+    /// What a thread meets that attaches too late. Applied by `life::runtime::init`.
     LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
         word(text, &[("hang", Late::Hang), ("exit", Late::Exit), ("abort", Late::Abort)])
     };

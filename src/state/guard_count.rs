@@ -6,9 +6,9 @@
 //! | n           | n guards are open                                     |
 //! | FORBIDDEN   | finalization committed; terminal (S-G8-05)            |
 //!
-//! `door_shut_until` is a moment on the monotonic clock, written by the thread
+//! `throttled_until` is a moment on the monotonic clock, written by the thread
 //! that ends the interpreter: before it, threads without a guard get none
-//! (`life::end_backoff`).
+//! (`life::guards::backoff`).
 //!
 //! Ordering: `open` acquires, `close` releases, `forbid` does both, so the
 //! finalizer sees what guard holders did before they closed.
@@ -33,13 +33,13 @@ pub(crate) enum Close {
 /// Number of open guards of one interpreter.
 pub(crate) struct GuardCount {
     pub(crate) value: AtomicUsize,
-    /// Nanoseconds; 0: the door is open.
-    pub(crate) door_shut_until: AtomicI64,
+    /// Nanoseconds; 0: guards are not throttled.
+    pub(crate) throttled_until: AtomicI64,
 }
 
 impl GuardCount {
     pub(crate) const fn new() -> GuardCount {
-        GuardCount { value: AtomicUsize::new(0), door_shut_until: AtomicI64::new(0) }
+        GuardCount { value: AtomicUsize::new(0), throttled_until: AtomicI64::new(0) }
     }
 
     /// Opens one more guard unless they are forbidden.
@@ -97,7 +97,7 @@ impl GuardCount {
     /// Back to zero: a new interpreter, or a fork child whose guards' owners
     /// did not survive.
     pub(crate) fn reset(&self) {
-        self.door_shut_until.store(0, Ordering::Relaxed);
+        self.throttled_until.store(0, Ordering::Relaxed);
         self.value.store(0, Ordering::Release);
     }
 }

@@ -2,7 +2,7 @@
 //! (S-TS-16). Every function wants the head lock's guard as proof.
 //!
 //! Ordering: pointers into the list are stored with release, for the dump from a
-//! signal handler, which walks it without the lock (`life::report`, acquire).
+//! signal handler, which walks it without the lock (`life::report::dump`, acquire).
 
 use crate::state::interp::Interp;
 use crate::state::thread::ThreadStateRef;

@@ -13,6 +13,8 @@ pub(crate) mod config;
 #[cfg(not(loom))]
 pub(crate) mod error_kind;
 #[cfg(not(loom))]
+pub(crate) mod guard;
+#[cfg(not(loom))]
 pub(crate) mod guard_count;
 #[cfg(not(loom))]
 pub(crate) mod handle;

@@ -10,14 +10,16 @@
 //! Mirrors CPython 3.15 `PyThreadState_Ensure`, `PyThreadState_EnsureFromView`,
 //! `PyThreadState_Release` (pystate.c).
 
-use crate::life::guards::{self, InterpGuard, PyInterpreterView};
-use crate::life::keep;
+use super::keep;
+use crate::life::guards::open::{close, open_view};
+use crate::life::guards::view::PyInterpreterView;
 use crate::life::tstate::{self, Origin};
 use crate::os::thread;
 use crate::probe::{self, Point};
 use crate::sched::attach;
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::{current, gilstate};
+use crate::state::guard::InterpGuard;
 use crate::state::interp::Interp;
 use crate::state::thread::{ThreadStateRef, status};
 use core::ptr;
@@ -54,16 +56,16 @@ pub(crate) fn ensure(guard: InterpGuard) -> Option<*mut PyThreadStateToken> {
 /// As [`ensure`], through a guard of its own, which the state keeps until the
 /// outermost Release unless it owns one already (S-G8-25).
 pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThreadStateToken> {
-    let guard = guards::open_view(view).ok()?;
+    let guard = open_view(view).ok()?;
     let token = ensure(guard);
     let tstate = current().filter(|tstate| tstate.ensure_guard.load(Relaxed).is_null());
     match tstate {
         Some(tstate) if token.is_some() => {
-            guard.take(Some(tstate));
+            guard.record_taker(Some(tstate));
             tstate.ensure_guard.store(guard.as_ptr().cast(), Relaxed);
         }
         _ => {
-            let open = guards::close(guard);
+            let open = close(guard);
             debug_assert!(open);
         }
     }
@@ -189,7 +191,7 @@ fn release_last(
 
 fn close_owned(guard: Option<InterpGuard>) {
     if let Some(guard) = guard {
-        let open = guards::close(guard);
+        let open = close(guard);
         debug_assert!(open);
     }
 }

@@ -9,7 +9,9 @@
 //! and guards of vanished threads dropped (S-FK-14).
 
 use crate::life::at_exit::{self, When};
-use crate::life::{finalize, guards, init, interp, tstate};
+use crate::life::interp::lifecycle;
+use crate::life::runtime::{finalize, init};
+use crate::life::tstate;
 use crate::os::{futex, thread};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
@@ -17,6 +19,7 @@ use crate::sched::frozen::{self, Departed};
 use crate::sched::{eval_breaker, raise, region, signals};
 use crate::state::error_kind;
 use crate::state::gil_word::{Gil, LOCKED};
+use crate::state::guard;
 use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
 use crate::state::list;
@@ -111,7 +114,7 @@ pub(crate) unsafe fn reset_in_child(keep: Survivors) {
     RUNTIME.main_pending.finish_writes();
     reset_gils();
     finish_handles();
-    guards::drop_vanished(forker.ident);
+    guard::drop_vanished(forker.ident);
     finalize::reset_in_child();
     signals::forget();
     // The newest first, so the main interpreter last.
@@ -318,12 +321,12 @@ fn end_interp(forker: Forker, interp: Interp) {
     // They are for an end that waits for threads.
     at_exit::forget(interp, When::BeforeCommit);
     let deleted = if forker.calls_host() {
-        interp::clear(interp);
-        interp::delete(interp)
+        lifecycle::clear(interp);
+        lifecycle::delete(interp)
     } else {
         at_exit::forget(interp, When::AtClear);
         interp.dict.store(core::ptr::null_mut(), Relaxed);
-        interp::delete_silently(interp)
+        lifecycle::delete_silently(interp)
     };
     debug_assert!(deleted.is_ok());
 }

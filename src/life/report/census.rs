@@ -1,8 +1,10 @@
 //! Who is there: one record for each thread state (extension API 2).
 
-use crate::life::guards;
+use crate::life::awaited::{is_awaited_any, is_awaited_thread};
 use crate::os::clock;
 use crate::sched::current::interp_of;
+use crate::sched::thread_end;
+use crate::state::guard;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
@@ -11,7 +13,7 @@ use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use crate::state::word;
 use crate::sync::head::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// `PyTState_ThreadInfo.state`: may not touch the runtime.
 pub const PyTState_DETACHED: c_int = 0;
@@ -87,7 +89,7 @@ pub(crate) fn info(tstate: ThreadStateRef, now: i64, head: &HeadGuard<'_>) -> Py
         },
         age_ns: (now - tstate.created_ns.load(Relaxed)).max(0),
         in_state_ns: (now - tstate.changed_ns()).max(0),
-        guards: guards::count_of(tstate, head),
+        guards: guard::count_of(tstate, head),
         name: tstate.name().map(|byte| byte as c_char),
         created_at: place(tstate.created_at.load(Relaxed)),
         last_at: place(tstate.last_at.load(Relaxed)),
@@ -135,6 +137,60 @@ pub(crate) fn census(interp: Option<Interp>, out: &mut [PyTState_ThreadInfo]) ->
             count += 1;
         }
     }
+    drop(head);
+    count
+}
+
+/// Fills `out` with the states that a wait of `interp` still waits for and
+/// returns their true number.
+pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    // The wait sleeps on one thread at a time: others may be gone by now.
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let mut count = 0;
+    for tstate in list::iter(interp, &head) {
+        if !is_awaited_any(interp, tstate) {
+            continue;
+        }
+        if let Some(slot) = out.get_mut(count) {
+            *slot = info(tstate, now, &head);
+        }
+        count += 1;
+    }
+    count += list_ending(interp, out.get_mut(count..).unwrap_or_default(), now, &head);
+    drop(head);
+    count
+}
+
+/// The part of [`list_awaited`] whose states are gone, but not their OS threads:
+/// they are known by their handles alone.
+fn list_ending(
+    interp: Interp,
+    out: &mut [PyTState_ThreadInfo],
+    now: i64,
+    head: &HeadGuard<'_>,
+) -> usize {
+    let mut count = 0;
+    for handle in RUNTIME.handles(head) {
+        let stateless = handle.tstate.load(Acquire).is_null();
+        if stateless && is_awaited_thread(interp, handle, head) {
+            if let Some(slot) = out.get_mut(count) {
+                *slot = info_of_handle(handle, now, head);
+            }
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Fills `out` with the threads that a wait of `interp` still waits for though
+/// their states are gone, and returns their true number.
+pub(crate) fn list_ending_now(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
+    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
+    let now = clock::now_ns();
+    let head = RUNTIME.lock();
+    let count = list_ending(interp, out, now, &head);
     drop(head);
     count
 }

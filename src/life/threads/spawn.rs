@@ -4,7 +4,7 @@
 //! OS thread exists: nobody who waits can miss it. The child waits until the
 //! starter has filled the handle (S-HD-06), binds, attaches and runs the body.
 
-use crate::life::names;
+use crate::life::threads::names;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Reaping, Run};

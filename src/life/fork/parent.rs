@@ -1,5 +1,5 @@
 //! Forking, seen from the parent (S-FK). See docs/fork.md for the whole picture
-//! and [`fork_child`](crate::life::fork_child) for what survives.
+//! and [`child`](super::child) for what survives.
 //!
 //! Held across fork(), in this order: INIT (the handlers only), the pause of all
 //! worlds, the head lock. So nobody else is attached, no list is half changed,
@@ -14,8 +14,8 @@
 //! Mirrors CPython 3.13 `PyOS_BeforeFork`, `PyOS_AfterFork_Parent`
 //! (posixmodule.c).
 
-use crate::life::fork_child::{self, Survivors};
-use crate::life::init;
+use super::child::{self, Survivors};
+use crate::life::runtime::init;
 use crate::os::fork::{self, ForkHandlers};
 use crate::os::{ids, thread};
 use crate::probe::trace::{self, Event, Mark};
@@ -131,7 +131,7 @@ pub(crate) unsafe fn after_in_child(tstate: ThreadStateRef) -> Result<(), Mispla
     }
     FORKER.store(0, Relaxed);
     // SAFETY: the caller's contract.
-    unsafe { fork_child::reset_in_child(Survivors::Only(tstate)) };
+    unsafe { child::reset_in_child(Survivors::Only(tstate)) };
     Ok(())
 }
 
@@ -199,7 +199,7 @@ impl ForkHandlers for Handlers {
         FORKER.store(0, Relaxed);
         // SAFETY: the C library calls this on the only thread of the child,
         // before anything else of the library can be called in it.
-        unsafe { fork_child::reset_in_child(Survivors::OwnStates) };
+        unsafe { child::reset_in_child(Survivors::OwnStates) };
     }
 }
 

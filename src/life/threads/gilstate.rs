@@ -1,7 +1,7 @@
 //! PyGILState: a state for whatever thread asks (S-GS).
 
+use super::keep;
 use crate::life::environment;
-use crate::life::keep;
 use crate::life::tstate::{self, NewError, Origin};
 use crate::probe::{self, Point};
 use crate::sched::callout::{self, Callout, Ends};

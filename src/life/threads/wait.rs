@@ -10,21 +10,20 @@
 //! LIFE-6: what a wait that timed out lists is there: a thread that has ended
 //! is joined, and not listed, whichever thread the wait slept for.
 
-use crate::life::census::{self, PyTState_ThreadInfo};
-use crate::life::join::{self, JoinError, Joined};
-use crate::life::report::Reporter;
-use crate::os::clock::{self, Deadline};
+use super::join::{self, JoinError, Joined};
+use crate::life::awaited::{is_awaited, is_awaited_any, is_awaited_thread};
+use crate::life::report::reporter::Reporter;
+use crate::os::clock::Deadline;
 use crate::os::thread;
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached, signals_served};
 use crate::sched::region;
-use crate::sched::thread_end::{self, release_handle};
+use crate::sched::thread_end::release_handle;
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot::{self, Parked};
 use crate::sync::owed;
@@ -63,34 +62,6 @@ enum StillRunning {
     /// A state of another kind.
     State,
     None,
-}
-
-/// Whether the wait covers `state`: not a daemon, not the interpreter's first
-/// state, not of the calling OS thread.
-pub(crate) fn is_awaited(interp: Interp, tstate: ThreadStateRef) -> bool {
-    tstate.daemon().load(Relaxed) == 0
-        && interp.first_state.load(Relaxed) != tstate.as_raw()
-        && tstate.thread_id() != thread::ident()
-}
-
-/// As [`is_awaited`], with the states of started threads, of which one may be
-/// the interpreter's first.
-pub(crate) fn is_awaited_any(interp: Interp, tstate: ThreadStateRef) -> bool {
-    if tstate.handle.load(Relaxed).is_null() {
-        return is_awaited(interp, tstate);
-    }
-    tstate.daemon().load(Relaxed) == 0 && tstate.thread_id() != thread::ident()
-}
-
-fn is_awaited_thread(interp: Interp, handle: Handle, _head: &HeadGuard<'_>) -> bool {
-    if !handle.is_of(interp) || handle.hung.load(Relaxed) != 0 || handle.ident() == thread::ident()
-    {
-        return false;
-    }
-    // The field of the living state decides; a dead one left its value behind.
-    // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
-    tstate.map_or(!handle.is_daemon(), |tstate| tstate.daemon().load(Relaxed) == 0)
 }
 
 fn find(interp: Interp, head: &HeadGuard<'_>) -> StillRunning {
@@ -211,58 +182,4 @@ fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
             OnSignal::Retry => Waited::AllGone,
         },
     }
-}
-
-/// Fills `out` with the states that a wait of `interp` still waits for and
-/// returns their true number.
-pub(crate) fn list_awaited(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
-    // The wait sleeps on one thread at a time: others may be gone by now.
-    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
-    let now = clock::now_ns();
-    let head = RUNTIME.lock();
-    let mut count = 0;
-    for tstate in list::iter(interp, &head) {
-        if !is_awaited_any(interp, tstate) {
-            continue;
-        }
-        if let Some(slot) = out.get_mut(count) {
-            *slot = census::info(tstate, now, &head);
-        }
-        count += 1;
-    }
-    count += list_ending(interp, out.get_mut(count..).unwrap_or_default(), now, &head);
-    drop(head);
-    count
-}
-
-/// The part of [`list_awaited`] whose states are gone, but not their OS threads:
-/// they are known by their handles alone.
-fn list_ending(
-    interp: Interp,
-    out: &mut [PyTState_ThreadInfo],
-    now: i64,
-    head: &HeadGuard<'_>,
-) -> usize {
-    let mut count = 0;
-    for handle in RUNTIME.handles(head) {
-        let stateless = handle.tstate.load(Acquire).is_null();
-        if stateless && is_awaited_thread(interp, handle, head) {
-            if let Some(slot) = out.get_mut(count) {
-                *slot = census::info_of_handle(handle, now, head);
-            }
-            count += 1;
-        }
-    }
-    count
-}
-
-/// Fills `out` with the threads that a wait of `interp` still waits for though
-/// their states are gone, and returns their true number.
-pub(crate) fn list_ending_now(interp: Interp, out: &mut [PyTState_ThreadInfo]) -> usize {
-    thread_end::join_gone(|handle, head| is_awaited_thread(interp, handle, head));
-    let now = clock::now_ns();
-    let head = RUNTIME.lock();
-    let count = list_ending(interp, out, now, &head);
-    drop(head);
-    count
 }

@@ -12,9 +12,10 @@
 
 use crate::life::abandoned;
 use crate::life::at_exit;
-use crate::life::interp;
+use crate::life::interp::rounds::Rounds;
+use crate::life::interp::sub::{self, IfThreadsRemain};
+use crate::life::interp::{RESCAN_NS, lifecycle};
 use crate::life::phase;
-use crate::life::subinterp::{self, IfThreadsRemain, Rounds};
 use crate::life::tstate::{self, NewError, Origin};
 use crate::os::clock::Deadline;
 use crate::os::{file, thread};
@@ -33,9 +34,6 @@ use core::sync::atomic::{
     AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-
-/// The longest sleep before the list of interpreters is looked at again.
-const RESCAN_NS: i64 = 50_000_000;
 
 /// Identity of the OS thread that finalizes, 0 when none does.
 static FINALIZER: AtomicUsize = AtomicUsize::new(0);
@@ -132,8 +130,8 @@ fn run(main: Interp) -> bool {
     abandoned::clear_and_keep(chain);
     signals::uninstall();
     phase::set(main, PyTState_PHASE_FINALIZING);
-    interp::clear(main);
-    let deleted = interp::delete(main);
+    lifecycle::clear(main);
+    let deleted = lifecycle::delete(main);
     debug_assert!(deleted.is_ok());
     at_exit::run();
     // Daemons that ended by themselves and that nobody joined.
@@ -213,7 +211,7 @@ fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
     while let Some((sub, claimed)) = claim_other_interp(main) {
         if !claimed {
             let _ = lot::park(
-                interp::gone_key(sub),
+                lifecycle::gone_key(sub),
                 || sub.is_alive(),
                 Deadline::after(RESCAN_NS),
                 core::ptr::null_mut(),
@@ -231,7 +229,7 @@ fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
         let _ = attach::detach(tstate);
         attach::attach(fini);
         // StillRunning states are given up, so it cannot fail.
-        let ended = subinterp::end_claimed(fini, IfThreadsRemain::Abandon);
+        let ended = sub::end_claimed(fini, IfThreadsRemain::Abandon);
         debug_assert!(ended.is_ok());
         attach::attach(tstate);
     }
@@ -243,7 +241,7 @@ fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
 fn claim_other_interp(main: Interp) -> Option<(Interp, bool)> {
     let head = RUNTIME.lock();
     let other = RUNTIME.interps(&head).find(|interp| *interp != main);
-    let claimed = other.map(|interp| (interp, subinterp::claim(interp)));
+    let claimed = other.map(|interp| (interp, sub::claim(interp)));
     drop(head);
     claimed
 }

@@ -10,6 +10,7 @@ use crate::sched::current::{current, interp_of};
 use crate::sched::frozen::Departed;
 use crate::sched::{frozen, qsbr, raise};
 use crate::state::config::{GilKind, PyInterpreterConfig};
+use crate::state::guard;
 use crate::state::interp::{Interp, PyTState_PHASE_GONE, WHENCE_RUNTIME};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
@@ -190,7 +191,7 @@ fn delete_with(
         None => RUNTIME.interpreters.store(after, Release),
     }
     RUNTIME.main.clear_if(interp);
-    crate::life::guards::drop_all_of(interp, &head);
+    guard::drop_all_of(interp, &head);
     interp.alive.store(0, Release);
     drop(head);
     set_phase(interp, PyTState_PHASE_GONE);
