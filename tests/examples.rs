@@ -61,7 +61,7 @@ fn each_example_prints_what_its_head_says() {
 }
 
 /// Guides whose C is compiled: whole programs are run as well.
-const GUIDES: &[&str] = &["docs/embedding.md", "docs/shutdown.md", "docs/fork.md"];
+const GUIDES: &[&str] = &["README.md", "docs/embedding.md", "docs/shutdown.md", "docs/fork.md"];
 
 /// The fenced blocks of a guide: language, text.
 fn blocks(text: &str) -> Vec<(String, String)> {
