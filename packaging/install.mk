@@ -14,6 +14,7 @@ COMPAT_FOLDERS := compat compat/cpython compat/internal
 
 # Paths as they are on the target system, without DESTDIR.
 HEADERS := $(patsubst include/%,$(INCLUDEDIR)/%,include/pytstate.h \
+               include/pytstate.hpp \
                $(wildcard include/pytstate/*.h)) \
            $(foreach folder,$(COMPAT_FOLDERS),\
                $(patsubst include/%,$(INCLUDEDIR)/pytstate/%,\
@@ -40,7 +41,7 @@ install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## libr
 	ln -sf libpytstate.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libpytstate.so
 	install -m 644 $(TARGET)/release/libpytstate.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 include/pytstate.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 include/pytstate.h include/pytstate.hpp $(DESTDIR)$(INCLUDEDIR)/
 	install -m 644 include/pytstate/*.h $(DESTDIR)$(INCLUDEDIR)/pytstate/
 	for folder in $(COMPAT_FOLDERS); do \
 	    install -m 644 include/$$folder/*.h \

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use common::{files, library_folder, read, root, run};
+use common::{cc, files, library_folder, read, root, run};
 
 /// Builds a gallery from C files, against the library that cargo built.
 fn build(program: &str, sources: &[PathBuf], flags: &[&str]) -> PathBuf {
@@ -17,7 +17,7 @@ fn build(program: &str, sources: &[PathBuf], flags: &[&str]) -> PathBuf {
     // hold an older library.
     let mut rpath = std::ffi::OsString::from("-Wl,--disable-new-dtags,-rpath,");
     rpath.push(&library);
-    run(Command::new("gcc")
+    run(cc()
         .args(["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
         .args(["-O1", "-g", "-pthread"])
         .args(flags)

@@ -5,12 +5,12 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{root, run, shared_library};
+use common::{cc, root, run, shared_library};
 
 #[test]
 fn a_thread_that_used_the_library_ends_well_after_dlclose() {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unload");
-    run(Command::new("gcc")
+    run(cc()
         .args([
             "-std=c11",
             "-D_GNU_SOURCE",

@@ -76,6 +76,25 @@ pub(crate) fn run(command: &mut Command) -> String {
     text
 }
 
+/// The C compiler: what `CC` names (with options, if it has any), or `cc`.
+pub(crate) fn cc() -> Command {
+    command_of("CC", "cc")
+}
+
+/// The C++ compiler: what `CXX` names, or `c++`; none where it cannot be started.
+pub(crate) fn cxx() -> Option<Command> {
+    let works = command_of("CXX", "c++").arg("--version").output();
+    works.is_ok_and(|output| output.status.success()).then(|| command_of("CXX", "c++"))
+}
+
+fn command_of(variable: &str, otherwise: &str) -> Command {
+    let named = env::var(variable).unwrap_or_default();
+    let mut words = named.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(otherwise));
+    command.args(words);
+    command
+}
+
 /// Whether this program can be started here.
 pub(crate) fn present(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success())
