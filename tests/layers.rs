@@ -3,13 +3,16 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::{files, read};
+use common::{files, read, root};
 
 /// Layers with their height.
 const HEIGHT: &[(&str, u32)] =
     &[("os", 0), ("sync", 1), ("probe", 2), ("state", 3), ("sched", 4), ("life", 5), ("capi", 6)];
+
+/// Layers whose modules do not stand in import order yet. None is to be added.
+const NOT_IN_ORDER: &[&str] = &["state", "sched", "life", "capi"];
 
 const MOST_LINES: usize = 600;
 
@@ -118,6 +121,184 @@ fn the_rule_for_arrows_sees_what_it_must() {
     assert_eq!(named(text), ["state", "capi", "os", "life"]);
     assert!(allowed("capi", "os") && allowed("sched", "sync") && allowed("os", "os"));
     assert!(!allowed("os", "sync") && !allowed("state", "sched") && !allowed("sync", "probe"));
+}
+
+/// A text of Rust without comments, the contents of strings, and the tests behind it.
+fn bare(text: &str) -> String {
+    let text: Vec<&str> = text.lines().map(code).collect();
+    let text = text.join("\n");
+    let tests = ["#[cfg(test)]\nmod ", "#[cfg(all(test", "#[cfg(test)]\n#[path"];
+    let end = tests.iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    let pieces: Vec<&str> = text[..end].split('"').step_by(2).collect();
+    pieces.join("\"\"")
+}
+
+/// The modules that a mod.rs declares, in order.
+fn declared(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let (before, rest) = line.trim_end().strip_suffix(';')?.split_once("mod ")?;
+        let is_plain = |c: char| c.is_alphanumeric() || c == '_';
+        let visible = before.trim().is_empty() || before.trim_start().starts_with("pub");
+        (visible && rest.chars().all(is_plain)).then(|| rest.to_owned())
+    };
+    text.lines().map(code).filter_map(name).collect()
+}
+
+/// Adds the paths of the tree at the beginning of `text` (`a::{b, c::d}`), each with `before` in front.
+fn expand(before: &[String], text: &str, found: &mut Vec<Vec<String>>) {
+    let mut path = before.to_vec();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(entries) = rest.strip_prefix('{').and_then(top_of_group) {
+            entries
+                .iter()
+                .filter(|entry| !entry.is_empty())
+                .for_each(|entry| expand(&path, entry, found));
+            return;
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        path.push(rest[..end].to_owned());
+        let Some(more) = rest[end..].strip_prefix("::") else { break };
+        rest = more;
+    }
+    found.push(path);
+}
+
+/// Every path of a file that begins with `crate`, `super` or `self`, however it is spelled.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let text = bare(text);
+    let mut found = Vec::new();
+    for root in ["crate::", "super::", "self::"] {
+        for (at, _) in text.match_indices(root) {
+            let inside = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            if !text[..at].ends_with(inside) {
+                expand(&[], &text[at..], &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// The module of a file: src/a/b/c.rs and src/a/b/c/mod.rs are a, b, c.
+fn module(path: &Path) -> Vec<String> {
+    let path = path.strip_prefix("src").expect("below src").with_extension("");
+    let mut parts: Vec<String> =
+        path.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// A path seen from the crate's root, for one that stands in the module `own`.
+fn absolute(own: &[String], path: &[String]) -> Vec<String> {
+    if path[0] == "crate" {
+        return path[1..].to_vec();
+    }
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    let skip = path.iter().take_while(|part| *part == "super" || *part == "self").count();
+    let mut whole = own[..own.len().saturating_sub(ups)].to_vec();
+    whole.extend_from_slice(&path[skip..]);
+    whole
+}
+
+/// What a mod.rs re-exports from its children: (name, child).
+fn reexports(text: &str, children: &[String]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for piece in bare(text).split(';') {
+        let Some((before, tree)) = piece.split_once("use ") else { continue };
+        if before.trim_end().ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            && !before.trim_end().ends_with("pub")
+        {
+            continue;
+        }
+        let mut paths = Vec::new();
+        expand(&[], tree.trim_start_matches("self::"), &mut paths);
+        for path in paths.iter().filter(|path| path.len() > 1 && children.contains(&path[0])) {
+            found.push((path[path.len() - 1].clone(), path[0].clone()));
+        }
+    }
+    found
+}
+
+/// The file that declares the modules of the folder `parent`.
+fn declaring(parent: &str) -> PathBuf {
+    let own = Path::new("src").join(parent).join("mod.rs");
+    if root().join(&own).exists() { own } else { format!("src/{parent}.rs").into() }
+}
+
+/// The child of the folder `parent` that a path of it leads into.
+fn leads_into(parent: &str, rest: &[String], children: &[String]) -> Option<String> {
+    let first = rest.first()?;
+    // `probe::point` is a function of `sync_point`, `probe::point::Point` a type of `point`.
+    let text = read(declaring(parent));
+    let by_name = reexports(&text, children).into_iter().find(|(name, _)| name == first);
+    match by_name {
+        Some((_, child)) if rest.len() == 1 || !children.contains(first) => Some(child),
+        _ => children.contains(first).then(|| first.clone()),
+    }
+}
+
+/// The arrows of `layer` that go to a module declared further down, or to the same place.
+fn arrows_out_of_order(layer: &str) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for path in files(&format!("src/{layer}"), &["rs"]) {
+        let own = module(&path);
+        if own.last().is_some_and(|name| name == "tests") {
+            continue;
+        }
+        for target in paths(&read(&path)) {
+            let target = absolute(&own, &target);
+            let same = own.iter().zip(&target).take_while(|(a, b)| a == b).count();
+            if same == 0 || same == own.len() {
+                continue;
+            }
+            let parent = own[..same].join("/");
+            let children = declared(&read(declaring(&parent)));
+            let Some(to) = leads_into(&parent, &target[same..], &children) else { continue };
+            let place = |name: &String| children.iter().position(|child| child == name);
+            if to != own[same] && place(&to) > place(&own[same]) {
+                breaches.push(format!("{}: {} uses {to} of {parent}/", path.display(), own[same]));
+            }
+        }
+    }
+    breaches.sort();
+    breaches.dedup();
+    breaches
+}
+
+#[test]
+fn a_module_imports_only_from_those_declared_above_it() {
+    for (layer, _) in HEIGHT {
+        let breaches = arrows_out_of_order(layer);
+        if NOT_IN_ORDER.contains(layer) {
+            assert!(!breaches.is_empty(), "{layer} is in order: take it out of NOT_IN_ORDER");
+        } else {
+            assert_none(&breaches, "an arrow to a module that is declared further down");
+        }
+    }
+}
+
+#[test]
+fn the_rule_for_modules_sees_every_spelling() {
+    let own: Vec<String> = ["probe", "trace", "nest"].map(str::to_owned).to_vec();
+    let seen = |text: &str| -> Vec<String> {
+        paths(text).iter().map(|path| absolute(&own, path).join("::")).collect()
+    };
+    assert_eq!(
+        seen("use crate::{probe::{mode, text::{self, warn}}, os::ids};"),
+        ["probe::mode", "probe::text::self", "probe::text::warn", "os::ids"]
+    );
+    assert_eq!(seen("use super::kinds::Span; f(super::super::mode::get())").len(), 2);
+    assert_eq!(seen("let x = super::super::mode::get();"), ["probe::mode::get"]);
+    assert_eq!(seen("// crate::a::b\nlet x = \"crate::c\";"), Vec::<String>::new());
+    assert_eq!(
+        declared("pub(crate) mod a;\n#[cfg(x)]\nmod b;\n#[cfg(test)]\nmod tests;"),
+        ["a", "b", "tests"]
+    );
+    let children = ["point".to_owned(), "sync_point".to_owned()];
+    let found = reexports("pub(crate) use sync_point::point;\nuse os::x;", &children);
+    assert_eq!(found, [("point".to_owned(), "sync_point".to_owned())]);
 }
 
 #[test]

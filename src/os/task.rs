@@ -18,7 +18,7 @@ pub(super) fn wait_gone(native_id: core::ffi::c_ulong) {
             // The kernel gave the number to a new thread of this process.
             return;
         }
-        crate::os::thread::yield_now();
+        super::atomic::yield_now();
     }
 }
 

@@ -13,10 +13,12 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use super::monitor::Monitor;
+use super::perturb::Setting;
 use super::text::{Printable, parse_seconds};
-use super::{nearest, perturb::Setting, sync_point, text, trace};
+use super::{mode, nearest, recorder, table, text};
 use crate::os::env::{self, Var};
-use crate::os::signal;
+use crate::os::{signal, tsan};
 
 /// One variable of the environment and how its text is read.
 pub(crate) struct Variable<T> {
@@ -170,17 +172,36 @@ fn is_trusted() -> bool {
     false
 }
 
+/// Who holds it reads the environment.
+static RESOLVE: Monitor<()> = Monitor::new(());
+
+/// What is on, after the environment had its say.
+pub(super) fn mode_after_environment() -> u32 {
+    if mode::get() & mode::UNKNOWN != 0 {
+        let _held = RESOLVE.enter();
+        // The lock orders this load after the store of whoever was first.
+        if mode::get() & mode::UNKNOWN != 0 {
+            apply();
+            if tsan::is_present() {
+                mode::turn_on(mode::TSAN);
+            }
+            mode::turn_off(mode::UNKNOWN);
+        }
+    }
+    mode::get()
+}
+
 /// Reads the rows of this layer and turns on what they ask for. Called once.
-pub(super) fn apply() {
+fn apply() {
     if let Some(limit_ns) = SYNC_LIMIT.get() {
-        sync_point::set_limit(limit_ns);
+        table::set_limit(limit_ns);
     }
     if let Some(setting) = PERTURB.get() {
-        sync_point::perturb_by_environment(setting);
+        table::perturb_by_environment(setting);
     }
-    let mut buffer = [0; trace::PATH_SIZE];
+    let mut buffer = [0; recorder::PATH_SIZE];
     if let Some(path) = TRACE.read(&mut buffer) {
-        if let Err(error) = trace::start_resolved(path) {
+        if let Err(error) = recorder::start(path) {
             let shown = Printable(path.to_bytes());
             TRACE.refuse(path.to_bytes(), format_args!("'{shown}': {error}"));
         }
@@ -235,6 +256,15 @@ fn setting(text: &str) -> Option<Setting> {
         return None;
     }
     Setting::new(seed, permille, max_us.checked_mul(1000)?)
+}
+
+/// Frees the lock in a fork child.
+///
+/// # Safety
+/// As [`super::reset_in_child`].
+pub(super) unsafe fn reset_in_child() {
+    // SAFETY: this function's contract is the monitor's.
+    unsafe { RESOLVE.reset_in_child() };
 }
 
 #[cfg(test)]

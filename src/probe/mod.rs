@@ -14,7 +14,7 @@ pub(crate) mod text;
 #[cfg(not(loom))]
 pub(crate) mod callout;
 #[cfg(not(loom))]
-pub(crate) mod environment;
+mod mode;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
@@ -24,9 +24,15 @@ mod nearest;
 #[cfg(not(loom))]
 pub(crate) mod perturb;
 #[cfg(not(loom))]
-pub(crate) mod sync_point;
+mod recorder;
 #[cfg(not(loom))]
 mod table;
+
+#[cfg(not(loom))]
+pub(crate) mod environment;
+
+#[cfg(not(loom))]
+pub(crate) mod sync_point;
 #[cfg(not(loom))]
 pub(crate) mod trace;
 
@@ -35,9 +41,6 @@ pub(crate) use point::Point;
 #[cfg(not(loom))]
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
 pub(crate) use sync_point::point;
-
-#[cfg(not(loom))]
-mod mode;
 
 /// In a model a point is nothing.
 #[cfg(loom)]
@@ -54,9 +57,9 @@ pub(crate) fn point(_at: Point) {}
 #[cfg(not(loom))]
 pub(crate) unsafe fn reset_in_child() {
     // SAFETY: this function's contract is the contract of every reset below.
-    unsafe { mode::reset_in_child() };
+    unsafe { environment::reset_in_child() };
     // SAFETY: as above.
-    unsafe { sync_point::reset_in_child() };
+    unsafe { table::reset_in_child() };
     // SAFETY: as above.
-    unsafe { trace::reset_in_child() };
+    unsafe { recorder::reset_in_child() };
 }

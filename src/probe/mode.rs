@@ -15,10 +15,6 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::os::tsan;
-
-use super::{environment, monitor::Monitor};
-
 /// The environment was not read yet.
 pub(super) const UNKNOWN: u32 = 1 << 0;
 /// A sync point somewhere is armed.
@@ -29,33 +25,14 @@ pub(super) const PERTURB: u32 = 1 << 2;
 pub(super) const TRACE: u32 = 1 << 3;
 
 /// ThreadSanitizer is told.
-const TSAN: u32 = 1 << 4;
+pub(super) const TSAN: u32 = 1 << 4;
 
 static MODE: AtomicU32 = AtomicU32::new(UNKNOWN);
-
-/// Who holds it reads the environment.
-static RESOLVE: Monitor<()> = Monitor::new(());
 
 /// What is on. One relaxed load.
 #[inline(always)]
 pub(super) fn get() -> u32 {
     MODE.load(Relaxed)
-}
-
-/// What is on, after the environment had its say.
-pub(super) fn mode_after_environment() -> u32 {
-    if get() & UNKNOWN != 0 {
-        let _held = RESOLVE.enter();
-        // The lock orders this load after the store of whoever was first.
-        if get() & UNKNOWN != 0 {
-            environment::apply();
-            if tsan::is_present() {
-                turn_on(TSAN);
-            }
-            turn_off(UNKNOWN);
-        }
-    }
-    get()
 }
 
 /// Sets bits.
@@ -66,13 +43,4 @@ pub(super) fn turn_on(bits: u32) {
 /// Clears bits.
 pub(super) fn turn_off(bits: u32) {
     MODE.fetch_and(!bits, Relaxed);
-}
-
-/// Frees the lock in a fork child.
-///
-/// # Safety
-/// As [`super::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { RESOLVE.reset_in_child() };
 }

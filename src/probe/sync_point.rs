@@ -7,17 +7,16 @@ use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 
 use super::callout::{self, Callout, Entry};
-use super::monitor::{self, Held, Monitor};
+use super::environment::mode_after_environment;
+use super::monitor::{self, Held};
 use super::names::{self, NameError};
 use super::perturb::{self, Setting};
-use super::table::{self, Table};
+use super::table::{self, TABLE, Table};
 use super::{mode, point::Point, text};
 use crate::os::clock::Deadline;
 use crate::os::{errno, ids, tls};
 
 pub(crate) use super::table::Hook;
-
-static TABLE: Monitor<Table> = Monitor::new(Table::new());
 
 thread_local! {
     /// True while the thread runs a hook: hooks do not nest. No destructor.
@@ -76,7 +75,7 @@ pub(crate) fn is_off() -> bool {
 #[cold]
 #[inline(never)]
 pub(crate) fn user_point(name: &CStr) {
-    if monitor::is_inside() || mode::mode_after_environment() == 0 {
+    if monitor::is_inside() || mode_after_environment() == 0 {
         return;
     }
     let index = names::find(name).or_else(|| {
@@ -94,7 +93,7 @@ fn pass(index: usize) {
         return;
     }
     let saved = errno::get();
-    let on = mode::mode_after_environment();
+    let on = mode_after_environment();
     if on & mode::PERTURB != 0 {
         perturb::maybe_sleep();
     }
@@ -181,7 +180,7 @@ fn shown(index: usize) -> &'static str {
 
 /// The next arrival at the point is held until it is woken.
 pub(crate) fn pause(name: &CStr) -> Answer {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let mut table = TABLE.enter();
     match names::make(name) {
         Ok(index) => table.pause(index),
@@ -192,7 +191,7 @@ pub(crate) fn pause(name: &CStr) -> Answer {
 
 /// Waits until somebody is held at the point. Does not detach.
 pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
     let mut table = TABLE.enter();
     while !table.is_anybody_held(index) {
@@ -206,7 +205,7 @@ pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
 
 /// Lets go whom the point holds; with nobody held, forgets the pauses that are left.
 pub(crate) fn wake(name: &CStr) -> Answer {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
     let mut table = TABLE.enter();
     table.wake(index);
@@ -216,7 +215,7 @@ pub(crate) fn wake(name: &CStr) -> Answer {
 
 /// `then` waits until `first` was passed.
 pub(crate) fn order(first: &CStr, then: &CStr) -> Answer {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     if first == then {
         return Answer::BadName;
     }
@@ -231,7 +230,7 @@ pub(crate) fn order(first: &CStr, then: &CStr) -> Answer {
 
 /// Sets the point's hook, or removes it.
 pub(crate) fn hook(name: &CStr, hook: Option<Hook>) -> Answer {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let mut table = TABLE.enter();
     match names::make(name) {
         Ok(index) => table.hook(index, hook),
@@ -242,7 +241,7 @@ pub(crate) fn hook(name: &CStr, hook: Option<Hook>) -> Answer {
 
 /// Everything off, everybody released; perturbation as the environment wants it.
 pub(crate) fn clear() {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let mut table = TABLE.enter();
     table.clear();
     perturb::set(table.environment);
@@ -251,7 +250,7 @@ pub(crate) fn clear() {
 
 /// Random sleeps at points from now on.
 pub(crate) fn perturb(setting: Setting) {
-    let _ = mode::mode_after_environment();
+    let _ = mode_after_environment();
     let _table = TABLE.enter();
     perturb::set(setting);
 }
@@ -259,26 +258,4 @@ pub(crate) fn perturb(setting: Setting) {
 /// Lists the points; see [`names::list`].
 pub(crate) fn list(put: impl FnMut(usize, *const c_char) -> bool) -> usize {
     names::list(put)
-}
-
-/// The environment's perturbation. Called while the environment is read.
-pub(super) fn perturb_by_environment(setting: Setting) {
-    let mut table = TABLE.enter();
-    table.environment = setting;
-    perturb::set(setting);
-}
-
-/// How long an order may hold a thread. Called while the environment is read.
-pub(super) fn set_limit(limit_ns: i64) {
-    TABLE.enter().limit_ns = limit_ns;
-}
-
-/// Makes the machinery whole in a fork child.
-///
-/// # Safety
-/// As [`super::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { TABLE.reset_in_child() };
-    TABLE.enter().keep_hooks_only();
 }

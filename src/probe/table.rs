@@ -17,7 +17,8 @@
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::perturb::Setting;
+use super::monitor::Monitor;
+use super::perturb::{self, Setting};
 use super::{mode, names};
 
 /// How many orders can be live at once.
@@ -69,6 +70,8 @@ pub(super) struct Table {
     /// How long an order may hold a thread.
     pub(super) limit_ns: i64,
 }
+
+pub(super) static TABLE: Monitor<Table> = Monitor::new(Table::new());
 
 static ARMED: [AtomicBool; names::CAPACITY] = [const { AtomicBool::new(false) }; names::CAPACITY];
 
@@ -249,4 +252,26 @@ impl Slot {
         self.held_by_order = 0;
         self.order_epoch = self.order_epoch.wrapping_add(1);
     }
+}
+
+/// The environment's perturbation. Called while the environment is read.
+pub(super) fn perturb_by_environment(setting: Setting) {
+    let mut table = TABLE.enter();
+    table.environment = setting;
+    perturb::set(setting);
+}
+
+/// How long an order may hold a thread. Called while the environment is read.
+pub(super) fn set_limit(limit_ns: i64) {
+    TABLE.enter().limit_ns = limit_ns;
+}
+
+/// Makes the machinery whole in a fork child.
+///
+/// # Safety
+/// As [`super::reset_in_child`].
+pub(super) unsafe fn reset_in_child() {
+    // SAFETY: this function's contract is the monitor's.
+    unsafe { TABLE.reset_in_child() };
+    TABLE.enter().keep_hooks_only();
 }

@@ -7,17 +7,10 @@
 //! O1. `open[..len]` is what the file has begun and not ended for this thread, oldest first.
 
 use super::kinds::{Event, Span};
+use crate::probe::recorder::Phase;
 
 /// More than a thread has open at once, unless it has states in many interpreters.
 const DEPTH: usize = 16;
-
-/// How an event stands in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Begin,
-    End,
-    Instant,
-}
 
 /// The open spans of one thread.
 #[derive(Clone, Copy)]

@@ -1,9 +1,9 @@
 //! One trace from start to end: other tests of this process may write into it, so only this one's rows count.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::path::PathBuf;
 
-use super::{Event, Mark, Span, TraceError, expanded, text};
+use super::{Event, Mark, Span, TraceError};
 use crate::os::ids;
 
 fn file_name() -> (PathBuf, CString) {
@@ -107,19 +107,4 @@ fn field<'a>(row: &'a str, name: &str) -> &'a str {
     let (_, rest) = row.split_once(&format!("\"{name}\":")).expect("the field is there");
     let end = rest.find([',', '}']).expect("it ends");
     rest[..end].trim_matches('"')
-}
-
-#[test]
-fn a_path_may_name_the_process() {
-    let shown = |path: &CStr| {
-        let mut line = text::LineBuf::new();
-        expanded(path, &mut line).map(|path| path.to_str().expect("UTF-8").to_owned())
-    };
-    let process = ids::process();
-    assert_eq!(shown(c"a%pb%%p%"), Some(format!("a{process}b%{process}%")));
-    assert_eq!(shown(c"plain"), Some("plain".to_owned()));
-    assert_eq!(shown(c""), None);
-    let long = CString::new(vec![b'x'; super::PATH_SIZE]).expect("no NUL");
-    assert_eq!(shown(&long), None);
-    assert!(shown(&CString::new(&long.as_bytes()[1..]).expect("no NUL")).is_some());
 }

@@ -8,8 +8,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::file::{Row, TraceFile};
-use super::nest::Phase;
+use super::file::{Phase, Row, TraceFile};
 use crate::probe::monitor::Monitor;
 
 const RINGS: usize = 8;
@@ -33,12 +32,12 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static FILE: Monitor<TraceFile> = Monitor::new(TraceFile::none());
 
 /// A buffer for a thread that has none.
-pub(super) fn choose() -> usize {
+pub(in crate::probe) fn choose() -> usize {
     NEXT.fetch_add(1, Relaxed) % RINGS
 }
 
 /// Keeps some rows of one thread; dropped if they belong to a trace that has ended.
-pub(super) fn push(buffer: usize, generation: u32, rows: &[Row]) {
+pub(in crate::probe) fn push(buffer: usize, generation: u32, rows: &[Row]) {
     let mut ring = BUFFERS[buffer].enter();
     if ring.generation != generation {
         return;

@@ -11,7 +11,6 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use super::nest::Phase;
 use crate::os::{errno, file, ids, report_file};
 use crate::probe::text::{LineBuf, is_unprintable};
 
@@ -25,15 +24,26 @@ const NAMED: usize = 4096;
 /// What stands in the place of an interpreter's id when there is none.
 const NO_INTERPRETER: i64 = 1_000_000_000;
 
+/// How an event stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::probe) enum Phase {
+    /// A span begins.
+    Begin,
+    /// A span ends.
+    End,
+    /// Something happens in a moment.
+    Instant,
+}
+
 /// One event, as it is kept until it is written.
 #[derive(Clone, Copy)]
-pub(super) struct Row {
+pub(in crate::probe) struct Row {
     /// Since the trace began.
-    pub(super) at_ns: i64,
-    pub(super) interp: i64,
-    pub(super) thread: i64,
-    pub(super) name: &'static str,
-    pub(super) phase: Phase,
+    pub(in crate::probe) at_ns: i64,
+    pub(in crate::probe) interp: i64,
+    pub(in crate::probe) thread: i64,
+    pub(in crate::probe) name: &'static str,
+    pub(in crate::probe) phase: Phase,
 }
 
 /// How the file takes what is written.
