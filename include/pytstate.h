@@ -98,6 +98,12 @@ typedef struct _frame PyFrameObject;
  */
 typedef struct _PyThreadHandle PyThreadHandle;
 
+/** Value of a PyMutex that is not locked. */
+#define _Py_UNLOCKED 0
+
+/** Bit of a PyMutex that is locked. */
+#define _Py_LOCKED 1
+
 /** `PyStatus._type`: success. */
 #define _PyStatus_TYPE_OK 0
 
@@ -106,12 +112,6 @@ typedef struct _PyThreadHandle PyThreadHandle;
 
 /** `PyStatus._type`: a request to end the process. */
 #define _PyStatus_TYPE_EXIT 2
-
-/** Value of a PyMutex that is not locked. */
-#define _Py_UNLOCKED 0
-
-/** Bit of a PyMutex that is locked. */
-#define _Py_LOCKED 1
 
 /** `PyThreadHandle_Start` flag: the runtime does not wait for the thread. */
 #define PyThreadHandle_DAEMON 1
@@ -161,7 +161,10 @@ typedef struct _PyThreadHandle PyThreadHandle;
 /** `PyTState_Config.gil`: the main interpreter runs without a GIL. */
 #define PyTState_GIL_NONE 1
 
-/** Late attach: the thread sleeps for ever (CPython 3.14; the default). */
+/**
+ * Late attach: the thread hangs: it sleeps until the process ends (CPython
+ * 3.14; the default).
+ */
 #define PyTState_LATE_HANG 0
 
 /** Late attach: the thread ends (CPython 3.12). */
@@ -200,19 +203,13 @@ typedef struct _PyThreadHandle PyThreadHandle;
 /** Shutdown phase: waiting for open guards. */
 #define PyTState_PHASE_WAITING_GUARDS 3
 
-/** Shutdown phase: committed; nobody else attaches any more. */
+/**
+ * Shutdown phase: finalization is committed; no other thread attaches any more.
+ */
 #define PyTState_PHASE_FINALIZING 4
 
 /** Shutdown phase: the interpreter is gone. */
 #define PyTState_PHASE_GONE 5
-
-/** Pairs PyGILState_Ensure() with PyGILState_Release(). */
-typedef enum PyGILState_STATE {
-    /** The caller had its state attached. */
-    PyGILState_LOCKED,
-    /** The caller was detached, or had no state. */
-    PyGILState_UNLOCKED,
-} PyGILState_STATE;
 
 /** How acquiring a lock ended. */
 typedef enum PyLockStatus {
@@ -224,7 +221,15 @@ typedef enum PyLockStatus {
     PY_LOCK_INTR = 2,
 } PyLockStatus;
 
-/** A function to run at the end of an interpreter, with its data. */
+/** Pairs PyGILState_Ensure() with PyGILState_Release(). */
+typedef enum PyGILState_STATE {
+    /** The caller had its state attached. */
+    PyGILState_LOCKED,
+    /** The caller was detached, or had no state. */
+    PyGILState_UNLOCKED,
+} PyGILState_STATE;
+
+/** A function that finalization calls, with its data. */
 typedef void (*atexit_datacallbackfunc)(void*);
 
 /** A C callback that takes one pointer. */
@@ -336,6 +341,15 @@ typedef struct PyCriticalSection2 {
 typedef int64_t PyTime_t;
 
 /**
+ * A lock that PyThread_allocate_lock() made; not recursive, any thread may
+ * release it.
+ */
+typedef void *PyThread_type_lock;
+
+/** A length of time in microseconds. */
+typedef long long PY_TIMEOUT_T;
+
+/**
  * What PyThreadState_Ensure() returns and PyThreadState_Release() takes; the
  * pointer is never dereferenced.
  */
@@ -371,7 +385,7 @@ typedef struct PyConfig {
     int isolated;
     /** 1: the variables of docs/environment.md are read at initialization. */
     int use_environment;
-    /** 1: SIGINT is handled, if nobody does yet. */
+    /** 1: SIGINT is handled, unless the program handles it already. */
     int install_signal_handlers;
     /**
      * 0: the main interpreter runs without a GIL; 1: with; -1: as the
@@ -381,7 +395,7 @@ typedef struct PyConfig {
 } PyConfig;
 
 /**
- * How the host counts, makes and raises its objects (extension API 6).
+ * How the host counts, makes and raises its objects.
  *
  * Every member may be NULL. Hooks are called without any lock of this library
  * held; `incref`, `decref` and `raise` on an attached thread.
@@ -403,7 +417,8 @@ typedef struct PyTState_ObjectHooks {
 } PyTState_ObjectHooks;
 
 /**
- * How the runtime behaves (extension API 5). Zero it, then set what differs.
+ * Settings of PyTState_Initialize(). Zero the struct, or call
+ * PyTState_Config_Init(), then set what differs.
  */
 typedef struct PyTState_Config {
     /** sizeof(PyTState_Config): the struct may grow. 0 means "all defaults". */
@@ -451,15 +466,6 @@ typedef unsigned long long PyThread_ident_t;
 
 /** An OS thread that PyThread_start_joinable_thread() started. */
 typedef size_t PyThread_handle_t;
-
-/**
- * A lock that PyThread_allocate_lock() made; not recursive, any thread may
- * release it.
- */
-typedef void *PyThread_type_lock;
-
-/** A length of time in microseconds. */
-typedef long long PY_TIMEOUT_T;
 
 /**
  * A key of thread-specific storage. Py_tss_NEEDS_INIT, or all zero, is a key
@@ -523,7 +529,7 @@ typedef void (*PyOS_sighandler_t)(int);
 /* ======== 1. Start and end ======== */
 
 /**
- * Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
+ * Initializes the runtime with its SIGINT handler, as Py_InitializeEx(1) does.
  *
  * @par Errors
  * As Py_InitializeEx().
@@ -537,11 +543,11 @@ typedef void (*PyOS_sighandler_t)(int);
 void Py_Initialize(void);
 
 /**
- * Initializes the runtime. The caller becomes the main thread, attached to the
- * main interpreter's first state.
+ * Initializes the runtime. The calling thread becomes the main thread, and the
+ * first state of the main interpreter is attached to it.
  *
- * @param install_sigs 0: leave signals alone; else: handle SIGINT, if nobody
- *     does yet.
+ * @param install_sigs 0: leave signals alone; else: handle SIGINT, unless the
+ *     program handles it already.
  *
  * @par Errors
  * Ends the process with status 1 without memory, or a key of thread-specific
@@ -599,10 +605,9 @@ PyStatus PyTState_Initialize(const PyTState_Config *config);
 void PyTState_Config_Init(PyTState_Config *config);
 
 /**
- * Whether the runtime is initialized.
+ * Returns whether the runtime is initialized.
  *
- * @return 1 from the end of initialization to the commit of Py_FinalizeEx(),
- *     else 0.
+ * @return 1 after initialization until the commit of Py_FinalizeEx(), else 0.
  *
  * @par Errors
  * None.
@@ -616,7 +621,7 @@ void PyTState_Config_Init(PyTState_Config *config);
 int Py_IsInitialized(void);
 
 /**
- * Whether Py_FinalizeEx() committed to the end of the runtime.
+ * Returns whether the finalization of the runtime is past its commit.
  *
  * @return 1 from the commit to the next initialization, else 0.
  *
@@ -632,7 +637,7 @@ int Py_IsInitialized(void);
 int Py_IsFinalizing(void);
 
 /**
- * Py_IsFinalizing() under its old name.
+ * Returns what Py_IsFinalizing() returns. This is its old name.
  *
  * @return As Py_IsFinalizing().
  *
@@ -648,9 +653,9 @@ int Py_IsFinalizing(void);
 int _Py_IsFinalizing(void);
 
 /**
- * Ends the runtime: waits for non-daemon threads, runs what was registered,
- * ends sub-interpreters, waits for guards, then commits: threads that attach
- * later meet the late-attach policy.
+ * Finalizes the runtime. It waits for non-daemon threads, runs the registered
+ * functions, ends the sub-interpreters, waits for guards, and then commits: a
+ * thread that attaches later meets the late-attach policy.
  *
  * @return 0; -1 if buffered output could not be written, or if another thread
  *     is finalizing.
@@ -672,7 +677,7 @@ int _Py_IsFinalizing(void);
 int Py_FinalizeEx(void);
 
 /**
- * Py_FinalizeEx() with the result ignored.
+ * Calls Py_FinalizeEx() and ignores its result.
  *
  * @par Errors
  * None.
@@ -686,7 +691,7 @@ int Py_FinalizeEx(void);
 void Py_Finalize(void);
 
 /**
- * Finalizes, then ends the process through exit(3).
+ * Finalizes the runtime, and then ends the process through exit(3).
  *
  * @param status Exit status; 120 is used instead if finalization failed.
  *
@@ -745,20 +750,21 @@ PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
                                             const PyInterpreterConfig *config);
 
 /**
- * Ends the interpreter of the attached state: waits for its non-daemon threads,
- * runs what was registered, waits for guards, then deletes all of it. If
- * another thread is ending it already (finalization does), waits until it is
- * gone.
+ * Ends the interpreter of the attached state. It waits for the interpreter's
+ * non-daemon threads, runs the registered functions, waits for guards, and then
+ * deletes the interpreter with all its states. If another thread is ending the
+ * interpreter already, as finalization does, the call waits until the
+ * interpreter is gone.
  *
  * @param tstate The attached state. Must not be NULL. Consumed.
  *
  * @par Errors
  * Fatal if NULL or not attached ("thread is not current"), if it is in the main
  * interpreter, and, while the rules of 3.12 or 3.13 are in force, if other
- * states are left ("not the last thread"); from 3.14 on those are given up to
- * the late-attach policy. Fatal in a function of the host that the library
- * called with a state of the interpreter attached, or because it ends
- * (docs/shutdown.md); and between the calls around a fork.
+ * states are left ("not the last thread"); from 3.14 on those are abandoned,
+ * and their threads meet the late-attach policy. Fatal in a function of the
+ * host that the library called with a state of the interpreter attached, or
+ * because it ends (docs/shutdown.md); and between the calls around a fork.
  * @par Blocks
  * Until its threads and guards are gone.
  * @par Threads
@@ -766,12 +772,12 @@ PyStatus Py_NewInterpreterFromConfig(PyThreadState **tstate_p,
  * @par Source
  * CPython 3.13 (PyTState_Config.compat chooses).
  *
- * @pre Nobody uses the interpreter or its states again.
+ * @pre Neither the interpreter nor its states are used again.
  */
 void Py_EndInterpreter(PyThreadState *tstate);
 
 /**
- * Success.
+ * Returns a status of success.
  *
  * @return A status for which PyStatus_Exception() is 0.
  *
@@ -787,7 +793,7 @@ void Py_EndInterpreter(PyThreadState *tstate);
 PyStatus PyStatus_Ok(void);
 
 /**
- * An error.
+ * Returns a status of an error with a message.
  *
  * @param err_msg What went wrong. Must not be NULL. Borrowed: kept as a
  *     pointer.
@@ -807,7 +813,7 @@ PyStatus PyStatus_Ok(void);
 PyStatus PyStatus_Error(const char *err_msg);
 
 /**
- * The error "memory allocation failed".
+ * Returns the status of the error "memory allocation failed".
  *
  * @return A status for which PyStatus_IsError() is 1.
  *
@@ -823,7 +829,7 @@ PyStatus PyStatus_Error(const char *err_msg);
 PyStatus PyStatus_NoMemory(void);
 
 /**
- * A request to end the process.
+ * Returns a status that asks to end the process.
  *
  * @param exitcode Exit code.
  * @return A status for which PyStatus_IsExit() is 1.
@@ -840,7 +846,7 @@ PyStatus PyStatus_NoMemory(void);
 PyStatus PyStatus_Exit(int exitcode);
 
 /**
- * Whether a status is an error.
+ * Returns whether a status is an error.
  *
  * @param status The status.
  * @return 1 or 0.
@@ -857,7 +863,7 @@ PyStatus PyStatus_Exit(int exitcode);
 int PyStatus_IsError(PyStatus status);
 
 /**
- * Whether a status asks to end the process.
+ * Returns whether a status asks to end the process.
  *
  * @param status The status.
  * @return 1 or 0.
@@ -874,7 +880,7 @@ int PyStatus_IsError(PyStatus status);
 int PyStatus_IsExit(PyStatus status);
 
 /**
- * Whether a status is an error or asks to end the process.
+ * Returns whether a status is an error or asks to end the process.
  *
  * @param status The status.
  * @return 1 or 0.
@@ -911,7 +917,7 @@ _Py_NO_RETURN void Py_ExitStatusException(PyStatus status);
 
 /**
  * Fills `config` with the settings of the python program: the environment is
- * read, SIGINT handled.
+ * read, and SIGINT is handled.
  *
  * @param config Struct to fill. Must not be NULL. Borrowed.
  *
@@ -929,8 +935,8 @@ _Py_NO_RETURN void Py_ExitStatusException(PyStatus status);
 void PyConfig_InitPythonConfig(PyConfig *config);
 
 /**
- * Fills `config` with settings that depend on nothing outside: no environment,
- * no signals.
+ * Fills `config` with isolated settings: the environment is not read, and no
+ * signal is handled.
  *
  * @param config Struct to fill. Must not be NULL. Borrowed.
  *
@@ -948,7 +954,7 @@ void PyConfig_InitPythonConfig(PyConfig *config);
 void PyConfig_InitIsolatedConfig(PyConfig *config);
 
 /**
- * Releases what `config` owns (nothing, here) and empties it.
+ * Empties `config`. This library allocates nothing for it.
  *
  * @param config The struct. Must not be NULL. Borrowed.
  *
@@ -988,8 +994,8 @@ void PyConfig_Clear(PyConfig *config);
 PyStatus Py_InitializeFromConfig(const PyConfig *config);
 
 /**
- * Has Py_FinalizeEx() call a function as its last act, when the runtime is
- * gone. The newest runs first.
+ * Registers a function that Py_FinalizeEx() calls last, after the runtime is
+ * gone. The function that was registered last runs first.
  *
  * @param func What to call; it must not use what needs a thread state, but may
  *     register another, which then runs next. Must not be NULL.
@@ -1005,16 +1011,16 @@ PyStatus Py_InitializeFromConfig(const PyConfig *config);
  * @par Source
  * CPython 3.13.
  *
- * @pre `func` may be called at the end of the runtime.
+ * @pre `func` may be called during finalization.
  */
 int Py_AtExit(void (*func)(void));
 
 /**
- * Has the end of the attached interpreter call func(data) while it is cleared.
- * The newest runs first.
+ * Registers func(data) to be called while the attached interpreter is cleared.
+ * The function that was registered last runs first.
  *
  * The caller of PyInterpreterState_Clear(), Py_EndInterpreter() or
- * Py_FinalizeEx() runs it, attached, when nobody else can attach any more.
+ * Py_FinalizeEx() runs it, attached, when no other thread can attach any more.
  *
  * @param interp The attached interpreter. Must not be NULL. Borrowed.
  * @param func What to call. Must not be NULL.
@@ -1040,8 +1046,8 @@ int PyUnstable_AtExit(PyInterpreterState *interp,
                       void *data);
 
 /**
- * Has the end of an interpreter call func(data) before it is committed: threads
- * can still start and attach.
+ * Registers func(data) to be called during the finalization of an interpreter,
+ * before the commit: threads can still start and attach.
  *
  * It runs attached, after the non-daemon threads have ended; what it starts is
  * waited for, what it registers runs as well. The newest runs first.
@@ -1049,9 +1055,9 @@ int PyUnstable_AtExit(PyInterpreterState *interp,
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param func What to call. Must not be NULL.
  * @param data Passed on. Borrowed.
- * @return 0; -1 with MemoryError, or with PythonFinalizationError if the end of
- *     `interp` is committed. A caller that is not attached gets no error
- *     indicator.
+ * @return 0; -1 with MemoryError, or with PythonFinalizationError if `interp`
+ *     has committed its finalization. A caller that is not attached gets no
+ *     error indicator.
  *
  * @par Errors
  * Fatal if `interp` or `func` is NULL; -1 as above.
@@ -1081,7 +1087,7 @@ int PyTState_AtShutdown(PyInterpreterState *interp,
  *
  * @par Errors
  * Ends the process with status 1 without memory, before the runtime was
- * initialized, or once its end is committed.
+ * initialized, or after the commit of its finalization.
  * @par Blocks
  * No.
  * @par Threads
@@ -1109,7 +1115,7 @@ PyInterpreterState *PyInterpreterState_New(void);
  * @par Source
  * CPython 3.13.
  *
- * @pre `interp` is not deleted, and nobody else runs in it.
+ * @pre `interp` is not deleted, and no other thread runs in it.
  */
 void PyInterpreterState_Clear(PyInterpreterState *interp);
 
@@ -1132,12 +1138,12 @@ void PyInterpreterState_Clear(PyInterpreterState *interp);
  * @par Source
  * CPython 3.13.
  *
- * @pre `interp` is not deleted, and nobody uses it or its states again.
+ * @pre `interp` is not deleted, and neither it nor its states are used again.
  */
 void PyInterpreterState_Delete(PyInterpreterState *interp);
 
 /**
- * The id of an interpreter.
+ * Returns the id of an interpreter.
  *
  * @param interp The interpreter, or NULL. Borrowed.
  * @return Its id, 0 for the main one; -1 with RuntimeError if `interp` is NULL.
@@ -1156,7 +1162,7 @@ void PyInterpreterState_Delete(PyInterpreterState *interp);
 int64_t PyInterpreterState_GetID(PyInterpreterState *interp);
 
 /**
- * The main interpreter.
+ * Returns the main interpreter.
  *
  * @return The interpreter; NULL before initialization and after finalization.
  *     Borrowed.
@@ -1173,7 +1179,7 @@ int64_t PyInterpreterState_GetID(PyInterpreterState *interp);
 PyInterpreterState *PyInterpreterState_Main(void);
 
 /**
- * The newest interpreter. For debuggers: takes no lock.
+ * Returns the newest interpreter. The call takes no lock, for debuggers.
  *
  * @return The interpreter, or NULL if there is none. Borrowed.
  *
@@ -1182,14 +1188,14 @@ PyInterpreterState *PyInterpreterState_Main(void);
  * @par Blocks
  * No.
  * @par Threads
- * Any, while nobody makes or deletes interpreters. Async-signal-safe.
+ * Any, while no thread makes or deletes interpreters. Async-signal-safe.
  * @par Source
  * CPython 3.13.
  */
 PyInterpreterState *PyInterpreterState_Head(void);
 
 /**
- * The next older interpreter. For debuggers: takes no lock.
+ * Returns the next older interpreter. The call takes no lock, for debuggers.
  *
  * @param interp An interpreter. Must not be NULL. Borrowed.
  * @return The next one, or NULL at the end. Borrowed.
@@ -1199,7 +1205,7 @@ PyInterpreterState *PyInterpreterState_Head(void);
  * @par Blocks
  * No.
  * @par Threads
- * Any, while nobody makes or deletes interpreters. Async-signal-safe.
+ * Any, while no thread makes or deletes interpreters. Async-signal-safe.
  * @par Source
  * CPython 3.13.
  *
@@ -1208,7 +1214,8 @@ PyInterpreterState *PyInterpreterState_Head(void);
 PyInterpreterState *PyInterpreterState_Next(PyInterpreterState *interp);
 
 /**
- * The newest thread state of an interpreter. For debuggers: takes no lock.
+ * Returns the newest thread state of an interpreter. The call takes no lock,
+ * for debuggers.
  *
  * @param interp An interpreter. Must not be NULL. Borrowed.
  * @return The state, or NULL if there is none. Borrowed.
@@ -1218,7 +1225,7 @@ PyInterpreterState *PyInterpreterState_Next(PyInterpreterState *interp);
  * @par Blocks
  * No.
  * @par Threads
- * Any, while nobody makes or deletes states. Async-signal-safe.
+ * Any, while no thread makes or deletes states. Async-signal-safe.
  * @par Source
  * CPython 3.13.
  *
@@ -1227,7 +1234,7 @@ PyInterpreterState *PyInterpreterState_Next(PyInterpreterState *interp);
 PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *interp);
 
 /**
- * The dictionary of an interpreter, made on first use.
+ * Returns the dictionary of an interpreter. It is made at the first call.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when
@@ -1247,7 +1254,7 @@ PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *interp);
 PyObject *PyInterpreterState_GetDict(PyInterpreterState *interp);
 
 /**
- * Whether the last id reference ends the interpreter.
+ * Returns whether dropping the last id reference ends the interpreter.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @return 0 or 1.
@@ -1266,7 +1273,7 @@ PyObject *PyInterpreterState_GetDict(PyInterpreterState *interp);
 int _PyInterpreterState_RequiresIDRef(PyInterpreterState *interp);
 
 /**
- * Sets whether the last id reference ends the interpreter.
+ * Sets whether dropping the last id reference ends the interpreter.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param required 0: no; anything else: yes.
@@ -1285,9 +1292,9 @@ int _PyInterpreterState_RequiresIDRef(PyInterpreterState *interp);
 void _PyInterpreterState_RequireIDRef(PyInterpreterState *interp, int required);
 
 /**
- * Waits until every non-daemon thread state of `interp` is deleted, other than
- * the caller's and the interpreter's first one, and the OS thread of each one
- * that this library started has ended.
+ * Waits until every non-daemon thread state of `interp` is deleted, except the
+ * caller's and the interpreter's first one, and until the OS threads of those
+ * that this library started have exited.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  *
@@ -1328,7 +1335,7 @@ void _PyInterpreterState_WaitForThreads(PyInterpreterState *interp);
 PyThreadHandle *PyThreadHandle_New(void);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a handle.
  *
  * @param handle The handle. Must not be NULL. Borrowed.
  *
@@ -1346,8 +1353,8 @@ PyThreadHandle *PyThreadHandle_New(void);
 void PyThreadHandle_Incref(PyThreadHandle *handle);
 
 /**
- * Drops one reference. A thread that still runs goes on; it is cleaned up after
- * without anybody joining it.
+ * Drops one reference to a handle. If the thread is still running it continues,
+ * and the library joins it itself when it has ended.
  *
  * @param handle The handle, or NULL (nothing happens). Consumed.
  *
@@ -1380,7 +1387,7 @@ void PyThreadHandle_Decref(PyThreadHandle *handle);
  * @par Errors
  * Fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the
  * interpreter forbids threads, or daemon threads; PythonFinalizationError
- * (RuntimeError under the rules of 3.12) if it committed to its end;
+ * (RuntimeError under the rules of 3.12) if it has committed its finalization;
  * RuntimeError "can't start new thread" if the OS has none; MemoryError;
  * ValueError on other flags. The handle is then as it was, and nothing is
  * linked.
@@ -1429,8 +1436,8 @@ int PyThreadHandle_SetName(PyThreadHandle *handle,
                            const char *name);
 
 /**
- * Waits until the OS thread of `handle` has ended: its thread-local destructors
- * have run, and the OS does not list it.
+ * Waits until the OS thread of `handle` has exited: its thread-local
+ * destructors have run, and the OS does not list it any more.
  *
  * @param handle A started handle. Must not be NULL. Borrowed.
  * @param timeout_ns Nanoseconds; negative: no limit; 0: only look.
@@ -1441,8 +1448,8 @@ int PyThreadHandle_SetName(PyThreadHandle *handle,
  * thread", "failed joining thread"; PythonFinalizationError while the runtime
  * finalizes, under the rules of 3.14; the error of a signal handler.
  * @par Blocks
- * Until the thread has ended, detached. A thread that finalization put to sleep
- * for ever counts as joined.
+ * Until the thread has ended, detached. A thread that hangs since finalization
+ * counts as joined.
  * @par Threads
  * Any number at once, attached or not. Idempotent. Not async-signal-safe.
  * @par Source
@@ -1454,8 +1461,8 @@ int PyThreadHandle_Join(PyThreadHandle *handle,
                         PyTime_t timeout_ns);
 
 /**
- * Whether the thread has run to its end: its exit event is set, so that a join
- * waits for the OS at most.
+ * Returns whether the thread has finished: its exit event is set, and a join
+ * waits at most for the OS.
  *
  * @param handle The handle. Must not be NULL. Borrowed.
  * @return 1 if so, else 0 (also when it was never started).
@@ -1474,10 +1481,12 @@ int PyThreadHandle_Join(PyThreadHandle *handle,
 int PyThreadHandle_IsDone(PyThreadHandle *handle);
 
 /**
- * The identity of the thread, as PyThread_get_thread_ident() gives it inside.
+ * Returns the identity of the thread, which is what PyThread_get_thread_ident()
+ * returns on it.
  *
  * @param handle The handle. Must not be NULL. Borrowed.
- * @return The identity; 0 before the start. The OS may reuse it after the end.
+ * @return The identity; 0 before the start. The OS may reuse it after the
+ *     thread has exited.
  *
  * @par Errors
  * Fatal if NULL.
@@ -1493,7 +1502,7 @@ int PyThreadHandle_IsDone(PyThreadHandle *handle);
 unsigned long long PyThreadHandle_Ident(PyThreadHandle *handle);
 
 /**
- * The thread state of the thread.
+ * Returns the thread state of the thread.
  *
  * @param handle The handle. Must not be NULL. Borrowed.
  * @return The state; NULL before the start and once it is deleted. Borrowed: it
@@ -1516,7 +1525,7 @@ PyThreadState *PyThreadHandle_ThreadState(PyThreadHandle *handle);
 /* ======== 4. Plain OS threads and thread-specific storage ======== */
 
 /**
- * Makes threads usable. They always are: does nothing.
+ * Does nothing: threads can be used at any time.
  *
  * @par Errors
  * None.
@@ -1530,8 +1539,8 @@ PyThreadState *PyThreadHandle_ThreadState(PyThreadHandle *handle);
 void PyThread_init_thread(void);
 
 /**
- * Starts an OS thread that runs func(arg), without a thread state. Nobody can
- * join it.
+ * Starts an OS thread that runs func(arg), without a thread state. The thread
+ * cannot be joined.
  *
  * Its stack is as PyThread_set_stacksize() says in the attached interpreter,
  * else the system's default.
@@ -1605,14 +1614,14 @@ int PyThread_start_joinable_thread(void (*func)(void*),
  * @par Source
  * CPython 3.13.
  *
- * @pre `handle` was neither joined nor detached, and nobody else does either
+ * @pre `handle` was neither joined nor detached, and no other thread does so
  *      now.
  */
 int PyThread_join_thread(PyThread_handle_t handle);
 
 /**
- * Gives up a thread that PyThread_start_joinable_thread() started: it is gone
- * when it ends.
+ * Releases a thread that PyThread_start_joinable_thread() started from having
+ * to be joined: the system frees it when it ends.
  *
  * @param handle The thread. Consumed.
  * @return 0, or -1: the OS refused.
@@ -1626,7 +1635,7 @@ int PyThread_join_thread(PyThread_handle_t handle);
  * @par Source
  * CPython 3.13.
  *
- * @pre `handle` was neither joined nor detached, and nobody else does either
+ * @pre `handle` was neither joined nor detached, and no other thread does so
  *      now.
  */
 int PyThread_detach_thread(PyThread_handle_t handle);
@@ -1642,7 +1651,7 @@ int PyThread_detach_thread(PyThread_handle_t handle);
  * ends.
  *
  * @par Errors
- * Misuse if a state is attached that is not the thread's own: nobody could
+ * Misuse if a state is attached that is not the thread's own: no thread could
  * attach any more.
  * @par Blocks
  * Does not return. A started thread waits for the GIL first.
@@ -1657,10 +1666,11 @@ int PyThread_detach_thread(PyThread_handle_t handle);
 _Py_NO_RETURN void PyThread_exit_thread(void);
 
 /**
- * Puts the calling OS thread to sleep for ever, without using the processor.
+ * Puts the calling OS thread to sleep until the process ends, without using the
+ * processor.
  *
  * @par Errors
- * Misuse if a state is attached: nobody could attach any more.
+ * Misuse if a state is attached: no thread could attach any more.
  * @par Blocks
  * Does not return. Signal handlers still run.
  * @par Threads
@@ -1671,7 +1681,7 @@ _Py_NO_RETURN void PyThread_exit_thread(void);
 _Py_NO_RETURN void PyThread_hang_thread(void);
 
 /**
- * The identity of the calling OS thread.
+ * Returns the identity of the calling OS thread.
  *
  * @return Never 0, never PYTHREAD_INVALID_THREAD_ID. The OS gives it to a new
  *     thread after this one has ended.
@@ -1688,7 +1698,7 @@ _Py_NO_RETURN void PyThread_hang_thread(void);
 unsigned long PyThread_get_thread_ident(void);
 
 /**
- * The identity of the calling OS thread, in full width.
+ * Returns the identity of the calling OS thread, in full width.
  *
  * @return As PyThread_get_thread_ident().
  *
@@ -1704,7 +1714,7 @@ unsigned long PyThread_get_thread_ident(void);
 PyThread_ident_t PyThread_get_thread_ident_ex(void);
 
 /**
- * The kernel's number of the calling OS thread.
+ * Returns the kernel's number of the calling OS thread.
  *
  * @return The number: no other thread of the system has it while this one
  *     lives.
@@ -1722,7 +1732,8 @@ PyThread_ident_t PyThread_get_thread_ident_ex(void);
 unsigned long PyThread_get_thread_native_id(void);
 
 /**
- * The stack size of threads that are started from the attached interpreter.
+ * Returns the stack size of threads that are started from the attached
+ * interpreter.
  *
  * @return Bytes; 0 is the system's default.
  *
@@ -1787,13 +1798,13 @@ Py_tss_t *PyThread_tss_alloc(void);
  * @par Source
  * CPython 3.13.
  *
- * @pre `key` is NULL or came from PyThread_tss_alloc(), and nobody uses it any
+ * @pre `key` is NULL or came from PyThread_tss_alloc(), and is not used any
  *      more.
  */
 void PyThread_tss_free(Py_tss_t *key);
 
 /**
- * Says whether a key is created.
+ * Returns whether a key is created.
  *
  * @param key The key. Must not be NULL. Borrowed.
  * @return 1 or 0.
@@ -1853,8 +1864,8 @@ int PyThread_tss_create(Py_tss_t *key);
 void PyThread_tss_delete(Py_tss_t *key);
 
 /**
- * Sets the calling thread's value. Nothing is done to the value when the thread
- * ends.
+ * Sets the calling thread's value of a key. The library does nothing with the
+ * value when the thread ends.
  *
  * @param key The key. Must not be NULL. Borrowed.
  * @param value The value; NULL is one. Borrowed.
@@ -1875,7 +1886,7 @@ int PyThread_tss_set(Py_tss_t *key,
                      void *value);
 
 /**
- * The calling thread's value.
+ * Returns the calling thread's value of a key.
  *
  * @param key The key. Must not be NULL. Borrowed.
  * @return The value that this thread set last; NULL if it set none or the key
@@ -1948,7 +1959,7 @@ int PyThread_set_key_value(int key,
                            void *value);
 
 /**
- * The calling thread's value of an integer key.
+ * Returns the calling thread's value of an integer key.
  *
  * @param key The key.
  * @return The value; NULL if this thread set none or `key` is no key. Borrowed.
@@ -1982,7 +1993,7 @@ void *PyThread_get_key_value(int key);
 void PyThread_delete_key_value(int key);
 
 /**
- * Does nothing: keys survive a fork.
+ * Does nothing: keys and values survive a fork.
  *
  * @par Errors
  * None.
@@ -2002,9 +2013,9 @@ void PyThread_ReInitTLS(void);
  *
  * @param interp Owner of the new state. Must not be NULL. Borrowed.
  * @return The state, detached (suspended while a stop-the-world pause is on),
- *     owned by the interpreter until PyThreadState_Delete(); NULL without
- *     memory, when the interpreter is gone, or when its end is committed and
- *     the caller is not the thread that ends it.
+ *     owned by the interpreter until PyThreadState_Delete(); NULL if there is
+ *     no memory, if the interpreter is gone, or if it has committed its
+ *     finalization and the caller is not the finalizing thread.
  *
  * @par Errors
  * Fatal if `interp` is NULL. NULL sets no error.
@@ -2021,8 +2032,8 @@ void PyThread_ReInitTLS(void);
 PyThreadState *PyThreadState_New(PyInterpreterState *interp);
 
 /**
- * Clears a thread state: drops what it refers to, then calls its `on_delete`
- * hook, then sets its exit event.
+ * Clears a thread state: drops the references that it holds, then calls its
+ * `on_delete` hook, then sets its exit event.
  *
  * @param tstate State of the interpreter that the caller is attached to. Must
  *     not be NULL. Borrowed.
@@ -2047,7 +2058,7 @@ PyThreadState *PyThreadState_New(PyInterpreterState *interp);
 void PyThreadState_Clear(PyThreadState *tstate);
 
 /**
- * Deletes a cleared thread state that nobody has attached.
+ * Deletes a cleared thread state that is not attached to any thread.
  *
  * @param tstate The state. Must not be NULL. Consumed.
  *
@@ -2065,7 +2076,7 @@ void PyThreadState_Clear(PyThreadState *tstate);
  * @par Source
  * CPython 3.13.
  *
- * @pre `tstate` came from this library, and nobody uses it again.
+ * @pre `tstate` came from this library, and is not used again.
  */
 void PyThreadState_Delete(PyThreadState *tstate);
 
@@ -2085,12 +2096,12 @@ void PyThreadState_Delete(PyThreadState *tstate);
  * @par Source
  * CPython 3.13.
  *
- * @pre Nobody uses the state again.
+ * @pre The state is not used again.
  */
 void PyThreadState_DeleteCurrent(void);
 
 /**
- * The attached thread state of the calling thread.
+ * Returns the attached thread state of the calling thread.
  *
  * @return The state, never NULL. Borrowed.
  *
@@ -2106,7 +2117,8 @@ void PyThreadState_DeleteCurrent(void);
 PyThreadState *PyThreadState_Get(void);
 
 /**
- * The attached thread state of the calling thread, if any.
+ * Returns the attached thread state of the calling thread, or NULL if there is
+ * none.
  *
  * @return The state, or NULL when nothing is attached. Borrowed.
  *
@@ -2122,7 +2134,8 @@ PyThreadState *PyThreadState_Get(void);
 PyThreadState *PyThreadState_GetUnchecked(void);
 
 /**
- * Attaches `tstate` to the calling thread and detaches what was attached.
+ * Detaches the attached state of the calling thread, if any, and attaches
+ * `tstate`, if not NULL.
  *
  * @param tstate State to attach, or NULL to only detach. Borrowed. The attached
  *     state itself is detached and attached again.
@@ -2145,7 +2158,7 @@ PyThreadState *PyThreadState_GetUnchecked(void);
 PyThreadState *PyThreadState_Swap(PyThreadState *tstate);
 
 /**
- * The interpreter of a thread state.
+ * Returns the interpreter of a thread state.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return Its interpreter, never NULL. Borrowed.
@@ -2164,7 +2177,7 @@ PyThreadState *PyThreadState_Swap(PyThreadState *tstate);
 PyInterpreterState *PyThreadState_GetInterpreter(PyThreadState *tstate);
 
 /**
- * The id of a thread state.
+ * Returns the id of a thread state.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return Its id: 1 and up, unique in its interpreter, never reused there.
@@ -2183,8 +2196,8 @@ PyInterpreterState *PyThreadState_GetInterpreter(PyThreadState *tstate);
 uint64_t PyThreadState_GetID(PyThreadState *tstate);
 
 /**
- * The next older thread state of the same interpreter. For debuggers: takes no
- * lock.
+ * Returns the next older thread state of the same interpreter. The call takes
+ * no lock, for debuggers.
  *
  * @param tstate A state. Must not be NULL. Borrowed.
  * @return The next one, or NULL at the end. Borrowed.
@@ -2194,7 +2207,7 @@ uint64_t PyThreadState_GetID(PyThreadState *tstate);
  * @par Blocks
  * No.
  * @par Threads
- * Any, while nobody creates or deletes states. Async-signal-safe.
+ * Any, while no thread makes or deletes states. Async-signal-safe.
  * @par Source
  * CPython 3.13.
  *
@@ -2203,7 +2216,8 @@ uint64_t PyThreadState_GetID(PyThreadState *tstate);
 PyThreadState *PyThreadState_Next(PyThreadState *tstate);
 
 /**
- * The per-thread dictionary of the attached state, made on first use.
+ * Returns the per-thread dictionary of the attached state. It is made at the
+ * first call.
  *
  * @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when
  *     nothing is attached, the host gave no hook, or the hook returned NULL.
@@ -2241,7 +2255,7 @@ PyObject *PyThreadState_GetDict(void);
 PyThreadState *_PyThreadState_Prealloc(PyInterpreterState *interp);
 
 /**
- * Always fatal: nobody outside initializes a thread state.
+ * Aborts with a fatal error: only the library initializes thread states.
  *
  * @param tstate Ignored.
  *
@@ -2257,7 +2271,7 @@ PyThreadState *_PyThreadState_Prealloc(PyInterpreterState *interp);
 void _PyThreadState_Init(PyThreadState *tstate);
 
 /**
- * The interpreter of the attached state.
+ * Returns the interpreter of the attached state.
  *
  * @return The interpreter, never NULL. Borrowed.
  *
@@ -2294,7 +2308,8 @@ PyInterpreterState *PyInterpreterState_Get(void);
 PyGILState_STATE PyGILState_Ensure(void);
 
 /**
- * Undoes one PyGILState_Ensure() of the same thread, newest first.
+ * Reverses one PyGILState_Ensure() of the same thread. The calls nest: the last
+ * Ensure is reversed first.
  *
  * @param oldstate Token of that call: PyGILState_LOCKED (0) or
  *     PyGILState_UNLOCKED (1).
@@ -2317,7 +2332,7 @@ PyGILState_STATE PyGILState_Ensure(void);
 void PyGILState_Release(PyGILState_STATE oldstate);
 
 /**
- * The thread state that the PyGILState calls of this thread use.
+ * Returns the thread state that the PyGILState calls of this thread use.
  *
  * @return The state, attached or not; NULL if the thread has none. Borrowed.
  *
@@ -2333,7 +2348,8 @@ void PyGILState_Release(PyGILState_STATE oldstate);
 PyThreadState *PyGILState_GetThisThreadState(void);
 
 /**
- * Whether the calling thread is attached with its gilstate.
+ * Returns whether the thread state that the PyGILState calls of this thread use
+ * is attached.
  *
  * @return 1 if so, or always once a sub-interpreter was made in this life of
  *     the runtime; else 0. While the runtime is not initialized, 1 under
@@ -2351,7 +2367,8 @@ PyThreadState *PyGILState_GetThisThreadState(void);
 int PyGILState_Check(void);
 
 /**
- * Keeps the calling thread's state between calls, or no longer.
+ * Switches on or off that the calling thread's state is kept between its
+ * PyGILState calls.
  *
  * For a foreign thread that calls PyGILState_Ensure() and PyGILState_Release()
  * again and again: the last Release, which would clear and delete the state
@@ -2370,8 +2387,9 @@ int PyGILState_Check(void);
  * None.
  * @par Blocks
  * No when switched on. Switched off, until the GIL is free, and as long as the
- * host's destructors do; an attached caller is detached meanwhile. The end of a
- * thread with a kept state waits for the GIL: who joins it lets go before.
+ * host's destructors do; an attached caller is detached meanwhile. A thread
+ * with a kept state takes the GIL when it exits: detach before you join it, or
+ * both wait for each other.
  * @par Threads
  * Any, attached or not; for the calling OS thread only. Not async-signal-safe.
  * A fork child keeps the setting of the thread that forked.
@@ -2412,7 +2430,7 @@ int PyTState_KeepThreadState(int on);
 int PyTState_Rebind(PyThreadState *tstate);
 
 /**
- * The frame of the function that the thread runs.
+ * Returns the frame of the function that the thread runs.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return NULL: nothing that runs under this library has a frame. CPython, too,
@@ -2451,7 +2469,8 @@ PyFrameObject *PyThreadState_GetFrame(PyThreadState *tstate);
 void PyThreadState_EnterTracing(PyThreadState *tstate);
 
 /**
- * Undoes one PyThreadState_EnterTracing().
+ * Switches tracing and profiling on again, one level: reverses one
+ * PyThreadState_EnterTracing().
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  *
@@ -2469,7 +2488,8 @@ void PyThreadState_EnterTracing(PyThreadState *tstate);
 void PyThreadState_LeaveTracing(PyThreadState *tstate);
 
 /**
- * How many PyThreadState_EnterTracing() are open.
+ * Returns how many PyThreadState_EnterTracing() calls of a thread state are
+ * open.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return The depth: 0 means that a host's tracer may be called.
@@ -2614,9 +2634,9 @@ void PyEval_ReleaseLock(void);
 void PyEval_InitThreads(void);
 
 /**
- * Whether the main interpreter exists, and with it its GIL.
+ * Returns whether the main interpreter exists, and with it its GIL.
  *
- * @return 1 between initialization and the end of finalization, else 0.
+ * @return 1 between initialization and finalization, else 0.
  *
  * @par Errors
  * None.
@@ -2631,14 +2651,15 @@ int PyEval_ThreadsInitialized(void);
 
 /**
  * Detaches the attached state until PyTState_EndBlocking(), as
- * PyEval_SaveThread() does, and leaves a function behind that wakes the thread
- * out of whatever it then blocks in.
+ * PyEval_SaveThread() does, and registers a function that interrupts the call
+ * in which the thread then blocks.
  *
- * When the end of the interpreter (Py_FinalizeEx(), Py_EndInterpreter()) waits
- * for this thread because it is no daemon or opened a guard, the ending thread
- * calls `ubf(arg)`; so does PyTState_Unblock(). It is called again every 100 ms
- * while the thread stays: the first call may come before the thread blocks.
- * Whether the thread goes on or ends is its affair.
+ * When the finalization of the interpreter (Py_FinalizeEx(),
+ * Py_EndInterpreter()) waits for this thread because it is no daemon or opened
+ * a guard, the finalizing thread calls `ubf(arg)`; so does PyTState_Unblock().
+ * It is called again every 100 ms while the thread stays: the first call may
+ * come before the thread blocks. The thread decides itself whether it continues
+ * or ends.
  *
  * @param ubf Unblock function: must make the blocking call return, soon, by a
  *     byte in a pipe, shutdown(2), pthread_kill(3) or the like. Called with the
@@ -2708,14 +2729,14 @@ int PyTState_Unblock(PyThreadState *tstate);
 /* ======== 7. Polls, pending calls, signals ======== */
 
 /**
- * Has the main thread call func(arg) at one of its next polls in the main
- * interpreter.
+ * Queues a call func(arg) that the main thread makes at one of its next polls
+ * in the main interpreter.
  *
- * Calls run in the order of their adding, attached, with no lock of the library
- * held. One that returns non-zero must have set the error indicator; it ends
- * the poll, and later calls stay queued. When a call returns, the state that it
- * was called with must be attached; so it may call Py_FinalizeEx() only if it
- * ends the process afterwards, as Py_Exit() does.
+ * Calls run in the order in which they were added, attached, with no lock of
+ * the library held. A call that returns non-zero must have set the error
+ * indicator; it ends the poll, and later calls stay queued. When a call
+ * returns, the state that it was called with must be attached; so it may call
+ * Py_FinalizeEx() only if it ends the process afterwards, as Py_Exit() does.
  *
  * @param func What to call. Must not be NULL. It may add further calls.
  * @param arg Passed on. Borrowed.
@@ -2741,8 +2762,8 @@ int Py_AddPendingCall(int (*func)(void*),
                       void *arg);
 
 /**
- * Runs what arrived for the main thread: handlers of signals, then calls that
- * were added.
+ * Runs what is pending for the main thread: the handlers of signals that
+ * arrived, then the queued calls.
  *
  * @return 0: all ran, or the caller is not the main thread in the main
  *     interpreter; -1: one failed with the error indicator set; what is left
@@ -2761,8 +2782,8 @@ int Py_AddPendingCall(int (*func)(void*),
 int Py_MakePendingCalls(void);
 
 /**
- * A host's poll: does what the attached thread was asked to do. PyTState_Poll()
- * calls it only if it has to.
+ * Does what the attached thread was asked to do: the poll of a host.
+ * PyTState_Poll() calls it only if there is something to do.
  *
  * In this order: stand while the world is stopped; handlers of signals; calls
  * that were added; let another thread have the GIL; raise an asynchronous
@@ -2787,8 +2808,8 @@ int Py_MakePendingCalls(void);
 int _Py_HandlePending(PyThreadState *tstate);
 
 /**
- * Has another thread of the attached interpreter raise an exception at its next
- * poll.
+ * Asks another thread of the attached interpreter to raise an exception at its
+ * next poll.
  *
  * Only the newest state of that thread is asked. It keeps one exception: a
  * second call replaces the first, and the state's PyThreadState_Clear() drops
@@ -2838,7 +2859,7 @@ int PyThreadState_SetAsyncExc(unsigned long id,
 int PyErr_CheckSignals(void);
 
 /**
- * PyErr_SetInterruptEx(SIGINT).
+ * Acts as if SIGINT had arrived, as PyErr_SetInterruptEx(SIGINT) does.
  *
  * @par Errors
  * None.
@@ -2873,7 +2894,7 @@ void PyErr_SetInterrupt(void);
 int PyErr_SetInterruptEx(int signum);
 
 /**
- * Says whether SIGINT arrived, and forgets that it did.
+ * Returns whether SIGINT has arrived, and clears that.
  *
  * @return 1 or 0; 0 if the caller is not the main thread in the main
  *     interpreter.
@@ -2890,7 +2911,7 @@ int PyErr_SetInterruptEx(int signum);
 int PyOS_InterruptOccurred(void);
 
 /**
- * The handler of a signal.
+ * Returns the handler of a signal.
  *
  * @param sig Number of the signal.
  * @return The handler; SIG_ERR: there is no such signal.
@@ -2933,8 +2954,8 @@ PyOS_sighandler_t PyOS_setsig(int sig,
                               PyOS_sighandler_t handler);
 
 /**
- * Installs the host's function for every signal that comes to the runtime,
- * SIGINT included.
+ * Installs a function of the host that handles every signal that is routed to
+ * the runtime, SIGINT included.
  *
  * It runs as Python's handlers do: attached, on the main thread in the main
  * interpreter, at a poll, never in the OS's handler, with no lock of the
@@ -2959,7 +2980,7 @@ void PyTState_SetSignalHandler(PyTState_SignalHandler handler,
                                void *data);
 
 /**
- * Has a signal come to the runtime, or act as the system's default again.
+ * Routes a signal to the runtime, or back to the system's default action.
  *
  * Py_Initialize() does this with SIGINT; finalization gives back what still
  * comes to the runtime.
@@ -3009,8 +3030,8 @@ int PyTState_RouteSignal(int signum,
 int Py_EnterRecursiveCall(const char *where);
 
 /**
- * Goes back up one level after a Py_EnterRecursiveCall() that returned 0: does
- * nothing, the stack itself tells.
+ * Does nothing: Py_EnterRecursiveCall() checks the stack itself. Call it after
+ * a Py_EnterRecursiveCall() that returned 0.
  *
  * @par Errors
  * None.
@@ -3025,8 +3046,8 @@ void Py_LeaveRecursiveCall(void);
 
 /**
  * Sets the recursion limit of the attached interpreter: the number that
- * Py_GetRecursionLimit() gives to whoever counts levels.
- * Py_EnterRecursiveCall() looks at the stack, not at the limit.
+ * Py_GetRecursionLimit() returns, for hosts that count levels.
+ * Py_EnterRecursiveCall() checks the stack and not the limit.
  *
  * @param new_limit The limit; not checked.
  *
@@ -3042,7 +3063,7 @@ void Py_LeaveRecursiveCall(void);
 void Py_SetRecursionLimit(int new_limit);
 
 /**
- * The recursion limit of the attached interpreter.
+ * Returns the recursion limit of the attached interpreter.
  *
  * @return The limit; 1000 unless Py_SetRecursionLimit() changed it.
  *
@@ -3058,8 +3079,8 @@ void Py_SetRecursionLimit(int new_limit);
 int Py_GetRecursionLimit(void);
 
 /**
- * Tells which C stack the thread of `tstate` is on from now on, for
- * Py_EnterRecursiveCall(). For hosts that switch stacks.
+ * Sets the bounds of the C stack on which the thread of `tstate` runs from now
+ * on, for Py_EnterRecursiveCall(). It is for hosts that switch stacks.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @param stack_start_addr Lowest address of the stack.
@@ -3085,8 +3106,8 @@ int PyUnstable_ThreadState_SetStackProtection(PyThreadState *tstate,
                                               size_t stack_size);
 
 /**
- * Undoes PyUnstable_ThreadState_SetStackProtection(): the bounds are the OS
- * thread's again.
+ * Sets the bounds of the C stack of `tstate` back to those of the OS thread's
+ * stack.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  *
@@ -3106,17 +3127,18 @@ void PyUnstable_ThreadState_ResetStackProtection(PyThreadState *tstate);
 /* ======== 8. Guards and views: keeping an interpreter alive ======== */
 
 /**
- * Opens a guard on the attached interpreter: its end is not committed while the
- * guard is open.
+ * Opens a guard on the attached interpreter, which does not commit its
+ * finalization while the guard is open.
  *
- * Threads, callbacks and sub-interpreters are still waited for and ended; then
- * the end waits for the guard. Guards that are never closed are named by
- * PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
+ * Finalization still waits for threads, runs the registered functions and ends
+ * sub-interpreters; then it waits for the guard. Guards that are never closed
+ * are named by PyTState_SetShutdownReport(), with the place that
+ * PyTState_Here() left.
  *
  * @return The guard, or NULL with MemoryError, or with PythonFinalizationError:
- *     the end is committed, or it waits for guards, was overtaken by new ones,
- *     and the calling thread has none open. Owned: any thread closes it, with
- *     PyInterpreterGuard_Close().
+ *     finalization has committed, or it is throttling new guards
+ *     (docs/shutdown.md) and this thread holds none. Owned: any thread closes
+ *     it, with PyInterpreterGuard_Close().
  *
  * @par Errors
  * Fatal if nothing is attached; NULL as above.
@@ -3135,19 +3157,19 @@ PyInterpreterGuard *PyInterpreterGuard_FromCurrent(void);
  *
  * @param view The view. Must not be NULL. Borrowed; stays as it is.
  * @return The guard; or NULL, without an error indicator: the interpreter is
- *     gone or its end is committed, there is no memory, or, if the caller is
- *     attached, as PyInterpreterGuard_FromCurrent(). Owned:
+ *     gone or has committed its finalization, there is no memory, or, if the
+ *     caller is attached, as PyInterpreterGuard_FromCurrent(). Owned:
  *     PyInterpreterGuard_Close().
  *
  * @par Errors
  * Fatal if NULL; NULL as above.
  * @par Blocks
- * Not if attached. Else, while an end waits for guards and was overtaken by new
- * ones, a thread that has none open waits: 5 ms at first, then longer from time
- * to time, 1.3 s at most.
+ * Not if attached. Else, while finalization throttles new guards
+ * (docs/shutdown.md), a thread that holds no guard is delayed: by 5 ms at
+ * first, later by more, at most by 1.3 s.
  * @par Threads
- * Any, attached (to whatever interpreter) or not, also before initialization
- * and after finalization. Not async-signal-safe. In a fork child, after
+ * Any, attached (to any interpreter) or not, also before initialization and
+ * after finalization. Not async-signal-safe. In a fork child, after
  * PyOS_AfterFork_Child().
  * @par Source
  * CPython 3.15.
@@ -3157,7 +3179,8 @@ PyInterpreterGuard *PyInterpreterGuard_FromCurrent(void);
 PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
 
 /**
- * Closes a guard. The last one lets an end that waits go on.
+ * Closes a guard. Closing the last one lets a finalization that waits for
+ * guards continue.
  *
  * @param guard The guard. Must not be NULL. Consumed.
  *
@@ -3167,9 +3190,9 @@ PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
  * @par Blocks
  * Never.
  * @par Threads
- * Any, attached or not. Not async-signal-safe. A fork child drops the guards
- * that the threads opened which did not survive: they hold nothing there, but
- * are closed as ever.
+ * Any, attached or not. Not async-signal-safe. A fork child drops the guards of
+ * the threads that did not survive: they protect nothing there, but can still
+ * be closed.
  * @par Source
  * CPython 3.15, where closing twice, and guards in a fork child, are undefined.
  *
@@ -3178,9 +3201,9 @@ PyInterpreterGuard *PyInterpreterGuard_FromView(PyInterpreterView *view);
 void PyInterpreterGuard_Close(PyInterpreterGuard *guard);
 
 /**
- * Makes a view of the attached interpreter: a name of it that can outlive it,
- * and that names no other interpreter then, neither in this life of the runtime
- * nor in a later one.
+ * Makes a view of the attached interpreter: a name that may outlive the
+ * interpreter. It never names another interpreter, neither in this life of the
+ * runtime nor in a later one.
  *
  * @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
  *
@@ -3197,8 +3220,8 @@ void PyInterpreterGuard_Close(PyInterpreterGuard *guard);
 PyInterpreterView *PyInterpreterView_FromCurrent(void);
 
 /**
- * Makes a view of the main interpreter, whether there is one now or not: after
- * a finalization it names the next one.
+ * Makes a view of the main interpreter, which need not exist yet. After a
+ * finalization the view names the next main interpreter.
  *
  * @return The view, or NULL, without an error indicator: no memory. Owned:
  *     PyInterpreterView_Close().
@@ -3235,10 +3258,11 @@ void PyInterpreterView_Close(PyInterpreterView *view);
 /**
  * Attaches the caller to the interpreter that a guard holds.
  *
- * In this order: the attached state if it is of that interpreter; else the
- * state that this thread used last, if it is; else a new one, which the
- * outermost PyThreadState_Release() deletes. A state of another interpreter
- * that is attached is detached, and attached again by the release. Calls nest.
+ * The call uses the attached state if that belongs to the interpreter.
+ * Otherwise it attaches the state that this thread used last if that belongs to
+ * the interpreter, or else a new state, which the outermost
+ * PyThreadState_Release() deletes. If a state of another interpreter is
+ * attached, it is detached, and the release attaches it again. Calls nest.
  *
  * @param guard An open guard. Must not be NULL. Borrowed; stays open. If it is
  *     closed before the release, the thread counts as a daemon: it may meet
@@ -3250,11 +3274,11 @@ void PyInterpreterView_Close(PyInterpreterView *view);
  * @par Errors
  * Fatal if NULL; NULL as above.
  * @par Blocks
- * Until the GIL is free and no pause is on; the end of the interpreter waits
- * for the guard.
+ * Until the GIL is free and no pause is on; the finalization of the interpreter
+ * waits for the guard.
  * @par Threads
- * Any, attached (to whatever interpreter) or not. Not async-signal-safe. In a
- * fork child, after PyOS_AfterFork_Child().
+ * Any, attached (to any interpreter) or not. Not async-signal-safe. In a fork
+ * child, after PyOS_AfterFork_Child().
  * @par Source
  * CPython 3.15.
  *
@@ -3276,10 +3300,10 @@ PyThreadStateToken *PyThreadState_Ensure(PyInterpreterGuard *guard);
  * Fatal if NULL; NULL as above.
  * @par Blocks
  * As PyInterpreterGuard_FromView(); then until the GIL is free and no pause is
- * on. The end of the interpreter waits for the release.
+ * on. The finalization of the interpreter waits for the release.
  * @par Threads
- * Any, attached (to whatever interpreter) or not, also before initialization
- * and after finalization. Not async-signal-safe. In a fork child, after
+ * Any, attached (to any interpreter) or not, also before initialization and
+ * after finalization. Not async-signal-safe. In a fork child, after
  * PyOS_AfterFork_Child().
  * @par Source
  * CPython 3.15.
@@ -3289,8 +3313,8 @@ PyThreadStateToken *PyThreadState_Ensure(PyInterpreterGuard *guard);
 PyThreadStateToken *PyThreadState_EnsureFromView(PyInterpreterView *view);
 
 /**
- * Undoes one PyThreadState_Ensure() or PyThreadState_EnsureFromView(), the
- * newest first.
+ * Reverses one PyThreadState_Ensure() or PyThreadState_EnsureFromView(). The
+ * calls nest: the last one is reversed first.
  *
  * The outermost release clears and deletes the state if Ensure made it, closes
  * the guard that the state keeps, and attaches again what was attached before.
@@ -3323,8 +3347,8 @@ void PyThreadState_Release(PyThreadStateToken *token);
  *
  * Not recursive: locking twice on one thread never returns. An uncontended lock
  * is one atomic read-modify-write. A thread that has waited for more than a
- * millisecond gets the lock handed when it is unlocked; until then whoever
- * comes first gets it.
+ * millisecond gets the lock handed when it is unlocked; until then the first
+ * thread that comes gets it.
  *
  * @param m The mutex; all-zero is unlocked. Borrowed, must not move while in
  *     use. Not NULL (checked in debug builds only).
@@ -3337,8 +3361,8 @@ void PyThreadState_Release(PyThreadStateToken *token);
  * the interpreter finalizes. Signals do not end the wait.
  * @par Threads
  * Any, attached or not, also before initialization. Not async-signal-safe. In a
- * fork child, after PyOS_AfterFork_Child(); who held it in the parent still
- * holds it.
+ * fork child, after PyOS_AfterFork_Child(); a lock that a thread held in the
+ * parent is still locked.
  * @par Source
  * CPython 3.13.
  *
@@ -3347,11 +3371,11 @@ void PyThreadState_Release(PyThreadStateToken *token);
 void PyMutex_Lock(PyMutex *m);
 
 /**
- * Unlocks the mutex, and wakes who has waited longest.
+ * Unlocks the mutex and wakes the thread that has waited longest.
  *
  * An uncontended unlock is one atomic read-modify-write. Once it is unlocked
- * the call does not touch the mutex any more: whoever locks it next may free
- * it.
+ * the call does not touch the mutex any more: the thread that locks it next may
+ * free it.
  *
  * @param m The mutex. Borrowed. Not NULL (checked in debug builds only).
  *
@@ -3371,7 +3395,7 @@ void PyMutex_Lock(PyMutex *m);
 void PyMutex_Unlock(PyMutex *m);
 
 /**
- * Tells whether the mutex is locked at this moment, by any thread.
+ * Returns whether the mutex is locked at this moment, by any thread.
  *
  * @param m The mutex. Borrowed. Not NULL (checked in debug builds only).
  * @return 1 if it is locked, 0 if not. Good for assertions only: it may change
@@ -3410,7 +3434,7 @@ PyThread_type_lock PyThread_allocate_lock(void);
 /**
  * Frees the memory of a lock.
  *
- * @param lock The lock, which nobody holds or waits for. NULL does nothing.
+ * @param lock The lock, which no thread holds or waits for. NULL does nothing.
  *
  * @par Errors
  * None.
@@ -3440,8 +3464,8 @@ void PyThread_free_lock(PyThread_type_lock lock);
  * Until the lock is free, if asked to. Does not detach: an attached caller
  * keeps its GIL, and the holder may need it. Signals do not end the wait.
  * @par Threads
- * Any, attached or not. Not async-signal-safe. In a fork child, who held it in
- * the parent still holds it.
+ * Any, attached or not. Not async-signal-safe. In a fork child, a lock that a
+ * thread held in the parent is still locked.
  * @par Source
  * CPython 3.13.
  *
@@ -3468,8 +3492,8 @@ int PyThread_acquire_lock(PyThread_type_lock lock,
  * Up to `microseconds`. Does not detach: an attached caller keeps its GIL, and
  * the holder may need it.
  * @par Threads
- * Any, attached or not. Not async-signal-safe. In a fork child, who held it in
- * the parent still holds it.
+ * Any, attached or not. Not async-signal-safe. In a fork child, a lock that a
+ * thread held in the parent is still locked.
  * @par Source
  * CPython 3.13.
  *
@@ -3512,7 +3536,7 @@ PyLockStatus PyThread_acquire_lock_timed_with_retries(PyThread_type_lock lock,
  * @param lock The lock. Borrowed. NULL is fatal.
  *
  * @par Errors
- * If nobody has it: fatal, "unlocking mutex that is not locked", under the
+ * If no thread has it: fatal, "unlocking mutex that is not locked", under the
  * rules of 3.15; before, it lets one more thread in later, as the semaphores of
  * CPython do (PyTState_Config.compat chooses).
  * @par Blocks
@@ -3563,8 +3587,8 @@ void PyCriticalSection_Begin(PyCriticalSection *c,
 /**
  * Begins a critical section: locks the mutex until PyCriticalSection_End().
  *
- * As PyCriticalSection_Begin(). A mutex that PyMutex_Lock() locked is not given
- * up by a detach; one of a section is.
+ * As PyCriticalSection_Begin(). A detach unlocks the mutex of a section for a
+ * while, but not a mutex that PyMutex_Lock() locked.
  *
  * @param c Room for the section, on the stack; initialized here. Borrowed until
  *     the End. Not NULL (checked in debug builds only).
@@ -3598,8 +3622,8 @@ void PyCriticalSection_BeginMutex(PyCriticalSection *c,
  * mutex is not locked; misuse, and nothing happens, if `c` is not the section
  * that the attached state began last.
  * @par Blocks
- * Until the mutexes of the section before it are free, if they had been given
- * up.
+ * Until the mutexes of the section before it are free, if a detach had unlocked
+ * them.
  * @par Threads
  * The one that called Begin, attached with the same state. Not
  * async-signal-safe.
@@ -3711,7 +3735,7 @@ void PyCriticalSection2_End(PyCriticalSection2 *c);
 void PyEvent_Wait(PyEvent *evt);
 
 /**
- * Waits until the event is set, a time passed, or a signal arrived.
+ * Waits until the event is set, the time limit has passed, or a signal arrives.
  *
  * @param evt The event. Borrowed. Not NULL (checked in debug builds only).
  * @param timeout_ns Nanoseconds; nothing but a signal ends the wait earlier.
@@ -3740,8 +3764,8 @@ int PyEvent_WaitTimed(PyEvent *evt,
 /* ======== 10. Waiting, naming, policies ======== */
 
 /**
- * Waits as _PyInterpreterState_WaitForThreads() does, but not longer than
- * asked, and tells who is left.
+ * Waits as _PyInterpreterState_WaitForThreads() does, up to a time limit, and
+ * lists the threads that are left.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param timeout_ns Nanoseconds; negative: no limit; 0: only look.
@@ -3799,7 +3823,7 @@ size_t PyTState_Census(PyInterpreterState *interp,
                        size_t capacity);
 
 /**
- * Prints every thread state and open guard, one line each, for people.
+ * Prints every thread state and every open guard, one line each, for people.
  *
  * @param fd File descriptor to write to.
  *
@@ -3816,7 +3840,8 @@ size_t PyTState_Census(PyInterpreterState *interp,
 void PyTState_DumpThreads(int fd);
 
 /**
- * Has a finalization that waits print every so often whom it waits for.
+ * Sets how often a finalization that waits prints the threads and guards that
+ * it waits for.
  *
  * @param every_ns Interval in nanoseconds; 0 or less: no reports.
  * @param fd File descriptor to write to.
@@ -3836,7 +3861,7 @@ int PyTState_SetShutdownReport(PyTime_t every_ns,
                                int fd);
 
 /**
- * Names a thread state, and the thread that it belongs to for the OS (the first
+ * Names a thread state, and for the OS the thread that it belongs to (the first
  * 15 bytes). The thread that runs `main` keeps its name for the OS, which is
  * the program's.
  *
@@ -3860,8 +3885,8 @@ int PyTState_SetName(PyThreadState *tstate,
                      const char *name);
 
 /**
- * The exit event of a thread state, with a reference that keeps it valid when
- * the state is gone.
+ * Returns the exit event of a thread state, with a reference that keeps the
+ * event valid after the state is deleted.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return The event, to be given back with PyTState_ReleaseExitEvent(). Never
@@ -3881,7 +3906,7 @@ int PyTState_SetName(PyThreadState *tstate,
 PyEvent *PyTState_GetExitEvent(PyThreadState *tstate);
 
 /**
- * Gives an exit event back.
+ * Drops a reference that PyTState_GetExitEvent() returned.
  *
  * @param event Event from PyTState_GetExitEvent(), or NULL (nothing happens).
  *     Consumed.
@@ -3901,8 +3926,8 @@ PyEvent *PyTState_GetExitEvent(PyThreadState *tstate);
 void PyTState_ReleaseExitEvent(PyEvent *event);
 
 /**
- * The host's bytes beside a thread state (PyTState_Config.host_tstate_size),
- * zeroed when the state was made.
+ * Returns the host's bytes beside a thread state
+ * (PyTState_Config.host_tstate_size), zeroed when the state was made.
  *
  * @param tstate The state. Must not be NULL. Borrowed.
  * @return The bytes, aligned as malloc() aligns; NULL if the host asked for
@@ -3922,9 +3947,10 @@ void PyTState_ReleaseExitEvent(PyEvent *event);
 void *PyTState_HostData(PyThreadState *tstate);
 
 /**
- * Leaves a place for diagnostics: the next attach, detach, creation of a state
- * or opening of a guard on this thread records it. With PYTSTATE_PLACES defined
- * before the header is included, the usual calls do this by themselves.
+ * Sets the source location that the next attach, detach, creation of a state or
+ * opening of a guard on this thread records for diagnostics. If PYTSTATE_PLACES
+ * is defined before the header is included, the usual calls do this by
+ * themselves.
  *
  * @param place "file:line", a string that is never freed, or NULL to forget
  *     what was left.
@@ -3938,13 +3964,14 @@ void *PyTState_HostData(PyThreadState *tstate);
  * @par Source
  * Pytstate.
  *
- * @pre `place` is NULL or a NUL-terminated string that stays valid for ever.
+ * @pre `place` is NULL or a NUL-terminated string that stays valid until the
+ *      process ends.
  */
 void PyTState_Here(const char *place);
 
 /**
- * Chooses what a thread meets that attaches after its interpreter committed to
- * finalization.
+ * Sets the late-attach policy: what happens to a thread that attaches after its
+ * interpreter has committed its finalization.
  *
  * @param policy PyTState_LATE_HANG, PyTState_LATE_EXIT or PyTState_LATE_ABORT.
  * @return 0; -1 with ValueError (if attached) on another value.
@@ -4008,12 +4035,12 @@ void PyTState_SetCheckCallback(
                                void *data);
 
 /**
- * The shutdown phase of an interpreter.
+ * Returns the shutdown phase of an interpreter.
  *
  * @param interp The interpreter, or NULL (PyTState_PHASE_GONE). Borrowed.
  * @return PyTState_PHASE_RUNNING, _WAITING_THREADS, _ATEXIT, _WAITING_GUARDS,
- *     _FINALIZING or _GONE. Phases may repeat until the end is committed
- *     (_FINALIZING).
+ *     _FINALIZING or _GONE. Phases may repeat until the finalization is
+ *     committed (_FINALIZING).
  *
  * @par Errors
  * None.
@@ -4030,7 +4057,8 @@ void PyTState_SetCheckCallback(
 int PyTState_ShutdownPhase(PyInterpreterState *interp);
 
 /**
- * Installs a function that hears of every change of a shutdown phase.
+ * Installs a function that is called at every change of the shutdown phase of
+ * an interpreter.
  *
  * @param hook Called on the finalizing thread, with no lock of the library
  *     held. NULL removes it.
@@ -4055,7 +4083,7 @@ void PyTState_SetShutdownPhaseHook(
 
 /**
  * Prepares for fork(): stops every other thread of the runtime and takes its
- * locks. Waits while somebody else stops the world.
+ * locks. Waits while another thread has stopped the world.
  *
  * @par Errors
  * Fatal if nothing is attached, if it was called already, or if this thread has
@@ -4074,7 +4102,8 @@ void PyTState_SetShutdownPhaseHook(
 void PyOS_BeforeFork(void);
 
 /**
- * Goes on in the parent after fork(), also when fork() failed.
+ * Lets the other threads continue in the parent after fork(), also when fork()
+ * failed.
  *
  * @par Errors
  * Fatal if nothing is attached, or without PyOS_BeforeFork().
@@ -4088,8 +4117,8 @@ void PyOS_BeforeFork(void);
 void PyOS_AfterFork_Parent(void);
 
 /**
- * Makes the runtime whole in a fork child: the calling thread and its state
- * survive, alone (docs/fork.md).
+ * Resets the runtime in a fork child, in which only the calling thread and its
+ * thread state survive (docs/fork.md).
  *
  * @par Errors
  * Fatal if nothing is attached, or in the parent. Ends the child with status 1
@@ -4108,7 +4137,7 @@ void PyOS_AfterFork_Parent(void);
 void PyOS_AfterFork_Child(void);
 
 /**
- * PyOS_AfterFork_Child() under its old name.
+ * Calls PyOS_AfterFork_Child(). This is its old name.
  *
  * @par Errors
  * As PyOS_AfterFork_Child().
@@ -4124,10 +4153,10 @@ void PyOS_AfterFork_Child(void);
 void PyOS_AfterFork(void);
 
 /**
- * Has every fork() of the process keep the runtime whole in parent and child,
- * whoever calls it: a library that forks without a word then works. There is no
- * way back. A host that calls PyOS_BeforeFork() and its pair as well loses
- * nothing.
+ * Registers fork handlers, so that the runtime works in parent and child after
+ * every fork() of the process, also after a fork() by a library that does not
+ * call PyOS_BeforeFork(). The handlers cannot be removed. A host may still call
+ * PyOS_BeforeFork() and PyOS_AfterFork_*() around its own forks.
  *
  * Before a fork the handlers do what PyOS_BeforeFork() does, whether the
  * forking thread is attached, detached, or unknown to the runtime. In the child
@@ -4364,7 +4393,8 @@ void PyTState_EventSet(PyEvent *event);
 const char *PyTState_Version(void);
 
 /**
- * Says that the calling thread holds no pointer that it read without a lock.
+ * Declares that the calling thread holds no pointer that it read without a
+ * lock.
  *
  * Detaching says the same. A thread that stays attached and never calls this
  * keeps everything from being freed.
@@ -4381,8 +4411,8 @@ const char *PyTState_Version(void);
 void PyTState_QSBR_QuiescentState(void);
 
 /**
- * Begins to wait for the readers of what the caller took out of its data
- * structures.
+ * Returns a goal: the moment from which on no reader can begin to read what the
+ * caller has taken out of its data structures.
  *
  * @return The goal, for PyTState_QSBR_Poll(): an odd number that grows by 2
  *     with every call in the interpreter.
@@ -4399,14 +4429,15 @@ void PyTState_QSBR_QuiescentState(void);
 uint64_t PyTState_QSBR_Advance(void);
 
 /**
- * Whether nobody holds any more what was taken out before the goal was made.
+ * Returns whether every thread has stopped reading what was taken out before
+ * the goal was made.
  *
  * That is when every thread state of the interpreter, the caller's included,
  * was detached or called PyTState_QSBR_QuiescentState() since. Under a GIL all
  * others are detached at this moment: the caller's own calls decide.
  *
  * @param goal From PyTState_QSBR_Advance() in the same interpreter.
- * @return 1 if the memory may be freed, and then for ever; 0 if not yet.
+ * @return 1 if the memory may be freed (it stays 1); 0 if not yet.
  *
  * @par Errors
  * Fatal if nothing is attached.
@@ -4421,10 +4452,11 @@ uint64_t PyTState_QSBR_Advance(void);
 int PyTState_QSBR_Poll(uint64_t goal);
 
 /**
- * Frees a block once nobody holds a pointer to it any more.
+ * Frees a block once no thread holds a pointer to it any more.
  *
  * The block was taken out of everything that leads to it.
- * PyTState_QSBR_Process() makes the call, or the end of the interpreter.
+ * PyTState_QSBR_Process() makes the call, or the finalization of the
+ * interpreter.
  *
  * @param block The block. Passed on; may be NULL. Consumed.
  * @param free_func What frees it, such as free(). Called attached to the same
@@ -4448,8 +4480,8 @@ int PyTState_QSBR_FreeLater(void *block,
                             void (*free_func)(void*));
 
 /**
- * Frees what PyTState_QSBR_FreeLater() was given and nobody holds any more,
- * oldest first.
+ * Frees the blocks of PyTState_QSBR_FreeLater() to which no thread holds a
+ * pointer any more, the oldest first.
  *
  * A host calls it now and then, as at its polls, when the calling thread holds
  * no pointer itself: see PyTState_QSBR_QuiescentState().
@@ -4518,15 +4550,16 @@ int PyTState_TraceStart(const char *path);
 int PyTState_TraceStop(void);
 
 /**
- * Has threads that keep others waiting named: who holds the GIL for long, and
- * who does not stop for a pause.
+ * Sets the time limit after which the library names threads that keep others
+ * waiting: a thread that holds the GIL, and a thread that does not stop for a
+ * pause.
  *
  * A line such as "pytstate: thread 'db-pool-3' (tid 4711, state 5 of interp 0)
- * has held the GIL for 5.0 s, attached at pool.c:88" is written when somebody
+ * has held the GIL for 5.0 s, attached at pool.c:88" is written when a thread
  * waits for a GIL that has not been released for `limit`, or "pytstate: a pause
  * has waited 5.0 s for thread ..." when a stop of the world has waited that
- * long; again after each further `limit`. There is no extra thread: those who
- * wait look. Places are those of PyTState_Here(), names those of
+ * long; again after each further `limit`. There is no extra thread: the waiting
+ * threads check. Places are those of PyTState_Here(), names those of
  * PyTState_SetName().
  *
  * @param limit Nanoseconds; 0 or less: no reports (the default).
@@ -4601,12 +4634,12 @@ int PyTState_Sync_WaitParked(const char *point,
                              PyTime_t timeout_ns);
 
 /**
- * Lets every thread go on that is held at a point now.
+ * Wakes every thread that is held at a point now.
  *
- * If nobody is held there yet, the pauses that are left at the point are
+ * If no thread is held there yet, the pauses that are left at the point are
  * forgotten instead: whether the thread had arrived or not, it is not held
- * after this call. Pauses that are left stay when somebody was held. Threads
- * held by an order go on without it; the order stays for later arrivals.
+ * after this call. Pauses that are left stay if a thread was held. Threads held
+ * by an order go on without it; the order stays for later arrivals.
  *
  * @param point Name of a point that exists. Borrowed. NULL is an error.
  * @return 0, or -1 if there is no such point.
@@ -4716,8 +4749,8 @@ int PyTState_Sync_Hook(const char *point,
 void PyTState_Sync_Point(const char *user_point);
 
 /**
- * Forgets all pauses, orders and hooks, and lets every thread go on that is
- * held at a point.
+ * Removes all pauses, orders and hooks, and wakes every thread that is held at
+ * a point.
  *
  * A perturbation that PyTState_Sync_Perturb() began ends; one that
  * PYTSTATE_PERTURB asks for is back in force. Points of the host's stay known.
@@ -4833,7 +4866,7 @@ extern PyObject *PyExc_OSError;
 extern PyObject *PyExc_TypeError;
 
 /**
- * Says whether the error indicator is set.
+ * Returns whether the error indicator is set.
  *
  * @return The exception type of the indicator, or NULL: no error. Borrowed.
  *
@@ -4927,7 +4960,7 @@ void PyErr_SetNone(PyObject *exception);
 PyObject *PyErr_NoMemory(void);
 
 /**
- * Says whether the error that is set is of this type or of a subtype.
+ * Returns whether the error that is set is of this type or of a subtype.
  *
  * @param exc A PyExc_* global, or an object of the host, which only matches
  *     itself. NULL matches nothing.
@@ -4964,7 +4997,7 @@ int PyErr_ExceptionMatches(PyObject *exc);
 void PyErr_Print(void);
 
 /**
- * The text of the error that is set.
+ * Returns the text of the error that is set.
  *
  * @return The text; "" if no error is set, if it has no text, or if nothing is
  *     attached. Borrowed: valid until the indicator changes. Never NULL.
@@ -5004,7 +5037,8 @@ const char *PyTState_ErrMessage(void);
 _Py_NO_RETURN void Py_FatalError(const char *message);
 
 /**
- * As Py_FatalError(), naming a function.
+ * Does what Py_FatalError() does, and prints the name of a function before the
+ * message.
  *
  * @param func Name of the function that found the error, or NULL. Borrowed.
  * @param message What went wrong. NULL prints "<message not set>". Borrowed.
@@ -5153,8 +5187,7 @@ void *PyMem_RawRealloc(void *ptr,
 void PyMem_RawFree(void *ptr);
 
 /**
- * Reads the monotonic clock, which never goes back and whose zero means
- * nothing.
+ * Reads the monotonic clock. It never goes back, and its zero is arbitrary.
  *
  * @param result Where the time in nanoseconds goes. Must not be NULL.
  * @return 0. The clocks of the supported systems do not fail.

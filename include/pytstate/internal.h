@@ -28,10 +28,10 @@ extern "C" {
  */
 typedef struct _PyRuntimeState _PyRuntimeState;
 
-/** Bit of a lock on whose address somebody sleeps. */
+/** Bit of a lock on whose address threads sleep. */
 #define _Py_HAS_PARKED 2
 
-/** Waits as the caller is: an attached caller keeps its GIL. */
+/** Waits without detaching: an attached caller keeps its GIL. */
 #define _Py_LOCK_DONT_DETACH 0
 
 /** Detaches an attached caller while it sleeps. */
@@ -44,8 +44,8 @@ typedef struct _PyRuntimeState _PyRuntimeState;
 #define _PY_FAIL_IF_INTERRUPTED 4
 
 /**
- * Only attached threads lock and unlock it: while the runtime finalizes nobody
- * is left to unlock it.
+ * The lock is locked and unlocked by attached threads only: while the runtime
+ * finalizes, no thread is left to unlock it.
  */
 #define _PY_LOCK_PYTHONLOCK 8
 
@@ -73,6 +73,9 @@ typedef struct _PyRuntimeState _PyRuntimeState;
 /** All tags. */
 #define _Py_CRITICAL_SECTION_MASK 3
 
+/** How a lock waits: `_Py_LOCK_...` and `_PY_LOCK_...` values, or-ed. */
+typedef int _PyLockFlags;
+
 /** The nogil forks' _PyEventRc: same fields. Made by _PyEventRc_New() only. */
 typedef struct _PyEventRc {
     /** The event itself. */
@@ -80,9 +83,6 @@ typedef struct _PyEventRc {
     /** How many references there are. */
     intptr_t refcount;
 } _PyEventRc;
-
-/** How a lock waits: `_Py_LOCK_...` and `_PY_LOCK_...` values, or-ed. */
-typedef int _PyLockFlags;
 
 /** What _PyEval_AddPendingCall() returns. */
 typedef int _Py_add_pending_call_result;
@@ -99,8 +99,8 @@ typedef struct _PyOnceFlag {
 } _PyOnceFlag;
 
 /**
- * CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant
- * (S-RW-03). Must not move while in use.
+ * CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant.
+ * Must not move while in use.
  */
 typedef struct _PyRWMutex {
     uintptr_t bits;
@@ -152,7 +152,7 @@ typedef struct _PyRecursiveMutex {
 PyInterpreterState *_PyInterpreterState_LookUpID(int64_t id);
 
 /**
- * Whether an interpreter has a feature.
+ * Returns whether an interpreter has a feature.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @param feature One or more Py_RTFLAGS_* bits.
@@ -213,8 +213,8 @@ void _PyThreadState_Attach(PyThreadState *tstate);
 void _PyThreadState_Detach(PyThreadState *tstate);
 
 /**
- * Whether an attached or detached state belongs to the main interpreter's main
- * thread.
+ * Returns whether an attached or detached state belongs to the main
+ * interpreter's main thread.
  *
  * @return 1 if the calling OS thread is the main thread, else 0.
  *
@@ -249,7 +249,7 @@ int _Py_IsMainThread(void);
 void _PyEval_SetSwitchInterval(unsigned long microseconds);
 
 /**
- * The switch interval of the attached interpreter's GIL.
+ * Returns the switch interval of the attached interpreter's GIL.
  *
  * @return Microseconds; 5000 by default, also without a GIL.
  *
@@ -267,8 +267,8 @@ unsigned long _PyEval_GetSwitchInterval(void);
 /* ======== 4. Polls, pending calls, signals ======== */
 
 /**
- * Has an interpreter, or the main thread, call func(arg) at one of its next
- * polls.
+ * Queues a call func(arg) that a thread of the interpreter, or the main thread,
+ * makes at one of its next polls.
  *
  * @param interp The interpreter: whichever of its attached threads polls first
  *     runs the call. Must not be NULL. Borrowed.
@@ -301,11 +301,12 @@ _Py_add_pending_call_result _PyEval_AddPendingCall(PyInterpreterState *interp,
                                                    int flags);
 
 /**
- * Runs what was added for the state's interpreter (at most 100 calls); in the
- * main thread of the main interpreter also what Py_MakePendingCalls() runs.
+ * Runs the calls that are queued for the interpreter of a state, at most 100.
+ * In the main thread of the main interpreter it also runs what
+ * Py_MakePendingCalls() runs.
  *
- * Does nothing while another thread of the interpreter, or a call on this one,
- * is at it.
+ * Does nothing while another thread of the interpreter, or a call on this
+ * thread, runs them.
  *
  * @param tstate The attached state. Must not be NULL. Borrowed.
  * @return 0, or -1: a call failed with the error indicator set; what is left
@@ -325,15 +326,15 @@ _Py_add_pending_call_result _PyEval_AddPendingCall(PyInterpreterState *interp,
 int _PyEval_MakePendingCalls(PyThreadState *tstate);
 
 /**
- * Runs what was added for the state's interpreter until nothing is left;
- * failures are reported and ignored.
+ * Runs the calls that are queued for the interpreter of a state until none is
+ * left. Failures are reported and ignored.
  *
  * @param tstate The attached state. Must not be NULL. Borrowed.
  *
  * @par Errors
  * Fatal if nothing is attached; misuse if `tstate` is not the attached state.
  * @par Blocks
- * As long as the calls do: for ever if one always adds another.
+ * As long as the calls do: without end if each call adds another.
  * @par Threads
  * Attached. Not async-signal-safe. In a fork child, after
  * PyOS_AfterFork_Child().
@@ -343,7 +344,7 @@ int _PyEval_MakePendingCalls(PyThreadState *tstate);
 void _Py_FinishPendingCalls(PyThreadState *tstate);
 
 /**
- * PyErr_CheckSignals() for a caller that knows its state.
+ * Does what PyErr_CheckSignals() does, for a caller that passes its state.
  *
  * @param tstate The attached state. Must not be NULL. Borrowed.
  * @return As PyErr_CheckSignals().
@@ -361,7 +362,7 @@ void _Py_FinishPendingCalls(PyThreadState *tstate);
 int _PyErr_CheckSignalsTstate(PyThreadState *tstate);
 
 /**
- * PyOS_InterruptOccurred() for a caller that knows its state.
+ * Does what PyOS_InterruptOccurred() does, for a caller that passes its state.
  *
  * @param tstate The attached state. Must not be NULL. Borrowed.
  * @return As PyOS_InterruptOccurred().
@@ -378,8 +379,8 @@ int _PyErr_CheckSignalsTstate(PyThreadState *tstate);
 int _PyOS_InterruptOccurred(PyThreadState *tstate);
 
 /**
- * Says whether the caller is the main thread in the main interpreter, where
- * signals are handled.
+ * Returns whether the caller is the main thread, attached to the main
+ * interpreter, where signals are handled.
  *
  * @return 1 or 0.
  *
@@ -395,7 +396,7 @@ int _PyOS_InterruptOccurred(PyThreadState *tstate);
 int _PyOS_IsMainThread(void);
 
 /**
- * Asks the main thread to look for signals at its next poll.
+ * Asks the main thread to check for signals at its next poll.
  *
  * @par Errors
  * None.
@@ -411,7 +412,7 @@ void _PyEval_SignalReceived(void);
 /* ======== 5. Guards and views: keeping an interpreter alive ======== */
 
 /**
- * The interpreter of an open guard.
+ * Returns the interpreter of an open guard.
  *
  * @param guard The guard. Must not be NULL. Borrowed.
  * @return The interpreter; NULL if it ended in spite of the guard. Borrowed.
@@ -431,7 +432,7 @@ PyInterpreterState *
 _PyInterpreterGuard_GetInterpreter(PyInterpreterGuard *guard);
 
 /**
- * The number of guards that are open on an interpreter.
+ * Returns the number of guards that are open on an interpreter.
  *
  * @param interp The interpreter. Must not be NULL. Borrowed.
  * @return The number; a snapshot.
@@ -463,9 +464,9 @@ ptrdiff_t _PyInterpreterState_GuardCountdown(PyInterpreterState *interp);
  *     (PyTState_Config.compat), do not wait while the runtime finalizes. Other
  *     bits are ignored.
  * @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early,
- *     or, with PythonFinalizationError set, when nobody is left to unlock it;
- *     PY_LOCK_INTR when a signal ended the wait, with the error indicator set
- *     if it was a pending call that raised.
+ *     or, with PythonFinalizationError set, when no thread is left to unlock
+ *     it; PY_LOCK_INTR when a signal ended the wait, with the error indicator
+ *     set if it was a pending call that raised.
  *
  * @par Errors
  * As above.
@@ -505,12 +506,12 @@ PyLockStatus _PyMutex_LockTimed(PyMutex *m,
 int _PyMutex_TryUnlock(PyMutex *m);
 
 /**
- * In a fork child: puts a free lock in the place of one that a thread of the
- * parent may hold.
+ * Replaces a lock in a fork child by a free one, because a thread of the parent
+ * may hold it.
  *
  * @param lock Where the lock stands; the new one is written there. The old
- *     one's memory is not freed: somebody may still hold its address. NULL is
- *     fatal.
+ *     one's memory is not freed: another thread may still hold its address.
+ *     NULL is fatal.
  * @return 0, or -1 if there is no memory; nothing changed then.
  *
  * @par Errors
@@ -527,11 +528,11 @@ int _PyMutex_TryUnlock(PyMutex *m);
 int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
 
 /**
- * Tells whether the event is set.
+ * Returns whether the event is set.
  *
  * @param evt The event; all-zero is not set. Borrowed. Not NULL (checked in
  *     debug builds only).
- * @return 1 if it is set, and then for ever; 0 if not.
+ * @return 1 if it is set (it stays set); 0 if not.
  *
  * @par Errors
  * None.
@@ -547,10 +548,11 @@ int _PyThread_at_fork_reinit(PyThread_type_lock *lock);
 int _PyEvent_IsSet(PyEvent *evt);
 
 /**
- * Sets the event and wakes every thread that waits for it. Again does nothing.
+ * Sets the event and wakes every thread that waits for it. Has no effect if the
+ * event is already set.
  *
- * Once it is set the call does not touch the event any more: who waited for it
- * may free it.
+ * Once it is set the call does not touch the event any more: a thread that
+ * waited for it may free it.
  *
  * @param evt The event. Borrowed. Not NULL (checked in debug builds only).
  *
@@ -605,7 +607,7 @@ _PyEventRc *_PyEventRc_New(void);
 void _PyEventRc_Incref(_PyEventRc *erc);
 
 /**
- * Gives one reference to an event back; the last one frees it.
+ * Drops one reference to an event. Dropping the last one frees the event.
  *
  * @param erc The event. The caller's reference goes. NULL is fatal.
  *
@@ -624,15 +626,15 @@ void _PyEventRc_Incref(_PyEventRc *erc);
 void _PyEventRc_Decref(_PyEventRc *erc);
 
 /**
- * Calls `fn` unless an earlier call has succeeded: what _PyOnceFlag_CallOnce()
- * does when the flag is not set.
+ * Calls `fn` unless an earlier call has succeeded. _PyOnceFlag_CallOnce() calls
+ * it if the flag is not set.
  *
  * @param flag The flag; all-zero is not set. Borrowed, must not move while in
  *     use. NULL is fatal.
- * @param fn Returns 0 when it is done, -1 when it failed: whoever comes next,
- *     or waits already, calls its own then. Any other result is fatal. Runs
- *     with no lock of the library held; calling on the same flag from within
- *     never returns. NULL is fatal.
+ * @param fn Returns 0 when it is done, -1 when it failed: the next caller, or
+ *     one that waits already, calls its own then. Any other result is fatal.
+ *     Runs with no lock of the library held; calling on the same flag from
+ *     within never returns. NULL is fatal.
  * @param arg Passed to `fn`. Any value.
  * @return 0 when it is done, by this call or an earlier one; -1 when this
  *     call's `fn` failed.
@@ -667,7 +669,7 @@ int _PyOnceFlag_CallOnceSlow(_PyOnceFlag *flag,
  * @par Errors
  * None.
  * @par Blocks
- * While a writer has the mutex, or anybody waits for it. An attached caller is
+ * While a writer has the mutex, or a thread waits for it. An attached caller is
  * detached while it sleeps, and attached again before the return, which may
  * never come once the interpreter finalizes. Signals do not end the wait.
  * @par Threads
@@ -681,7 +683,8 @@ int _PyOnceFlag_CallOnceSlow(_PyOnceFlag *flag,
 void _PyRWMutex_RLock(_PyRWMutex *rwmutex);
 
 /**
- * Gives a reader's lock back; the last one wakes everybody who waits.
+ * Unlocks the mutex for one reader. The last reader wakes every thread that
+ * waits.
  *
  * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -702,7 +705,7 @@ void _PyRWMutex_RLock(_PyRWMutex *rwmutex);
 void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
 
 /**
- * Locks the mutex alone.
+ * Locks the mutex for one writer.
  *
  * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -710,7 +713,7 @@ void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
  * @par Errors
  * None.
  * @par Blocks
- * While anybody has the mutex. An attached caller is detached while it sleeps,
+ * While a thread has the mutex. An attached caller is detached while it sleeps,
  * and attached again before the return, which may never come once the
  * interpreter finalizes. Signals do not end the wait.
  * @par Threads
@@ -724,7 +727,7 @@ void _PyRWMutex_RUnlock(_PyRWMutex *rwmutex);
 void _PyRWMutex_Lock(_PyRWMutex *rwmutex);
 
 /**
- * Gives the writer's lock back and wakes everybody who waits.
+ * Unlocks the mutex for the writer and wakes every thread that waits.
  *
  * @param rwmutex The mutex; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -745,7 +748,7 @@ void _PyRWMutex_Lock(_PyRWMutex *rwmutex);
 void _PyRWMutex_Unlock(_PyRWMutex *rwmutex);
 
 /**
- * Begins to write: readers that are under way will read again.
+ * Begins a write. Readers that are reading at the moment have to read again.
  *
  * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -786,8 +789,8 @@ void _PySeqLock_LockWrite(_PySeqLock *seqlock);
 void _PySeqLock_UnlockWrite(_PySeqLock *seqlock);
 
 /**
- * Ends a write that wrote nothing: readers that began before it need not read
- * again.
+ * Ends a write that has written nothing. Readers that began before it need not
+ * read again.
  *
  * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -807,7 +810,7 @@ void _PySeqLock_UnlockWrite(_PySeqLock *seqlock);
 void _PySeqLock_AbandonWrite(_PySeqLock *seqlock);
 
 /**
- * Begins to read, once no writer is active.
+ * Waits until no writer is active, and begins a read.
  *
  * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -829,7 +832,7 @@ void _PySeqLock_AbandonWrite(_PySeqLock *seqlock);
 uint32_t _PySeqLock_BeginRead(_PySeqLock *seqlock);
 
 /**
- * Tells whether what was read is whole.
+ * Returns whether the data that was read is consistent.
  *
  * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
@@ -853,11 +856,11 @@ int _PySeqLock_EndRead(_PySeqLock *seqlock,
                        uint32_t previous);
 
 /**
- * In a fork child: frees the lock if a thread of the parent was writing.
+ * Frees the lock in a fork child if a thread of the parent was writing.
  *
  * @param seqlock The lock; all-zero is free. Borrowed, must not move while in
  *     use. NULL is fatal.
- * @return 1 if somebody was writing: the data must be thrown away; 0 if not.
+ * @return 1 if a thread was writing: the data must be thrown away; 0 if not.
  *
  * @par Errors
  * None.
@@ -873,10 +876,10 @@ int _PySeqLock_EndRead(_PySeqLock *seqlock,
 int _PySeqLock_AfterFork(_PySeqLock *seqlock);
 
 /**
- * Locks the mutex: what _PyRawMutex_Lock() does when it is not free.
+ * Locks the mutex. _PyRawMutex_Lock() calls it if the mutex is not free.
  *
- * Not recursive. Nothing is handed over: a woken thread competes with whoever
- * comes.
+ * Not recursive. Nothing is handed over: a woken thread competes with threads
+ * that come.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -887,8 +890,8 @@ int _PySeqLock_AfterFork(_PySeqLock *seqlock);
  * Until the mutex is free. Never detaches: an attached caller keeps its GIL.
  * Signals do not end the wait.
  * @par Threads
- * Any, attached or not. Not async-signal-safe. In a fork child, who held it in
- * the parent still holds it.
+ * Any, attached or not. Not async-signal-safe. In a fork child, a lock that a
+ * thread held in the parent is still locked.
  * @par Source
  * CPython 3.13.
  *
@@ -897,8 +900,8 @@ int _PySeqLock_AfterFork(_PySeqLock *seqlock);
 void _PyRawMutex_LockSlow(_PyRawMutex *m);
 
 /**
- * Unlocks the mutex and wakes who came last: what _PyRawMutex_Unlock() does
- * when somebody waits.
+ * Unlocks the mutex and wakes the thread that came last. _PyRawMutex_Unlock()
+ * calls it if threads wait.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -918,7 +921,7 @@ void _PyRawMutex_LockSlow(_PyRawMutex *m);
 void _PyRawMutex_UnlockSlow(_PyRawMutex *m);
 
 /**
- * Tells whether the calling thread has the recursive mutex.
+ * Returns whether the calling thread has the recursive mutex.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -939,7 +942,8 @@ void _PyRawMutex_UnlockSlow(_PyRawMutex *m);
 int _PyRecursiveMutex_IsLockedByCurrentThread(_PyRecursiveMutex *m);
 
 /**
- * Locks the recursive mutex, once more if the calling thread has it already.
+ * Locks the recursive mutex. The thread that has locked it already locks it
+ * once more.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -989,8 +993,8 @@ PyLockStatus _PyRecursiveMutex_LockTimed(_PyRecursiveMutex *m,
                                          _PyLockFlags flags);
 
 /**
- * Takes one of the calling thread's locks of the recursive mutex back; the last
- * one frees it.
+ * Unlocks the recursive mutex once. It is free when the calling thread has
+ * unlocked it as often as it locked it.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -1011,8 +1015,7 @@ PyLockStatus _PyRecursiveMutex_LockTimed(_PyRecursiveMutex *m,
 void _PyRecursiveMutex_Unlock(_PyRecursiveMutex *m);
 
 /**
- * Takes one of the calling thread's locks of the recursive mutex back, if it
- * has one.
+ * Unlocks the recursive mutex once if the calling thread has locked it.
  *
  * @param m The mutex; all-zero is free. Borrowed, must not move while in use.
  *     NULL is fatal.
@@ -1083,9 +1086,10 @@ int _PyParkingLot_Park(const void *address,
  *
  * @param address What threads sleep on. Only the address is used.
  * @param fn Called exactly once, before the thread runs: with `arg`, with the
- *     thread's `park_arg` or NULL if nobody sleeps there, and with whether
- *     somebody else sleeps there too. It runs under the lot's internal lock: it
- *     must not block, park, unpark or call anything that does. NULL is fatal.
+ *     thread's `park_arg` or NULL if no thread sleeps there, and with whether
+ *     another thread sleeps there too. It runs under the lot's internal lock:
+ *     it must not block, park, unpark or call anything that does. NULL is
+ *     fatal.
  * @param arg Passed to `fn`. Any value.
  *
  * @par Errors
@@ -1096,7 +1100,7 @@ int _PyParkingLot_Park(const void *address,
  * Any, attached or not. Not async-signal-safe. In a fork child, after
  * PyOS_AfterFork_Child() or _PyParkingLot_AfterFork().
  * @par Source
- * CPython 3.13 (there, "somebody else" may be somebody at another address).
+ * CPython 3.13 (there, the other thread may sleep at another address).
  *
  * @pre `fn` may be called with these arguments.
  */
@@ -1124,8 +1128,8 @@ void _PyParkingLot_Unpark(const void *address,
 void _PyParkingLot_UnparkAll(const void *address);
 
 /**
- * In a fork child: forgets every thread that slept in the parent.
- * PyOS_AfterFork_Child() does it.
+ * Removes every thread that slept in the parent from the parking lot of a fork
+ * child. PyOS_AfterFork_Child() calls it.
  *
  * Comes before any lock is touched in the child. Locks stay as the parent's
  * threads left them.
@@ -1154,17 +1158,17 @@ void _PyParkingLot_AfterFork(void);
  * thread makes meanwhile, without being attached, is put into its list when the
  * pause ends, and is stopped until then; one that another thread deletes stays
  * in its list, and its memory valid, until the pause ends. A thread that would
- * make or delete an interpreter waits for the end of the pause. The calling
- * thread changes the lists at once. Requests are served in the order of their
- * arrival; those for different single interpreters go on side by side. A thread
- * that was kept from attaching by one pause is let in by the next one, up to
- * its first poll.
+ * make or delete an interpreter waits until the pause ends. The calling thread
+ * changes the lists at once. Requests are served in the order of their arrival;
+ * those for different single interpreters go on side by side. A thread that was
+ * kept from attaching by one pause is let in by the next one, up to its first
+ * poll.
  *
  * @param runtime Ignored; may be NULL. Borrowed.
  *
  * @par Errors
- * Misuse if this thread has stopped a world already: such a call waits for
- * itself for ever.
+ * Misuse if this thread has stopped a world already: such a call would wait for
+ * itself.
  * @par Blocks
  * Until every attached thread has polled (_Py_HandlePending()), detached or
  * ended. An attached caller may be detached meanwhile, and is attached on

@@ -10,10 +10,11 @@ use crate::state::interp::Interp;
 use crate::state::public::PyInterpreterState;
 use core::ffi::{CStr, c_int, c_void};
 
-/// A function to run at the end of an interpreter, with its data.
+/// A function that finalization calls, with its data.
 pub type atexit_datacallbackfunc = Option<unsafe extern "C" fn(*mut c_void)>;
 
-/// Has Py_FinalizeEx() call a function as its last act, when the runtime is gone. The newest runs first.
+/// Registers a function that Py_FinalizeEx() calls last, after the runtime is gone. The function
+/// that was registered last runs first.
 ///
 /// @param func  What to call; it must not use what needs a thread state, but may register another, which then runs
 ///              next. Must not be NULL.
@@ -25,17 +26,18 @@ pub type atexit_datacallbackfunc = Option<unsafe extern "C" fn(*mut c_void)>;
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `func` may be called at the end of the runtime.
+/// `func` may be called during finalization.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_AtExit(func: Option<unsafe extern "C" fn()>) -> c_int {
     let Some(func) = func else { arg::null(c"Py_AtExit", "func") };
     if at_exit::register(func) { 0 } else { -1 }
 }
 
-/// Has the end of the attached interpreter call func(data) while it is cleared. The newest runs first.
+/// Registers func(data) to be called while the attached interpreter is cleared. The function that
+/// was registered last runs first.
 ///
-/// The caller of PyInterpreterState_Clear(), Py_EndInterpreter() or Py_FinalizeEx() runs it, attached, when nobody else can
-/// attach any more.
+/// The caller of PyInterpreterState_Clear(), Py_EndInterpreter() or Py_FinalizeEx() runs it,
+/// attached, when no other thread can attach any more.
 ///
 /// @param interp  The attached interpreter. Must not be NULL. Borrowed.
 /// @param func    What to call. Must not be NULL.
@@ -69,7 +71,8 @@ pub unsafe extern "C" fn PyUnstable_AtExit(
     register(FUNC, interp, When::AtClear, func, data)
 }
 
-/// Has the end of an interpreter call func(data) before it is committed: threads can still start and attach.
+/// Registers func(data) to be called during the finalization of an interpreter, before the commit:
+/// threads can still start and attach.
 ///
 /// It runs attached, after the non-daemon threads have ended; what it starts is waited for, what it registers runs as
 /// well. The newest runs first.
@@ -77,8 +80,8 @@ pub unsafe extern "C" fn PyUnstable_AtExit(
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 /// @param func    What to call. Must not be NULL.
 /// @param data    Passed on. Borrowed.
-/// @return 0; -1 with MemoryError, or with PythonFinalizationError if the end of `interp` is committed. A caller that
-///         is not attached gets no error indicator.
+/// @return 0; -1 with MemoryError, or with PythonFinalizationError if `interp` has committed its
+///         finalization. A caller that is not attached gets no error indicator.
 ///
 /// Errors:  fatal if `interp` or `func` is NULL; -1 as above.
 /// Blocks:  never.

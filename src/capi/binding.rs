@@ -9,7 +9,7 @@ use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::public::PyThreadState;
 
-/// Keeps the calling thread's state between calls, or no longer.
+/// Switches on or off that the calling thread's state is kept between its PyGILState calls.
 ///
 /// For a foreign thread that calls PyGILState_Ensure() and PyGILState_Release() again and again: the last Release, which would
 /// clear and delete the state that Ensure made, detaches it only, and the next Ensure attaches it again, with its id, its
@@ -21,8 +21,9 @@ use crate::state::public::PyThreadState;
 /// @return What was set before, 1 or 0.
 ///
 /// Errors:  none.
-/// Blocks:  no when switched on. Switched off, until the GIL is free, and as long as the host's destructors do; an attached
-///          caller is detached meanwhile. The end of a thread with a kept state waits for the GIL: who joins it lets go before.
+/// Blocks:  no when switched on. Switched off, until the GIL is free, and as long as the host's
+///          destructors do; an attached caller is detached meanwhile. A thread with a kept state
+///          takes the GIL when it exits: detach before you join it, or both wait for each other.
 /// Threads: any, attached or not; for the calling OS thread only. Not async-signal-safe. A fork child keeps the setting of
 ///          the thread that forked.
 /// Source:  pytstate.

@@ -7,12 +7,13 @@ use crate::state::public::PyThreadState;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int, c_void};
 
-/// Detaches the attached state until PyTState_EndBlocking(), as PyEval_SaveThread() does, and leaves a function behind
-/// that wakes the thread out of whatever it then blocks in.
+/// Detaches the attached state until PyTState_EndBlocking(), as PyEval_SaveThread() does, and
+/// registers a function that interrupts the call in which the thread then blocks.
 ///
-/// When the end of the interpreter (Py_FinalizeEx(), Py_EndInterpreter()) waits for this thread because it is no daemon or
-/// opened a guard, the ending thread calls `ubf(arg)`; so does PyTState_Unblock(). It is called again every 100 ms while
-/// the thread stays: the first call may come before the thread blocks. Whether the thread goes on or ends is its affair.
+/// When the finalization of the interpreter (Py_FinalizeEx(), Py_EndInterpreter()) waits for this
+/// thread because it is no daemon or opened a guard, the finalizing thread calls `ubf(arg)`; so
+/// does PyTState_Unblock(). It is called again every 100 ms while the thread stays: the first call
+/// may come before the thread blocks. The thread decides itself whether it continues or ends.
 ///
 /// @param ubf  Unblock function: must make the blocking call return, soon, by a byte in a pipe, shutdown(2), pthread_kill(3)
 ///             or the like. Called with the caller detached, with no lock of the library held, perhaps while the thread is

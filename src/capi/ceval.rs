@@ -147,9 +147,9 @@ pub unsafe extern "C" fn PyEval_ReleaseLock() {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyEval_InitThreads() {}
 
-/// Whether the main interpreter exists, and with it its GIL.
+/// Returns whether the main interpreter exists, and with it its GIL.
 ///
-/// @return 1 between initialization and the end of finalization, else 0.
+/// @return 1 between initialization and finalization, else 0.
 ///
 /// Errors:  none.
 /// Blocks:  no.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn _PyEval_SetSwitchInterval(microseconds: c_ulong) {
     gil::set_interval_us(tstate, u32::try_from(microseconds).unwrap_or(u32::MAX));
 }
 
-/// The switch interval of the attached interpreter's GIL.
+/// Returns the switch interval of the attached interpreter's GIL.
 ///
 /// @return Microseconds; 5000 by default, also without a GIL.
 ///

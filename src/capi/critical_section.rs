@@ -70,7 +70,8 @@ fn begin(tstate: ThreadStateRef, section: &PyCriticalSection, mutex: &PyMutex) {
 
 /// Begins a critical section: locks the mutex until PyCriticalSection_End().
 ///
-/// As PyCriticalSection_Begin(). A mutex that PyMutex_Lock() locked is not given up by a detach; one of a section is.
+/// As PyCriticalSection_Begin(). A detach unlocks the mutex of a section for a while, but not a
+/// mutex that PyMutex_Lock() locked.
 ///
 /// @param c  Room for the section, on the stack; initialized here. Borrowed until the End. Not NULL (checked in debug builds
 ///           only).
@@ -105,7 +106,7 @@ pub unsafe extern "C" fn PyCriticalSection_BeginMutex(c: *mut PyCriticalSection,
 ///
 /// Errors:  for a section that locks something: fatal if nothing is attached, or if its mutex is not locked; misuse, and
 ///          nothing happens, if `c` is not the section that the attached state began last.
-/// Blocks:  until the mutexes of the section before it are free, if they had been given up.
+/// Blocks:  until the mutexes of the section before it are free, if a detach had unlocked them.
 /// Threads: the one that called Begin, attached with the same state. Not async-signal-safe.
 /// Source:  CPython 3.14.
 ///

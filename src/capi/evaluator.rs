@@ -14,7 +14,7 @@ pub struct _frame {
 /// none; the name stands in prototypes only. Opaque.
 pub type PyFrameObject = _frame;
 
-/// The frame of the function that the thread runs.
+/// Returns the frame of the function that the thread runs.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return NULL: nothing that runs under this library has a frame. CPython, too, answers NULL for a thread that runs no
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn PyThreadState_EnterTracing(tstate: *mut PyThreadState) 
     tstate.tracing.fetch_add(1, Relaxed);
 }
 
-/// Undoes one PyThreadState_EnterTracing().
+/// Switches tracing and profiling on again, one level: reverses one PyThreadState_EnterTracing().
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 ///
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn PyThreadState_LeaveTracing(tstate: *mut PyThreadState) 
     tstate.tracing.fetch_sub(1, Relaxed);
 }
 
-/// How many PyThreadState_EnterTracing() are open.
+/// Returns how many PyThreadState_EnterTracing() calls of a thread state are open.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return The depth: 0 means that a host's tracer may be called.

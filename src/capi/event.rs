@@ -12,10 +12,10 @@ use crate::sched::blocking::Detach;
 use crate::sync::event::PyEvent;
 use crate::sync::event_rc::_PyEventRc;
 
-/// Tells whether the event is set.
+/// Returns whether the event is set.
 ///
 /// @param evt  The event; all-zero is not set. Borrowed. Not NULL (checked in debug builds only).
-/// @return 1 if it is set, and then for ever; 0 if not.
+/// @return 1 if it is set (it stays set); 0 if not.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -30,9 +30,11 @@ pub unsafe extern "C" fn _PyEvent_IsSet(evt: *mut PyEvent) -> c_int {
     c_int::from(unsafe { arg::hot(evt) }.is_set())
 }
 
-/// Sets the event and wakes every thread that waits for it. Again does nothing.
+/// Sets the event and wakes every thread that waits for it. Has no effect if the event is already
+/// set.
 ///
-/// Once it is set the call does not touch the event any more: who waited for it may free it.
+/// Once it is set the call does not touch the event any more: a thread that waited for it may free
+/// it.
 ///
 /// @param evt  The event. Borrowed. Not NULL (checked in debug builds only).
 ///
@@ -69,7 +71,7 @@ pub unsafe extern "C" fn PyEvent_Wait(evt: *mut PyEvent) {
     while !event.wait(Deadline::NEVER, &mut Detach::at(Point::EventWait)) {}
 }
 
-/// Waits until the event is set, a time passed, or a signal arrived.
+/// Waits until the event is set, the time limit has passed, or a signal arrives.
 ///
 /// @param evt         The event. Borrowed. Not NULL (checked in debug builds only).
 /// @param timeout_ns  Nanoseconds; nothing but a signal ends the wait earlier. Negative waits without limit.
@@ -127,7 +129,7 @@ pub unsafe extern "C" fn _PyEventRc_Incref(erc: *mut _PyEventRc) {
     unsafe { arg::required(erc, c"_PyEventRc_Incref", "erc") }.incref();
 }
 
-/// Gives one reference to an event back; the last one frees it.
+/// Drops one reference to an event. Dropping the last one frees the event.
 ///
 /// @param erc  The event. The caller's reference goes. NULL is fatal.
 ///

@@ -18,8 +18,8 @@ fn misplaced(func: &CStr, why: Misplaced) -> ! {
     fatal(func, format_args!("{text}"))
 }
 
-/// Prepares for fork(): stops every other thread of the runtime and takes its locks. Waits while somebody else stops the
-/// world.
+/// Prepares for fork(): stops every other thread of the runtime and takes its locks. Waits while
+/// another thread has stopped the world.
 ///
 /// Errors:  fatal if nothing is attached, if it was called already, or if this thread has stopped the world.
 /// Blocks:  until every attached thread has polled, detached or ended.
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn PyOS_BeforeFork() {
     }
 }
 
-/// Goes on in the parent after fork(), also when fork() failed.
+/// Lets the other threads continue in the parent after fork(), also when fork() failed.
 ///
 /// Errors:  fatal if nothing is attached, or without PyOS_BeforeFork().
 /// Blocks:  no.
@@ -52,7 +52,8 @@ pub extern "C" fn PyOS_AfterFork_Parent() {
     }
 }
 
-/// Makes the runtime whole in a fork child: the calling thread and its state survive, alone (docs/fork.md).
+/// Resets the runtime in a fork child, in which only the calling thread and its thread state
+/// survive (docs/fork.md).
 ///
 /// Errors:  fatal if nothing is attached, or in the parent. Ends the child with status 1 if the attached state is not in the
 ///          main interpreter.
@@ -77,7 +78,7 @@ pub unsafe extern "C" fn PyOS_AfterFork_Child() {
     }
 }
 
-/// PyOS_AfterFork_Child() under its old name.
+/// Calls PyOS_AfterFork_Child(). This is its old name.
 ///
 /// Errors:  as PyOS_AfterFork_Child().
 /// Blocks:  no.
@@ -92,8 +93,10 @@ pub unsafe extern "C" fn PyOS_AfterFork() {
     unsafe { PyOS_AfterFork_Child() }
 }
 
-/// Has every fork() of the process keep the runtime whole in parent and child, whoever calls it: a library that forks
-/// without a word then works. There is no way back. A host that calls PyOS_BeforeFork() and its pair as well loses nothing.
+/// Registers fork handlers, so that the runtime works in parent and child after every fork() of the
+/// process, also after a fork() by a library that does not call PyOS_BeforeFork(). The handlers
+/// cannot be removed. A host may still call PyOS_BeforeFork() and PyOS_AfterFork_*() around its own
+/// forks.
 ///
 /// Before a fork the handlers do what PyOS_BeforeFork() does, whether the forking thread is attached, detached, or unknown to
 /// the runtime. In the child all thread states of that thread survive, as they are, with their interpreters; and the main

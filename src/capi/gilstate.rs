@@ -49,7 +49,8 @@ pub unsafe extern "C" fn PyGILState_Ensure() -> PyGILState_STATE {
     }
 }
 
-/// Undoes one PyGILState_Ensure() of the same thread, newest first.
+/// Reverses one PyGILState_Ensure() of the same thread. The calls nest: the last Ensure is reversed
+/// first.
 ///
 /// @param oldstate  Token of that call: PyGILState_LOCKED (0) or PyGILState_UNLOCKED (1).
 ///
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn PyGILState_Release(oldstate: PyGILState_STATE_arg) {
     }
 }
 
-/// The thread state that the PyGILState calls of this thread use.
+/// Returns the thread state that the PyGILState calls of this thread use.
 ///
 /// @return The state, attached or not; NULL if the thread has none. Borrowed.
 ///
@@ -102,7 +103,7 @@ pub unsafe extern "C" fn PyGILState_GetThisThreadState() -> *mut PyThreadState {
     current::gilstate().map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
-/// Whether the calling thread is attached with its gilstate.
+/// Returns whether the thread state that the PyGILState calls of this thread use is attached.
 ///
 /// @return 1 if so, or always once a sub-interpreter was made in this life of the runtime; else 0. While the runtime is
 ///         not initialized, 1 under `compat` levels below 3.15.

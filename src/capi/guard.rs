@@ -16,14 +16,16 @@ use crate::state::public::PyInterpreterState;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-/// Opens a guard on the attached interpreter: its end is not committed while the guard is open.
+/// Opens a guard on the attached interpreter, which does not commit its finalization while the
+/// guard is open.
 ///
-/// Threads, callbacks and sub-interpreters are still waited for and ended; then the end waits for the guard. Guards that
-/// are never closed are named by PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
+/// Finalization still waits for threads, runs the registered functions and ends sub-interpreters;
+/// then it waits for the guard. Guards that are never closed are named by
+/// PyTState_SetShutdownReport(), with the place that PyTState_Here() left.
 ///
-/// @return The guard, or NULL with MemoryError, or with PythonFinalizationError: the end is committed, or it waits for
-///         guards, was overtaken by new ones, and the calling thread has none open. Owned: any thread closes it, with
-///         PyInterpreterGuard_Close().
+/// @return The guard, or NULL with MemoryError, or with PythonFinalizationError: finalization has
+///         committed, or it is throttling new guards (docs/shutdown.md) and this thread holds none.
+///         Owned: any thread closes it, with PyInterpreterGuard_Close().
 ///
 /// Errors:  fatal if nothing is attached; NULL as above.
 /// Blocks:  never.
@@ -50,14 +52,16 @@ pub extern "C" fn PyInterpreterGuard_FromCurrent() -> *mut PyInterpreterGuard {
 /// Opens a guard on the interpreter that a view names.
 ///
 /// @param view  The view. Must not be NULL. Borrowed; stays as it is.
-/// @return The guard; or NULL, without an error indicator: the interpreter is gone or its end is committed, there is no
-///         memory, or, if the caller is attached, as PyInterpreterGuard_FromCurrent(). Owned: PyInterpreterGuard_Close().
+/// @return The guard; or NULL, without an error indicator: the interpreter is gone or has committed
+///         its finalization, there is no memory, or, if the caller is attached, as
+///         PyInterpreterGuard_FromCurrent(). Owned: PyInterpreterGuard_Close().
 ///
 /// Errors:  fatal if NULL; NULL as above.
-/// Blocks:  not if attached. Else, while an end waits for guards and was overtaken by new ones, a thread that has none open
-///          waits: 5 ms at first, then longer from time to time, 1.3 s at most.
-/// Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
-///          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Blocks:  not if attached. Else, while finalization throttles new guards (docs/shutdown.md), a
+///          thread that holds no guard is delayed: by 5 ms at first, later by more, at most by 1.3
+///          s.
+/// Threads: any, attached (to any interpreter) or not, also before initialization and after
+///          finalization. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.15.
 ///
 /// # Safety
@@ -71,14 +75,14 @@ pub unsafe extern "C" fn PyInterpreterGuard_FromView(
     open::open_view(view).map_or(ptr::null_mut(), InterpGuard::as_ptr)
 }
 
-/// Closes a guard. The last one lets an end that waits go on.
+/// Closes a guard. Closing the last one lets a finalization that waits for guards continue.
 ///
 /// @param guard  The guard. Must not be NULL. Consumed.
 ///
 /// Errors:  fatal if NULL, or if the guard is closed already (which is found out unless it was opened anew meanwhile).
 /// Blocks:  never.
-/// Threads: any, attached or not. Not async-signal-safe. A fork child drops the guards that the threads opened which did
-///          not survive: they hold nothing there, but are closed as ever.
+/// Threads: any, attached or not. Not async-signal-safe. A fork child drops the guards of the
+///          threads that did not survive: they protect nothing there, but can still be closed.
 /// Source:  CPython 3.15, where closing twice, and guards in a fork child, are undefined.
 ///
 /// # Safety
@@ -93,7 +97,7 @@ pub unsafe extern "C" fn PyInterpreterGuard_Close(guard: *mut PyInterpreterGuard
     }
 }
 
-/// The interpreter of an open guard.
+/// Returns the interpreter of an open guard.
 ///
 /// @param guard  The guard. Must not be NULL. Borrowed.
 /// @return The interpreter; NULL if it ended in spite of the guard. Borrowed.
@@ -114,7 +118,7 @@ pub unsafe extern "C" fn _PyInterpreterGuard_GetInterpreter(
     guard.interp().map_or(ptr::null_mut(), |interp| interp.as_ptr())
 }
 
-/// The number of guards that are open on an interpreter.
+/// Returns the number of guards that are open on an interpreter.
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 /// @return The number; a snapshot.
@@ -135,8 +139,8 @@ pub unsafe extern "C" fn _PyInterpreterState_GuardCountdown(
     interp.guards.open_now() as isize
 }
 
-/// Makes a view of the attached interpreter: a name of it that can outlive it, and that names no other interpreter then,
-/// neither in this life of the runtime nor in a later one.
+/// Makes a view of the attached interpreter: a name that may outlive the interpreter. It never
+/// names another interpreter, neither in this life of the runtime nor in a later one.
 ///
 /// @return The view, or NULL with MemoryError. Owned: PyInterpreterView_Close().
 ///
@@ -156,7 +160,8 @@ pub extern "C" fn PyInterpreterView_FromCurrent() -> *mut PyInterpreterView {
     }
 }
 
-/// Makes a view of the main interpreter, whether there is one now or not: after a finalization it names the next one.
+/// Makes a view of the main interpreter, which need not exist yet. After a finalization the view
+/// names the next main interpreter.
 ///
 /// @return The view, or NULL, without an error indicator: no memory. Owned: PyInterpreterView_Close().
 ///
@@ -189,9 +194,10 @@ pub unsafe extern "C" fn PyInterpreterView_Close(view: *mut PyInterpreterView) {
 
 /// Attaches the caller to the interpreter that a guard holds.
 ///
-/// In this order: the attached state if it is of that interpreter; else the state that this thread used last, if it is;
-/// else a new one, which the outermost PyThreadState_Release() deletes. A state of another interpreter that is attached is
-/// detached, and attached again by the release. Calls nest.
+/// The call uses the attached state if that belongs to the interpreter. Otherwise it attaches the
+/// state that this thread used last if that belongs to the interpreter, or else a new state, which
+/// the outermost PyThreadState_Release() deletes. If a state of another interpreter is attached, it
+/// is detached, and the release attaches it again. Calls nest.
 ///
 /// @param guard  An open guard. Must not be NULL. Borrowed; stays open. If it is closed before the release, the thread
 ///               counts as a daemon: it may meet PyTState_SetLateAttachPolicy().
@@ -199,9 +205,10 @@ pub unsafe extern "C" fn PyInterpreterView_Close(view: *mut PyInterpreterView) {
 ///         no memory, or the interpreter ended in spite of the guard; then nothing was attached or detached.
 ///
 /// Errors:  fatal if NULL; NULL as above.
-/// Blocks:  until the GIL is free and no pause is on; the end of the interpreter waits for the guard.
-/// Threads: any, attached (to whatever interpreter) or not. Not async-signal-safe. In a fork child, after
-///          PyOS_AfterFork_Child().
+/// Blocks:  until the GIL is free and no pause is on; the finalization of the interpreter waits for
+///          the guard.
+/// Threads: any, attached (to any interpreter) or not. Not async-signal-safe. In a fork child,
+///          after PyOS_AfterFork_Child().
 /// Source:  CPython 3.15.
 ///
 /// # Safety
@@ -223,10 +230,10 @@ pub unsafe extern "C" fn PyThreadState_Ensure(
 /// @return As PyThreadState_Ensure(); NULL also where PyInterpreterGuard_FromView() gives none.
 ///
 /// Errors:  fatal if NULL; NULL as above.
-/// Blocks:  as PyInterpreterGuard_FromView(); then until the GIL is free and no pause is on. The end of the interpreter
-///          waits for the release.
-/// Threads: any, attached (to whatever interpreter) or not, also before initialization and after finalization. Not
-///          async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Blocks:  as PyInterpreterGuard_FromView(); then until the GIL is free and no pause is on. The
+///          finalization of the interpreter waits for the release.
+/// Threads: any, attached (to any interpreter) or not, also before initialization and after
+///          finalization. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.15.
 ///
 /// # Safety
@@ -240,7 +247,8 @@ pub unsafe extern "C" fn PyThreadState_EnsureFromView(
     ensure::ensure_from_view(view).unwrap_or(ptr::null_mut())
 }
 
-/// Undoes one PyThreadState_Ensure() or PyThreadState_EnsureFromView(), the newest first.
+/// Reverses one PyThreadState_Ensure() or PyThreadState_EnsureFromView(). The calls nest: the last
+/// one is reversed first.
 ///
 /// The outermost release clears and deletes the state if Ensure made it, closes the guard that the state keeps, and
 /// attaches again what was attached before.

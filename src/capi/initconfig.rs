@@ -41,7 +41,7 @@ impl PyStatus {
     }
 }
 
-/// Success.
+/// Returns a status of success.
 ///
 /// @return A status for which PyStatus_Exception() is 0.
 ///
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn PyStatus_Ok() -> PyStatus {
     PyStatus::ok()
 }
 
-/// An error.
+/// Returns a status of an error with a message.
 ///
 /// @param err_msg  What went wrong. Must not be NULL. Borrowed: kept as a pointer.
 /// @return A status for which PyStatus_IsError() is 1.
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn PyStatus_Error(err_msg: *const c_char) -> PyStatus {
     PyStatus { _type: ERROR, func: core::ptr::null(), err_msg: text.as_ptr(), exitcode: 0 }
 }
 
-/// The error "memory allocation failed".
+/// Returns the status of the error "memory allocation failed".
 ///
 /// @return A status for which PyStatus_IsError() is 1.
 ///
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn PyStatus_NoMemory() -> PyStatus {
     PyStatus { func: core::ptr::null(), ..PyStatus::error(c"", c"memory allocation failed") }
 }
 
-/// A request to end the process.
+/// Returns a status that asks to end the process.
 ///
 /// @param exitcode  Exit code.
 /// @return A status for which PyStatus_IsExit() is 1.
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn PyStatus_Exit(exitcode: c_int) -> PyStatus {
     PyStatus { _type: EXIT, exitcode, ..PyStatus::ok() }
 }
 
-/// Whether a status is an error.
+/// Returns whether a status is an error.
 ///
 /// @param status  The status.
 /// @return 1 or 0.
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn PyStatus_IsError(status: PyStatus) -> c_int {
     c_int::from(status._type == ERROR)
 }
 
-/// Whether a status asks to end the process.
+/// Returns whether a status asks to end the process.
 ///
 /// @param status  The status.
 /// @return 1 or 0.
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn PyStatus_IsExit(status: PyStatus) -> c_int {
     c_int::from(status._type == EXIT)
 }
 
-/// Whether a status is an error or asks to end the process.
+/// Returns whether a status is an error or asks to end the process.
 ///
 /// @param status  The status.
 /// @return 1 or 0.

@@ -22,7 +22,8 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 ///
 /// @return The interpreter, owned by the runtime until PyInterpreterState_Delete(). Never NULL.
 ///
-/// Errors:  ends the process with status 1 without memory, before the runtime was initialized, or once its end is committed.
+/// Errors:  ends the process with status 1 without memory, before the runtime was initialized, or
+///          after the commit of its finalization.
 /// Blocks:  no.
 /// Threads: any, attached or not. Not async-signal-safe.
 /// Source:  CPython 3.13. It shares the main interpreter's GIL and has the legacy settings.
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `interp` is not deleted, and nobody else runs in it.
+/// `interp` is not deleted, and no other thread runs in it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInterpreterState_Clear(interp: *mut PyInterpreterState) {
     const FUNC: &CStr = c"PyInterpreterState_Clear";
@@ -79,7 +80,7 @@ pub unsafe extern "C" fn PyInterpreterState_Clear(interp: *mut PyInterpreterStat
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `interp` is not deleted, and nobody uses it or its states again.
+/// `interp` is not deleted, and neither it nor its states are used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInterpreterState_Delete(interp: *mut PyInterpreterState) {
     const FUNC: &CStr = c"PyInterpreterState_Delete";
@@ -98,7 +99,7 @@ pub unsafe extern "C" fn PyInterpreterState_Delete(interp: *mut PyInterpreterSta
     }
 }
 
-/// The id of an interpreter.
+/// Returns the id of an interpreter.
 ///
 /// @param interp  The interpreter, or NULL. Borrowed.
 /// @return Its id, 0 for the main one; -1 with RuntimeError if `interp` is NULL.
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn PyInterpreterState_GetID(interp: *mut PyInterpreterStat
     }
 }
 
-/// The main interpreter.
+/// Returns the main interpreter.
 ///
 /// @return The interpreter; NULL before initialization and after finalization. Borrowed.
 ///
@@ -138,13 +139,13 @@ pub unsafe extern "C" fn PyInterpreterState_Main() -> *mut PyInterpreterState {
     RUNTIME.main.load(Acquire).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
-/// The newest interpreter. For debuggers: takes no lock.
+/// Returns the newest interpreter. The call takes no lock, for debuggers.
 ///
 /// @return The interpreter, or NULL if there is none. Borrowed.
 ///
 /// Errors:  none.
 /// Blocks:  no.
-/// Threads: any, while nobody makes or deletes interpreters. Async-signal-safe.
+/// Threads: any, while no thread makes or deletes interpreters. Async-signal-safe.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -154,14 +155,14 @@ pub unsafe extern "C" fn PyInterpreterState_Head() -> *mut PyInterpreterState {
     RUNTIME.interpreters.load(Acquire).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
-/// The next older interpreter. For debuggers: takes no lock.
+/// Returns the next older interpreter. The call takes no lock, for debuggers.
 ///
 /// @param interp  An interpreter. Must not be NULL. Borrowed.
 /// @return The next one, or NULL at the end. Borrowed.
 ///
 /// Errors:  fatal if NULL.
 /// Blocks:  no.
-/// Threads: any, while nobody makes or deletes interpreters. Async-signal-safe.
+/// Threads: any, while no thread makes or deletes interpreters. Async-signal-safe.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -175,14 +176,14 @@ pub unsafe extern "C" fn PyInterpreterState_Next(
     interp.next.load(Relaxed).map_or(core::ptr::null_mut(), Interp::as_ptr)
 }
 
-/// The newest thread state of an interpreter. For debuggers: takes no lock.
+/// Returns the newest thread state of an interpreter. The call takes no lock, for debuggers.
 ///
 /// @param interp  An interpreter. Must not be NULL. Borrowed.
 /// @return The state, or NULL if there is none. Borrowed.
 ///
 /// Errors:  fatal if NULL.
 /// Blocks:  no.
-/// Threads: any, while nobody makes or deletes states. Async-signal-safe.
+/// Threads: any, while no thread makes or deletes states. Async-signal-safe.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -196,7 +197,7 @@ pub unsafe extern "C" fn PyInterpreterState_ThreadHead(
     interp.threads.load(Relaxed)
 }
 
-/// The dictionary of an interpreter, made on first use.
+/// Returns the dictionary of an interpreter. It is made at the first call.
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 /// @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when the host gave no hook or it returned NULL.
@@ -261,7 +262,7 @@ pub unsafe extern "C" fn _PyInterpreterState_LookUpID(id: i64) -> *mut PyInterpr
     }
 }
 
-/// Whether the last id reference ends the interpreter.
+/// Returns whether dropping the last id reference ends the interpreter.
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 /// @return 0 or 1.
@@ -282,7 +283,7 @@ pub unsafe extern "C" fn _PyInterpreterState_RequiresIDRef(
     interp.requires_id_ref.load(Relaxed)
 }
 
-/// Sets whether the last id reference ends the interpreter.
+/// Sets whether dropping the last id reference ends the interpreter.
 ///
 /// @param interp    The interpreter. Must not be NULL. Borrowed.
 /// @param required  0: no; anything else: yes.
@@ -304,7 +305,7 @@ pub unsafe extern "C" fn _PyInterpreterState_RequireIDRef(
     interp.requires_id_ref.store(c_int::from(required != 0), Relaxed);
 }
 
-/// Whether an interpreter has a feature.
+/// Returns whether an interpreter has a feature.
 ///
 /// @param interp   The interpreter. Must not be NULL. Borrowed.
 /// @param feature  One or more Py_RTFLAGS_* bits.
@@ -327,8 +328,9 @@ pub unsafe extern "C" fn _PyInterpreterState_HasFeature(
     c_int::from(interp.has_feature(feature))
 }
 
-/// Waits until every non-daemon thread state of `interp` is deleted, other than the caller's and the interpreter's first
-/// one, and the OS thread of each one that this library started has ended.
+/// Waits until every non-daemon thread state of `interp` is deleted, except the caller's and the
+/// interpreter's first one, and until the OS threads of those that this library started have
+/// exited.
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
 ///

@@ -22,12 +22,12 @@ use crate::sync::waiting::{OnSignal, Waiting};
 pub const _Py_UNLOCKED: u8 = 0;
 /// Bit of a PyMutex that is locked.
 pub const _Py_LOCKED: u8 = 1;
-/// Bit of a lock on whose address somebody sleeps.
+/// Bit of a lock on whose address threads sleep.
 pub const _Py_HAS_PARKED: u8 = 2;
 
 /// How a lock waits: `_Py_LOCK_...` and `_PY_LOCK_...` values, or-ed.
 pub type _PyLockFlags = c_int;
-/// Waits as the caller is: an attached caller keeps its GIL.
+/// Waits without detaching: an attached caller keeps its GIL.
 pub const _Py_LOCK_DONT_DETACH: c_int = 0;
 /// Detaches an attached caller while it sleeps.
 pub const _PY_LOCK_DETACH: c_int = 1;
@@ -35,7 +35,8 @@ pub const _PY_LOCK_DETACH: c_int = 1;
 pub const _PY_LOCK_HANDLE_SIGNALS: c_int = 2;
 /// Gives up when a signal arrives.
 pub const _PY_FAIL_IF_INTERRUPTED: c_int = 4;
-/// Only attached threads lock and unlock it: while the runtime finalizes nobody is left to unlock it.
+/// The lock is locked and unlocked by attached threads only: while the runtime finalizes, no thread
+/// is left to unlock it.
 pub const _PY_LOCK_PYTHONLOCK: c_int = 8;
 
 /// A [`Waiting`] as [`_PyLockFlags`] describe it.
@@ -95,8 +96,8 @@ fn passed(unlocked: Result<Released, NotLocked>) -> Result<(), NotLocked> {
 /// Locks the mutex.
 ///
 /// Not recursive: locking twice on one thread never returns. An uncontended lock is one atomic
-/// read-modify-write. A thread that has waited for more than a millisecond gets the lock handed when it is
-/// unlocked; until then whoever comes first gets it.
+/// read-modify-write. A thread that has waited for more than a millisecond gets the lock handed
+/// when it is unlocked; until then the first thread that comes gets it.
 ///
 /// @param m  The mutex; all-zero is unlocked. Borrowed, must not move while in use. Not NULL (checked in
 ///           debug builds only).
@@ -105,8 +106,9 @@ fn passed(unlocked: Result<Released, NotLocked>) -> Result<(), NotLocked> {
 /// Blocks:  until the mutex is free. An attached caller is detached while it sleeps, and attached again
 ///          before the return, which may block too, or never return once the interpreter finalizes.
 ///          Signals do not end the wait.
-/// Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork child,
-///          after PyOS_AfterFork_Child(); who held it in the parent still holds it.
+/// Threads: any, attached or not, also before initialization. Not async-signal-safe. In a fork
+///          child, after PyOS_AfterFork_Child(); a lock that a thread held in the parent is still
+///          locked.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -117,10 +119,10 @@ pub unsafe extern "C" fn PyMutex_Lock(m: *mut PyMutex) {
     unsafe { arg::hot(m) }.lock(&mut Detach::at(Point::MutexWait));
 }
 
-/// Unlocks the mutex, and wakes who has waited longest.
+/// Unlocks the mutex and wakes the thread that has waited longest.
 ///
-/// An uncontended unlock is one atomic read-modify-write. Once it is unlocked the call does not touch the
-/// mutex any more: whoever locks it next may free it.
+/// An uncontended unlock is one atomic read-modify-write. Once it is unlocked the call does not
+/// touch the mutex any more: the thread that locks it next may free it.
 ///
 /// @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
 ///
@@ -141,7 +143,7 @@ pub unsafe extern "C" fn PyMutex_Unlock(m: *mut PyMutex) {
     }
 }
 
-/// Tells whether the mutex is locked at this moment, by any thread.
+/// Returns whether the mutex is locked at this moment, by any thread.
 ///
 /// @param m  The mutex. Borrowed. Not NULL (checked in debug builds only).
 /// @return 1 if it is locked, 0 if not. Good for assertions only: it may change at once.
@@ -168,9 +170,10 @@ pub unsafe extern "C" fn PyMutex_IsLocked(m: *mut PyMutex) -> c_int {
 ///                    unless they raise. `_PY_FAIL_IF_INTERRUPTED`: give up when a signal arrives.
 ///                    `_PY_LOCK_PYTHONLOCK`: under the rules of 3.15 (PyTState_Config.compat), do not wait while
 ///                    the runtime finalizes. Other bits are ignored.
-/// @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early, or, with PythonFinalizationError
-///         set, when nobody is left to unlock it; PY_LOCK_INTR when a signal ended the wait, with the error
-///         indicator set if it was a pending call that raised.
+/// @return PY_LOCK_ACQUIRED; PY_LOCK_FAILURE when the time passed, never early, or, with
+///         PythonFinalizationError set, when no thread is left to unlock it; PY_LOCK_INTR when a
+///         signal ended the wait, with the error indicator set if it was a pending call that
+///         raised.
 ///
 /// Errors:  as above.
 /// Blocks:  up to `timeout_ns`; an attached caller with `_PY_LOCK_DETACH` also until it is attached again.

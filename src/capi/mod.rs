@@ -1,22 +1,27 @@
-//! L5: the only exported functions: argument decoding, one file per header section, nothing else.
+//! L5: the exported functions, and nothing else: each one decodes its arguments
+//! (`arg`), calls the core, and encodes the outcome. There is one file for each
+//! header of CPython, and one for each group of our own calls.
+//!
+//! Modules are declared in import order: each one uses only those above it.
 
 mod arg;
-
 mod ret;
-
 pub mod atexit;
 pub mod binding;
 pub mod blocking;
+pub mod pystate;
 pub mod ceval;
 pub mod critical_section;
 pub mod evaluator;
+pub mod pytime;
+pub mod pythread_lock;
+pub mod lock;
 pub mod event;
 pub mod fork;
 pub mod gilstate;
 pub mod guard;
 pub mod initconfig;
 pub mod interp;
-pub mod lock;
 pub mod object;
 pub mod parking_lot;
 pub mod pending;
@@ -25,11 +30,8 @@ pub mod pycore_lock;
 pub mod pyerrors;
 pub mod pylifecycle;
 pub mod pymem;
-pub mod pystate;
 pub mod pythread;
-pub mod pythread_lock;
 pub mod pythread_tss;
-pub mod pytime;
 pub mod pytstate;
 pub mod qsbr;
 pub mod recursion;

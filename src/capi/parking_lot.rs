@@ -90,16 +90,17 @@ unsafe fn equal(address: *const c_void, expected: *const c_void, size: usize) ->
 /// Wakes the thread that has slept longest on `address`.
 ///
 /// @param address  What threads sleep on. Only the address is used.
-/// @param fn       Called exactly once, before the thread runs: with `arg`, with the thread's `park_arg` or NULL
-///                 if nobody sleeps there, and with whether somebody else sleeps there too. It runs under the
-///                 lot's internal lock: it must not block, park, unpark or call anything that does. NULL is fatal.
+/// @param fn       Called exactly once, before the thread runs: with `arg`, with the thread's
+///                 `park_arg` or NULL if no thread sleeps there, and with whether another thread
+///                 sleeps there too. It runs under the lot's internal lock: it must not block,
+///                 park, unpark or call anything that does. NULL is fatal.
 /// @param arg      Passed to `fn`. Any value.
 ///
 /// Errors:  none.
 /// Blocks:  never.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child() or
 ///          _PyParkingLot_AfterFork().
-/// Source:  CPython 3.13 (there, "somebody else" may be somebody at another address).
+/// Source:  CPython 3.13 (there, the other thread may sleep at another address).
 ///
 /// # Safety
 /// `fn` may be called with these arguments.
@@ -135,7 +136,8 @@ pub extern "C" fn _PyParkingLot_UnparkAll(address: *const c_void) {
     lot::unpark_all(address.cast());
 }
 
-/// In a fork child: forgets every thread that slept in the parent. PyOS_AfterFork_Child() does it.
+/// Removes every thread that slept in the parent from the parking lot of a fork child.
+/// PyOS_AfterFork_Child() calls it.
 ///
 /// Comes before any lock is touched in the child. Locks stay as the parent's threads left them.
 ///

@@ -28,12 +28,13 @@ pub const _Py_PENDING_RAWFREE: c_int = 2;
 const _: () =
     assert!(_Py_PENDING_MAINTHREADONLY == MAIN_THREAD_ONLY && _Py_PENDING_RAWFREE == RAW_FREE);
 
-/// Has the main thread call func(arg) at one of its next polls in the main interpreter.
+/// Queues a call func(arg) that the main thread makes at one of its next polls in the main
+/// interpreter.
 ///
-/// Calls run in the order of their adding, attached, with no lock of the library held. One that returns non-zero must
-/// have set the error indicator; it ends the poll, and later calls stay queued. When a call returns, the state that it
-/// was called with must be attached; so it may call Py_FinalizeEx() only if it ends the process afterwards, as Py_Exit()
-/// does.
+/// Calls run in the order in which they were added, attached, with no lock of the library held. A
+/// call that returns non-zero must have set the error indicator; it ends the poll, and later calls
+/// stay queued. When a call returns, the state that it was called with must be attached; so it may
+/// call Py_FinalizeEx() only if it ends the process afterwards, as Py_Exit() does.
 ///
 /// @param func  What to call. Must not be NULL. It may add further calls.
 /// @param arg   Passed on. Borrowed.
@@ -58,7 +59,8 @@ pub unsafe extern "C" fn Py_AddPendingCall(
     status(pending::add(Target::MainThread, call).is_ok())
 }
 
-/// Has an interpreter, or the main thread, call func(arg) at one of its next polls.
+/// Queues a call func(arg) that a thread of the interpreter, or the main thread, makes at one of
+/// its next polls.
 ///
 /// @param interp  The interpreter: whichever of its attached threads polls first runs the call. Must not be NULL.
 ///                Borrowed.
@@ -102,7 +104,8 @@ pub unsafe extern "C" fn _PyEval_AddPendingCall(
     }
 }
 
-/// Runs what arrived for the main thread: handlers of signals, then calls that were added.
+/// Runs what is pending for the main thread: the handlers of signals that arrived, then the queued
+/// calls.
 ///
 /// @return 0: all ran, or the caller is not the main thread in the main interpreter; -1: one failed with the error
 ///         indicator set; what is left stays queued.
@@ -117,10 +120,10 @@ pub extern "C" fn Py_MakePendingCalls() -> c_int {
     status(pending::make_main_calls(tstate).is_ok())
 }
 
-/// Runs what was added for the state's interpreter (at most 100 calls); in the main thread of the main interpreter also
-/// what Py_MakePendingCalls() runs.
+/// Runs the calls that are queued for the interpreter of a state, at most 100. In the main thread
+/// of the main interpreter it also runs what Py_MakePendingCalls() runs.
 ///
-/// Does nothing while another thread of the interpreter, or a call on this one, is at it.
+/// Does nothing while another thread of the interpreter, or a call on this thread, runs them.
 ///
 /// @param tstate  The attached state. Must not be NULL. Borrowed.
 /// @return 0, or -1: a call failed with the error indicator set; what is left stays queued.
@@ -137,12 +140,13 @@ pub unsafe extern "C" fn _PyEval_MakePendingCalls(tstate: *mut PyThreadState) ->
     status(pending::make_pending_calls(arg::own(tstate, c"_PyEval_MakePendingCalls")).is_ok())
 }
 
-/// Runs what was added for the state's interpreter until nothing is left; failures are reported and ignored.
+/// Runs the calls that are queued for the interpreter of a state until none is left. Failures are
+/// reported and ignored.
 ///
 /// @param tstate  The attached state. Must not be NULL. Borrowed.
 ///
 /// Errors:  fatal if nothing is attached; misuse if `tstate` is not the attached state.
-/// Blocks:  as long as the calls do: for ever if one always adds another.
+/// Blocks:  as long as the calls do: without end if each call adds another.
 /// Threads: attached. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.
 ///
@@ -153,7 +157,8 @@ pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
     pending::finish(arg::own(tstate, c"_Py_FinishPendingCalls"));
 }
 
-/// A host's poll: does what the attached thread was asked to do. PyTState_Poll() calls it only if it has to.
+/// Does what the attached thread was asked to do: the poll of a host. PyTState_Poll() calls it only
+/// if there is something to do.
 ///
 /// In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
 /// the GIL; raise an asynchronous exception.
@@ -173,7 +178,7 @@ pub unsafe extern "C" fn _Py_HandlePending(tstate: *mut PyThreadState) -> c_int 
     status(eval_breaker::handle_pending(arg::own(tstate, c"_Py_HandlePending")).is_ok())
 }
 
-/// Has another thread of the attached interpreter raise an exception at its next poll.
+/// Asks another thread of the attached interpreter to raise an exception at its next poll.
 ///
 /// Only the newest state of that thread is asked. It keeps one exception: a second call replaces the first, and the
 /// state's PyThreadState_Clear() drops it.

@@ -17,13 +17,14 @@ pub struct PyConfig {
     pub isolated: c_int,
     /// 1: the variables of docs/environment.md are read at initialization.
     pub use_environment: c_int,
-    /// 1: SIGINT is handled, if nobody does yet.
+    /// 1: SIGINT is handled, unless the program handles it already.
     pub install_signal_handlers: c_int,
     /// 0: the main interpreter runs without a GIL; 1: with; -1: as the environment says, else with.
     pub enable_gil: c_int,
 }
 
-/// Fills `config` with the settings of the python program: the environment is read, SIGINT handled.
+/// Fills `config` with the settings of the python program: the environment is read, and SIGINT is
+/// handled.
 ///
 /// @param config  Struct to fill. Must not be NULL. Borrowed.
 ///
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn PyConfig_InitPythonConfig(config: *mut PyConfig) {
     unsafe { fill(config, filled, c"PyConfig_InitPythonConfig") };
 }
 
-/// Fills `config` with settings that depend on nothing outside: no environment, no signals.
+/// Fills `config` with isolated settings: the environment is not read, and no signal is handled.
 ///
 /// @param config  Struct to fill. Must not be NULL. Borrowed.
 ///
@@ -71,7 +72,7 @@ pub unsafe extern "C" fn PyConfig_InitIsolatedConfig(config: *mut PyConfig) {
     unsafe { fill(config, filled, c"PyConfig_InitIsolatedConfig") };
 }
 
-/// Releases what `config` owns (nothing, here) and empties it.
+/// Empties `config`. This library allocates nothing for it.
 ///
 /// @param config  The struct. Must not be NULL. Borrowed.
 ///

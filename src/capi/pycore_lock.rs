@@ -35,12 +35,13 @@ fn must<E>(result: Result<(), E>, func: &'static CStr, problem: &str) {
     }
 }
 
-/// Calls `fn` unless an earlier call has succeeded: what _PyOnceFlag_CallOnce() does when the flag is not set.
+/// Calls `fn` unless an earlier call has succeeded. _PyOnceFlag_CallOnce() calls it if the flag is
+/// not set.
 ///
 /// @param flag  The flag; all-zero is not set. Borrowed, must not move while in use. NULL is fatal.
-/// @param fn    Returns 0 when it is done, -1 when it failed: whoever comes next, or waits already, calls its own
-///             then. Any other result is fatal. Runs with no lock of the library held; calling on the same flag
-///             from within never returns. NULL is fatal.
+/// @param fn    Returns 0 when it is done, -1 when it failed: the next caller, or one that waits
+///              already, calls its own then. Any other result is fatal. Runs with no lock of the
+///              library held; calling on the same flag from within never returns. NULL is fatal.
 /// @param arg   Passed to `fn`. Any value.
 /// @return 0 when it is done, by this call or an earlier one; -1 when this call's `fn` failed.
 ///
@@ -88,9 +89,9 @@ pub unsafe extern "C" fn _PyOnceFlag_CallOnceSlow(
 /// @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
 /// Errors:  none.
-/// Blocks:  while a writer has the mutex, or anybody waits for it. An attached caller is detached while it
-///          sleeps, and attached again before the return, which may never come once the interpreter finalizes.
-///          Signals do not end the wait.
+/// Blocks:  while a writer has the mutex, or a thread waits for it. An attached caller is detached
+///          while it sleeps, and attached again before the return, which may never come once the
+///          interpreter finalizes. Signals do not end the wait.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.
 ///
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn _PyRWMutex_RLock(rwmutex: *mut _PyRWMutex) {
     mutex.read_lock(&mut Detach::new());
 }
 
-/// Gives a reader's lock back; the last one wakes everybody who waits.
+/// Unlocks the mutex for one reader. The last reader wakes every thread that waits.
 ///
 /// @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -121,14 +122,14 @@ pub unsafe extern "C" fn _PyRWMutex_RUnlock(rwmutex: *mut _PyRWMutex) {
     must(mutex.read_unlock(), c"_PyRWMutex_RUnlock", "unlocking a mutex that no reader has");
 }
 
-/// Locks the mutex alone.
+/// Locks the mutex for one writer.
 ///
 /// @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
 /// Errors:  none.
-/// Blocks:  while anybody has the mutex. An attached caller is detached while it sleeps, and attached
-///          again before the return, which may never come once the interpreter finalizes. Signals do not end
-///          the wait.
+/// Blocks:  while a thread has the mutex. An attached caller is detached while it sleeps, and
+///          attached again before the return, which may never come once the interpreter finalizes.
+///          Signals do not end the wait.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.
 ///
@@ -141,7 +142,7 @@ pub unsafe extern "C" fn _PyRWMutex_Lock(rwmutex: *mut _PyRWMutex) {
     mutex.write_lock(&mut Detach::new());
 }
 
-/// Gives the writer's lock back and wakes everybody who waits.
+/// Unlocks the mutex for the writer and wakes every thread that waits.
 ///
 /// @param rwmutex  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -159,7 +160,7 @@ pub unsafe extern "C" fn _PyRWMutex_Unlock(rwmutex: *mut _PyRWMutex) {
     must(mutex.write_unlock(), c"_PyRWMutex_Unlock", "unlocking a mutex that no writer has");
 }
 
-/// Begins to write: readers that are under way will read again.
+/// Begins a write. Readers that are reading at the moment have to read again.
 ///
 /// @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -195,7 +196,7 @@ pub unsafe extern "C" fn _PySeqLock_UnlockWrite(seqlock: *mut _PySeqLock) {
     must(lock.unlock_write(), c"_PySeqLock_UnlockWrite", "no writer is active");
 }
 
-/// Ends a write that wrote nothing: readers that began before it need not read again.
+/// Ends a write that has written nothing. Readers that began before it need not read again.
 ///
 /// @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -213,7 +214,7 @@ pub unsafe extern "C" fn _PySeqLock_AbandonWrite(seqlock: *mut _PySeqLock) {
     must(lock.abandon_write(), c"_PySeqLock_AbandonWrite", "no writer is active");
 }
 
-/// Begins to read, once no writer is active.
+/// Waits until no writer is active, and begins a read.
 ///
 /// @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 /// @return What _PySeqLock_EndRead() is to be given; even.
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn _PySeqLock_BeginRead(seqlock: *mut _PySeqLock) -> u32 {
     lock.begin_read()
 }
 
-/// Tells whether what was read is whole.
+/// Returns whether the data that was read is consistent.
 ///
 /// @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 /// @param previous  What _PySeqLock_BeginRead() returned.
@@ -252,10 +253,10 @@ pub unsafe extern "C" fn _PySeqLock_EndRead(seqlock: *mut _PySeqLock, previous: 
     c_int::from(lock.end_read(previous))
 }
 
-/// In a fork child: frees the lock if a thread of the parent was writing.
+/// Frees the lock in a fork child if a thread of the parent was writing.
 ///
 /// @param seqlock  The lock; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
-/// @return 1 if somebody was writing: the data must be thrown away; 0 if not.
+/// @return 1 if a thread was writing: the data must be thrown away; 0 if not.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -271,15 +272,16 @@ pub unsafe extern "C" fn _PySeqLock_AfterFork(seqlock: *mut _PySeqLock) -> c_int
     c_int::from(lock.after_fork())
 }
 
-/// Locks the mutex: what _PyRawMutex_Lock() does when it is not free.
+/// Locks the mutex. _PyRawMutex_Lock() calls it if the mutex is not free.
 ///
-/// Not recursive. Nothing is handed over: a woken thread competes with whoever comes.
+/// Not recursive. Nothing is handed over: a woken thread competes with threads that come.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
 /// Errors:  none.
 /// Blocks:  until the mutex is free. Never detaches: an attached caller keeps its GIL. Signals do not end the wait.
-/// Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still holds it.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, a lock that a thread held
+///          in the parent is still locked.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -290,7 +292,8 @@ pub unsafe extern "C" fn _PyRawMutex_LockSlow(m: *mut _PyRawMutex) {
     unsafe { arg::required(m, c"_PyRawMutex_Lock", "m") }.lock();
 }
 
-/// Unlocks the mutex and wakes who came last: what _PyRawMutex_Unlock() does when somebody waits.
+/// Unlocks the mutex and wakes the thread that came last. _PyRawMutex_Unlock() calls it if threads
+/// wait.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -308,7 +311,7 @@ pub unsafe extern "C" fn _PyRawMutex_UnlockSlow(m: *mut _PyRawMutex) {
     must(mutex.unlock(), c"_PyRawMutex_Unlock", "unlocking mutex that is not locked");
 }
 
-/// Tells whether the calling thread has the recursive mutex.
+/// Returns whether the calling thread has the recursive mutex.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 /// @return 1 if it has, 0 if not.
@@ -329,7 +332,7 @@ pub unsafe extern "C" fn _PyRecursiveMutex_IsLockedByCurrentThread(
     c_int::from(unsafe { arg::required(m, func, "m") }.is_owned_by(me()))
 }
 
-/// Locks the recursive mutex, once more if the calling thread has it already.
+/// Locks the recursive mutex. The thread that has locked it already locks it once more.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -375,7 +378,8 @@ pub unsafe extern "C" fn _PyRecursiveMutex_LockTimed(
     mutex.lock_timed(me(), Deadline::after(timeout), &mut ByFlags::new(flags)).into()
 }
 
-/// Takes one of the calling thread's locks of the recursive mutex back; the last one frees it.
+/// Unlocks the recursive mutex once. It is free when the calling thread has unlocked it as often as
+/// it locked it.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 ///
@@ -398,7 +402,7 @@ pub unsafe extern "C" fn _PyRecursiveMutex_Unlock(m: *mut _PyRecursiveMutex) {
     );
 }
 
-/// Takes one of the calling thread's locks of the recursive mutex back, if it has one.
+/// Unlocks the recursive mutex once if the calling thread has locked it.
 ///
 /// @param m  The mutex; all-zero is free. Borrowed, must not move while in use. NULL is fatal.
 /// @return 0, or -1 if the calling thread does not have the mutex; nothing changed then.

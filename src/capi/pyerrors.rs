@@ -53,7 +53,7 @@ pub static mut PyExc_OSError: *mut PyObject = ExceptionKind::Os.object();
 #[unsafe(no_mangle)]
 pub static mut PyExc_TypeError: *mut PyObject = ExceptionKind::Type.object();
 
-/// Says whether the error indicator is set.
+/// Returns whether the error indicator is set.
 ///
 /// @return The exception type of the indicator, or NULL: no error. Borrowed.
 ///
@@ -132,7 +132,7 @@ pub extern "C" fn PyErr_NoMemory() -> *mut PyObject {
     core::ptr::null_mut()
 }
 
-/// Says whether the error that is set is of this type or of a subtype.
+/// Returns whether the error that is set is of this type or of a subtype.
 ///
 /// @param exc  A PyExc_* global, or an object of the host, which only matches itself. NULL matches nothing.
 /// @return 1 or 0; 0 if no error is set.
@@ -167,7 +167,7 @@ pub extern "C" fn PyErr_Print() {
     raise::print_and_clear();
 }
 
-/// The text of the error that is set.
+/// Returns the text of the error that is set.
 ///
 /// @return The text; "" if no error is set, if it has no text, or if nothing is attached. Borrowed: valid until the
 ///         indicator changes. Never NULL.
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn Py_FatalError(message: *const c_char) -> ! {
     unsafe { _Py_FatalErrorFunc(core::ptr::null(), message) }
 }
 
-/// As Py_FatalError(), naming a function.
+/// Does what Py_FatalError() does, and prints the name of a function before the message.
 ///
 /// @param func     Name of the function that found the error, or NULL. Borrowed.
 /// @param message  What went wrong. NULL prints "<message not set>". Borrowed.

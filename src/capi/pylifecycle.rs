@@ -22,7 +22,7 @@ use core::ffi::{CStr, c_int};
 const WHENCE_LEGACY_CAPI: i64 = 2;
 const WHENCE_CAPI: i64 = 3;
 
-/// Initializes the runtime, with its SIGINT handler: Py_InitializeEx(1).
+/// Initializes the runtime with its SIGINT handler, as Py_InitializeEx(1) does.
 ///
 /// Errors:  as Py_InitializeEx().
 /// Blocks:  while another thread initializes, or finalizes and has committed to it.
@@ -36,9 +36,11 @@ pub unsafe extern "C" fn Py_Initialize() {
     initialize_or_exit(c"Py_Initialize", &Settings::DEFAULT);
 }
 
-/// Initializes the runtime. The caller becomes the main thread, attached to the main interpreter's first state.
+/// Initializes the runtime. The calling thread becomes the main thread, and the first state of the
+/// main interpreter is attached to it.
 ///
-/// @param install_sigs  0: leave signals alone; else: handle SIGINT, if nobody does yet.
+/// @param install_sigs  0: leave signals alone; else: handle SIGINT, unless the program handles it
+///                      already.
 ///
 /// Errors:  ends the process with status 1 without memory, or a key of thread-specific storage, or from a function that
 ///          finalization runs after its commit. Nothing happens when the runtime is initialized.
@@ -126,9 +128,9 @@ pub unsafe extern "C" fn PyTState_Config_Init(config: *mut PyTState_Config) {
     unsafe { config.write(defaults) };
 }
 
-/// Whether the runtime is initialized.
+/// Returns whether the runtime is initialized.
 ///
-/// @return 1 from the end of initialization to the commit of Py_FinalizeEx(), else 0.
+/// @return 1 after initialization until the commit of Py_FinalizeEx(), else 0.
 ///
 /// Errors:  none.
 /// Blocks:  no.
@@ -142,7 +144,7 @@ pub unsafe extern "C" fn Py_IsInitialized() -> c_int {
     c_int::from(RUNTIME.is_initialized())
 }
 
-/// Whether Py_FinalizeEx() committed to the end of the runtime.
+/// Returns whether the finalization of the runtime is past its commit.
 ///
 /// @return 1 from the commit to the next initialization, else 0.
 ///
@@ -158,7 +160,7 @@ pub unsafe extern "C" fn Py_IsFinalizing() -> c_int {
     c_int::from(RUNTIME.is_finalizing())
 }
 
-/// Py_IsFinalizing() under its old name.
+/// Returns what Py_IsFinalizing() returns. This is its old name.
 ///
 /// @return As Py_IsFinalizing().
 ///
@@ -174,8 +176,9 @@ pub unsafe extern "C" fn _Py_IsFinalizing() -> c_int {
     c_int::from(RUNTIME.is_finalizing())
 }
 
-/// Ends the runtime: waits for non-daemon threads, runs what was registered, ends sub-interpreters, waits for guards,
-/// then commits: threads that attach later meet the late-attach policy.
+/// Finalizes the runtime. It waits for non-daemon threads, runs the registered functions, ends the
+/// sub-interpreters, waits for guards, and then commits: a thread that attaches later meets the
+/// late-attach policy.
 ///
 /// @return 0; -1 if buffered output could not be written, or if another thread is finalizing.
 ///
@@ -205,7 +208,7 @@ fn finalize(func: &CStr) -> Finalized {
     finalize::finalize()
 }
 
-/// Py_FinalizeEx() with the result ignored.
+/// Calls Py_FinalizeEx() and ignores its result.
 ///
 /// Errors:  none.
 /// Blocks:  as Py_FinalizeEx().
@@ -219,7 +222,7 @@ pub unsafe extern "C" fn Py_Finalize() {
     let _ = finalize(c"Py_Finalize");
 }
 
-/// Finalizes, then ends the process through exit(3).
+/// Finalizes the runtime, and then ends the process through exit(3).
 ///
 /// @param status  Exit status; 120 is used instead if finalization failed.
 ///
@@ -293,21 +296,25 @@ pub unsafe extern "C" fn Py_NewInterpreterFromConfig(
     status
 }
 
-/// Ends the interpreter of the attached state: waits for its non-daemon threads, runs what was registered, waits for
-/// guards, then deletes all of it. If another thread is ending it already (finalization does), waits until it is gone.
+/// Ends the interpreter of the attached state. It waits for the interpreter's non-daemon threads,
+/// runs the registered functions, waits for guards, and then deletes the interpreter with all its
+/// states. If another thread is ending the interpreter already, as finalization does, the call
+/// waits until the interpreter is gone.
 ///
 /// @param tstate  The attached state. Must not be NULL. Consumed.
 ///
-/// Errors:  fatal if NULL or not attached ("thread is not current"), if it is in the main interpreter, and, while the
-///          rules of 3.12 or 3.13 are in force, if other states are left ("not the last thread"); from 3.14 on those
-///          are given up to the late-attach policy. Fatal in a function of the host that the library called with a state
-///          of the interpreter attached, or because it ends (docs/shutdown.md); and between the calls around a fork.
+/// Errors:  fatal if NULL or not attached ("thread is not current"), if it is in the main
+///          interpreter, and, while the rules of 3.12 or 3.13 are in force, if other states are
+///          left ("not the last thread"); from 3.14 on those are abandoned, and their threads meet
+///          the late-attach policy. Fatal in a function of the host that the library called with a
+///          state of the interpreter attached, or because it ends (docs/shutdown.md); and between
+///          the calls around a fork.
 /// Blocks:  until its threads and guards are gone.
 /// Threads: attached; nothing is attached afterwards. Not async-signal-safe.
 /// Source:  CPython 3.13 (PyTState_Config.compat chooses).
 ///
 /// # Safety
-/// Nobody uses the interpreter or its states again.
+/// Neither the interpreter nor its states are used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"Py_EndInterpreter";

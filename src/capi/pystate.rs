@@ -18,9 +18,10 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Makes a thread state of `interp`, bound to the calling OS thread.
 ///
 /// @param interp  Owner of the new state. Must not be NULL. Borrowed.
-/// @return The state, detached (suspended while a stop-the-world pause is on), owned by the interpreter until
-///         PyThreadState_Delete(); NULL without memory, when the interpreter is gone, or when its end is committed and
-///         the caller is not the thread that ends it.
+/// @return The state, detached (suspended while a stop-the-world pause is on), owned by the
+///         interpreter until PyThreadState_Delete(); NULL if there is no memory, if the interpreter
+///         is gone, or if it has committed its finalization and the caller is not the finalizing
+///         thread.
 ///
 /// Errors:  fatal if `interp` is NULL. NULL sets no error.
 /// Blocks:  no.
@@ -36,7 +37,8 @@ pub unsafe extern "C" fn PyThreadState_New(interp: *mut PyInterpreterState) -> *
     tstate::new_bound(interp, Origin::HOST).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
-/// Clears a thread state: drops what it refers to, then calls its `on_delete` hook, then sets its exit event.
+/// Clears a thread state: drops the references that it holds, then calls its `on_delete` hook, then
+/// sets its exit event.
 ///
 /// @param tstate  State of the interpreter that the caller is attached to. Must not be NULL. Borrowed.
 ///
@@ -95,7 +97,7 @@ fn check_deletable(tstate: ThreadStateRef, func: &CStr) {
     }
 }
 
-/// Deletes a cleared thread state that nobody has attached.
+/// Deletes a cleared thread state that is not attached to any thread.
 ///
 /// @param tstate  The state. Must not be NULL. Consumed.
 ///
@@ -108,7 +110,7 @@ fn check_deletable(tstate: ThreadStateRef, func: &CStr) {
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `tstate` came from this library, and nobody uses it again.
+/// `tstate` came from this library, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
     const FUNC: &CStr = c"PyThreadState_Delete";
@@ -134,7 +136,7 @@ pub unsafe extern "C" fn PyThreadState_Delete(tstate: *mut PyThreadState) {
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// Nobody uses the state again.
+/// The state is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThreadState_DeleteCurrent() {
     const FUNC: &CStr = c"PyThreadState_DeleteCurrent";
@@ -143,7 +145,7 @@ pub unsafe extern "C" fn PyThreadState_DeleteCurrent() {
     tstate::delete_current(tstate);
 }
 
-/// The attached thread state of the calling thread.
+/// Returns the attached thread state of the calling thread.
 ///
 /// @return The state, never NULL. Borrowed.
 ///
@@ -159,7 +161,7 @@ pub unsafe extern "C" fn PyThreadState_Get() -> *mut PyThreadState {
     arg::attached(c"PyThreadState_Get").as_ptr()
 }
 
-/// The attached thread state of the calling thread, if any.
+/// Returns the attached thread state of the calling thread, or NULL if there is none.
 ///
 /// @return The state, or NULL when nothing is attached. Borrowed.
 ///
@@ -175,7 +177,7 @@ pub unsafe extern "C" fn PyThreadState_GetUnchecked() -> *mut PyThreadState {
     current::current().map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
-/// Attaches `tstate` to the calling thread and detaches what was attached.
+/// Detaches the attached state of the calling thread, if any, and attaches `tstate`, if not NULL.
 ///
 /// @param tstate  State to attach, or NULL to only detach. Borrowed. The attached state itself is detached and attached
 ///                again.
@@ -212,7 +214,7 @@ pub(super) fn not_locked(func: &CStr) -> ! {
     fatal(func, format_args!("drop_gil: GIL is not locked"))
 }
 
-/// The interpreter of a thread state.
+/// Returns the interpreter of a thread state.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return Its interpreter, never NULL. Borrowed.
@@ -233,7 +235,7 @@ pub unsafe extern "C" fn PyThreadState_GetInterpreter(
     tstate.interp_ptr()
 }
 
-/// The id of a thread state.
+/// Returns the id of a thread state.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return Its id: 1 and up, unique in its interpreter, never reused there.
@@ -252,14 +254,15 @@ pub unsafe extern "C" fn PyThreadState_GetID(tstate: *mut PyThreadState) -> u64 
     tstate.id()
 }
 
-/// The next older thread state of the same interpreter. For debuggers: takes no lock.
+/// Returns the next older thread state of the same interpreter. The call takes no lock, for
+/// debuggers.
 ///
 /// @param tstate  A state. Must not be NULL. Borrowed.
 /// @return The next one, or NULL at the end. Borrowed.
 ///
 /// Errors:  fatal if NULL.
 /// Blocks:  no.
-/// Threads: any, while nobody creates or deletes states. Async-signal-safe.
+/// Threads: any, while no thread makes or deletes states. Async-signal-safe.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -271,7 +274,7 @@ pub unsafe extern "C" fn PyThreadState_Next(tstate: *mut PyThreadState) -> *mut 
     tstate.next().load(Relaxed)
 }
 
-/// The per-thread dictionary of the attached state, made on first use.
+/// Returns the per-thread dictionary of the attached state. It is made at the first call.
 ///
 /// @return The host's dictionary (PyTState_ObjectHooks.new_dict), or NULL when nothing is attached, the host gave no
 ///         hook, or the hook returned NULL. Borrowed.
@@ -381,7 +384,7 @@ pub unsafe extern "C" fn _PyThreadState_Prealloc(
     tstate::new_unbound(interp, Origin::HOST).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
-/// Always fatal: nobody outside initializes a thread state.
+/// Aborts with a fatal error: only the library initializes thread states.
 ///
 /// @param tstate  Ignored.
 ///
@@ -397,7 +400,7 @@ pub unsafe extern "C" fn _PyThreadState_Init(tstate: *mut PyThreadState) {
     fatal(c"_PyThreadState_Init", format_args!("for internal use only (thread state {tstate:p})"));
 }
 
-/// Whether an attached or detached state belongs to the main interpreter's main thread.
+/// Returns whether an attached or detached state belongs to the main interpreter's main thread.
 ///
 /// @return 1 if the calling OS thread is the main thread, else 0.
 ///
@@ -413,7 +416,7 @@ pub unsafe extern "C" fn _Py_IsMainThread() -> c_int {
     c_int::from(RUNTIME.on_main_thread())
 }
 
-/// The interpreter of the attached state.
+/// Returns the interpreter of the attached state.
 ///
 /// @return The interpreter, never NULL. Borrowed.
 ///

@@ -22,7 +22,7 @@ const INVALID: c_ulong = c_ulong::MAX;
 /// CPython's own lower bound of a thread's stack.
 const LEAST_STACK: usize = 32 * 1024;
 
-/// Makes threads usable. They always are: does nothing.
+/// Does nothing: threads can be used at any time.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -31,7 +31,7 @@ const LEAST_STACK: usize = 32 * 1024;
 #[unsafe(no_mangle)]
 pub extern "C" fn PyThread_init_thread() {}
 
-/// Starts an OS thread that runs func(arg), without a thread state. Nobody can join it.
+/// Starts an OS thread that runs func(arg), without a thread state. The thread cannot be joined.
 ///
 /// Its stack is as PyThread_set_stacksize() says in the attached interpreter, else the system's default.
 ///
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn PyThread_start_joinable_thread(
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `handle` was neither joined nor detached, and nobody else does either now.
+/// `handle` was neither joined nor detached, and no other thread does so now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThread_join_thread(handle: PyThread_handle_t) -> c_int {
     match thread::join(handle as OsThread, 0, Deadline::NEVER) {
@@ -121,7 +121,8 @@ pub unsafe extern "C" fn PyThread_join_thread(handle: PyThread_handle_t) -> c_in
     }
 }
 
-/// Gives up a thread that PyThread_start_joinable_thread() started: it is gone when it ends.
+/// Releases a thread that PyThread_start_joinable_thread() started from having to be joined: the
+/// system frees it when it ends.
 ///
 /// @param handle  The thread. Consumed.
 /// @return 0, or -1: the OS refused.
@@ -132,7 +133,7 @@ pub unsafe extern "C" fn PyThread_join_thread(handle: PyThread_handle_t) -> c_in
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `handle` was neither joined nor detached, and nobody else does either now.
+/// `handle` was neither joined nor detached, and no other thread does so now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThread_detach_thread(handle: PyThread_handle_t) -> c_int {
     if thread::detach(handle as OsThread) { 0 } else { -1 }
@@ -144,7 +145,8 @@ pub unsafe extern "C" fn PyThread_detach_thread(handle: PyThread_handle_t) -> c_
 /// and deleted, its exit event set, and it can be joined. Every other thread must be detached and keeps whatever
 /// states it has. In the main thread, the process goes on until its last thread ends.
 ///
-/// Errors:  misuse if a state is attached that is not the thread's own: nobody could attach any more.
+/// Errors:  misuse if a state is attached that is not the thread's own: no thread could attach any
+///          more.
 /// Blocks:  does not return. A started thread waits for the GIL first.
 /// Threads: any. Not async-signal-safe.
 /// Source:  CPython 3.13 (deprecated since 3.14), where the states of a thread that ends so are never deleted.
@@ -162,9 +164,9 @@ pub unsafe extern "C" fn PyThread_exit_thread() -> ! {
     thread::exit_thread()
 }
 
-/// Puts the calling OS thread to sleep for ever, without using the processor.
+/// Puts the calling OS thread to sleep until the process ends, without using the processor.
 ///
-/// Errors:  misuse if a state is attached: nobody could attach any more.
+/// Errors:  misuse if a state is attached: no thread could attach any more.
 /// Blocks:  does not return. Signal handlers still run.
 /// Threads: any, detached. Async-signal-safe.
 /// Source:  CPython 3.14 (and 3.13.8).
@@ -179,7 +181,7 @@ pub extern "C" fn PyThread_hang_thread() -> ! {
     thread::hang()
 }
 
-/// The identity of the calling OS thread.
+/// Returns the identity of the calling OS thread.
 ///
 /// @return Never 0, never PYTHREAD_INVALID_THREAD_ID. The OS gives it to a new thread after this one has ended.
 ///
@@ -192,7 +194,7 @@ pub extern "C" fn PyThread_get_thread_ident() -> c_ulong {
     thread::ident()
 }
 
-/// The identity of the calling OS thread, in full width.
+/// Returns the identity of the calling OS thread, in full width.
 ///
 /// @return As PyThread_get_thread_ident().
 ///
@@ -205,7 +207,7 @@ pub extern "C" fn PyThread_get_thread_ident_ex() -> PyThread_ident_t {
     PyThread_ident_t::from(thread::ident())
 }
 
-/// The kernel's number of the calling OS thread.
+/// Returns the kernel's number of the calling OS thread.
 ///
 /// @return The number: no other thread of the system has it while this one lives.
 ///
@@ -218,7 +220,7 @@ pub extern "C" fn PyThread_get_thread_native_id() -> c_ulong {
     thread::native_id()
 }
 
-/// The stack size of threads that are started from the attached interpreter.
+/// Returns the stack size of threads that are started from the attached interpreter.
 ///
 /// @return Bytes; 0 is the system's default.
 ///

@@ -66,7 +66,7 @@ pub extern "C" fn PyThread_allocate_lock() -> PyThread_type_lock {
 
 /// Frees the memory of a lock.
 ///
-/// @param lock  The lock, which nobody holds or waits for. NULL does nothing.
+/// @param lock  The lock, which no thread holds or waits for. NULL does nothing.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -90,8 +90,8 @@ pub unsafe extern "C" fn PyThread_free_lock(lock: PyThread_type_lock) {
 /// Errors:  none.
 /// Blocks:  until the lock is free, if asked to. Does not detach: an attached caller keeps its GIL, and the
 ///          holder may need it. Signals do not end the wait.
-/// Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still
-///          holds it.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, a lock that a thread held
+///          in the parent is still locked.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -117,8 +117,8 @@ pub unsafe extern "C" fn PyThread_acquire_lock(lock: PyThread_type_lock, waitfla
 /// Errors:  as above; no error indicator is set.
 /// Blocks:  up to `microseconds`. Does not detach: an attached caller keeps its GIL, and the holder may need
 ///          it.
-/// Threads: any, attached or not. Not async-signal-safe. In a fork child, who held it in the parent still
-///          holds it.
+/// Threads: any, attached or not. Not async-signal-safe. In a fork child, a lock that a thread held
+///          in the parent is still locked.
 /// Source:  CPython 3.13.
 ///
 /// # Safety
@@ -190,8 +190,9 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
 ///
 /// @param lock  The lock. Borrowed. NULL is fatal.
 ///
-/// Errors:  if nobody has it: fatal, "unlocking mutex that is not locked", under the rules of 3.15; before, it lets one
-///          more thread in later, as the semaphores of CPython do (PyTState_Config.compat chooses).
+/// Errors:  if no thread has it: fatal, "unlocking mutex that is not locked", under the rules of
+///          3.15; before, it lets one more thread in later, as the semaphores of CPython do
+///          (PyTState_Config.compat chooses).
 /// Blocks:  never.
 /// Threads: any, also another one than the one that acquired it; attached or not. Not async-signal-safe.
 /// Source:  CPython 3.15.
@@ -212,10 +213,10 @@ pub unsafe extern "C" fn PyThread_release_lock(lock: PyThread_type_lock) {
     lock.add_surplus();
 }
 
-/// In a fork child: puts a free lock in the place of one that a thread of the parent may hold.
+/// Replaces a lock in a fork child by a free one, because a thread of the parent may hold it.
 ///
-/// @param lock  Where the lock stands; the new one is written there. The old one's memory is not freed:
-///              somebody may still hold its address. NULL is fatal.
+/// @param lock  Where the lock stands; the new one is written there. The old one's memory is not
+///              freed: another thread may still hold its address. NULL is fatal.
 /// @return 0, or -1 if there is no memory; nothing changed then.
 ///
 /// Errors:  -1 as above; no error indicator is set.

@@ -75,7 +75,7 @@ pub extern "C" fn PyThread_tss_alloc() -> *mut Py_tss_t {
 /// Source:  CPython 3.13.
 ///
 /// # Safety
-/// `key` is NULL or came from PyThread_tss_alloc(), and nobody uses it any more.
+/// `key` is NULL or came from PyThread_tss_alloc(), and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyThread_tss_free(key: *mut Py_tss_t) {
     // SAFETY: this function's contract.
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn PyThread_tss_free(key: *mut Py_tss_t) {
     unsafe { mem::free(key.cast()) };
 }
 
-/// Says whether a key is created.
+/// Returns whether a key is created.
 ///
 /// @param key  The key. Must not be NULL. Borrowed.
 /// @return 1 or 0.
@@ -141,7 +141,8 @@ pub unsafe extern "C" fn PyThread_tss_delete(key: *mut Py_tss_t) {
     unsafe { arg::required(key, c"PyThread_tss_delete", "key") }.delete();
 }
 
-/// Sets the calling thread's value. Nothing is done to the value when the thread ends.
+/// Sets the calling thread's value of a key. The library does nothing with the value when the
+/// thread ends.
 ///
 /// @param key    The key. Must not be NULL. Borrowed.
 /// @param value  The value; NULL is one. Borrowed.
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn PyThread_tss_set(key: *mut Py_tss_t, value: *mut c_void
     done(key.key().is_some_and(|key| key.set(value)))
 }
 
-/// The calling thread's value.
+/// Returns the calling thread's value of a key.
 ///
 /// @param key  The key. Must not be NULL. Borrowed.
 /// @return The value that this thread set last; NULL if it set none or the key is not created. Borrowed.
@@ -228,7 +229,7 @@ pub unsafe extern "C" fn PyThread_set_key_value(key: c_int, value: *mut c_void) 
     done(Key(key as c_uint).set(value))
 }
 
-/// The calling thread's value of an integer key.
+/// Returns the calling thread's value of an integer key.
 ///
 /// @param key  The key.
 /// @return The value; NULL if this thread set none or `key` is no key. Borrowed.
@@ -255,7 +256,7 @@ pub extern "C" fn PyThread_delete_key_value(key: c_int) {
     let _ = Key(key as c_uint).set(core::ptr::null_mut());
 }
 
-/// Does nothing: keys survive a fork.
+/// Does nothing: keys and values survive a fork.
 ///
 /// Errors:  none.
 /// Blocks:  never.

@@ -21,7 +21,7 @@ unsafe fn give(result: *mut PyTime_t, now: i64, func: &CStr) -> c_int {
     0
 }
 
-/// Reads the monotonic clock, which never goes back and whose zero means nothing.
+/// Reads the monotonic clock. It never goes back, and its zero is arbitrary.
 ///
 /// @param result  Where the time in nanoseconds goes. Must not be NULL.
 /// @return 0. The clocks of the supported systems do not fail.

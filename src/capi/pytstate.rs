@@ -39,7 +39,8 @@ unsafe fn records<'a>(
     unsafe { core::slice::from_raw_parts_mut(out, capacity) }
 }
 
-/// Waits as _PyInterpreterState_WaitForThreads() does, but not longer than asked, and tells who is left.
+/// Waits as _PyInterpreterState_WaitForThreads() does, up to a time limit, and lists the threads
+/// that are left.
 ///
 /// @param interp      The interpreter. Must not be NULL. Borrowed.
 /// @param timeout_ns  Nanoseconds; negative: no limit; 0: only look.
@@ -117,7 +118,7 @@ pub unsafe extern "C" fn PyTState_Census(
     census::census(interp, unsafe { records(out, capacity) })
 }
 
-/// Prints every thread state and open guard, one line each, for people.
+/// Prints every thread state and every open guard, one line each, for people.
 ///
 /// @param fd  File descriptor to write to.
 ///
@@ -133,7 +134,7 @@ pub unsafe extern "C" fn PyTState_DumpThreads(fd: c_int) {
     dump::dump(fd, None, None);
 }
 
-/// Has a finalization that waits print every so often whom it waits for.
+/// Sets how often a finalization that waits prints the threads and guards that it waits for.
 ///
 /// @param every_ns  Interval in nanoseconds; 0 or less: no reports.
 /// @param fd        File descriptor to write to.
@@ -152,8 +153,8 @@ pub unsafe extern "C" fn PyTState_SetShutdownReport(every_ns: PyTime_t, fd: c_in
     0
 }
 
-/// Names a thread state, and the thread that it belongs to for the OS (the first 15 bytes). The thread that runs `main`
-/// keeps its name for the OS, which is the program's.
+/// Names a thread state, and for the OS the thread that it belongs to (the first 15 bytes). The
+/// thread that runs `main` keeps its name for the OS, which is the program's.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @param name    The name, up to 63 bytes are kept. Must not be NULL. Copied.
@@ -188,7 +189,8 @@ pub(super) fn name_was_cut() -> c_int {
     -1
 }
 
-/// The exit event of a thread state, with a reference that keeps it valid when the state is gone.
+/// Returns the exit event of a thread state, with a reference that keeps the event valid after the
+/// state is deleted.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return The event, to be given back with PyTState_ReleaseExitEvent(). Never NULL.
@@ -208,7 +210,7 @@ pub unsafe extern "C" fn PyTState_GetExitEvent(tstate: *mut PyThreadState) -> *m
     tstate.exit_event_cell().load(Relaxed)
 }
 
-/// Gives an exit event back.
+/// Drops a reference that PyTState_GetExitEvent() returned.
 ///
 /// @param event  Event from PyTState_GetExitEvent(), or NULL (nothing happens). Consumed.
 ///
@@ -229,7 +231,8 @@ pub unsafe extern "C" fn PyTState_ReleaseExitEvent(event: *mut PyEvent) {
     RUNTIME.drop_state_ref(tstate);
 }
 
-/// The host's bytes beside a thread state (PyTState_Config.host_tstate_size), zeroed when the state was made.
+/// Returns the host's bytes beside a thread state (PyTState_Config.host_tstate_size), zeroed when
+/// the state was made.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 /// @return The bytes, aligned as malloc() aligns; NULL if the host asked for none. They live as long as the state.
@@ -248,8 +251,9 @@ pub unsafe extern "C" fn PyTState_HostData(tstate: *mut PyThreadState) -> *mut c
     tstate.host_data()
 }
 
-/// Leaves a place for diagnostics: the next attach, detach, creation of a state or opening of a guard on this thread
-/// records it. With PYTSTATE_PLACES defined before the header is included, the usual calls do this by themselves.
+/// Sets the source location that the next attach, detach, creation of a state or opening of a guard
+/// on this thread records for diagnostics. If PYTSTATE_PLACES is defined before the header is
+/// included, the usual calls do this by themselves.
 ///
 /// @param place  "file:line", a string that is never freed, or NULL to forget what was left.
 ///
@@ -259,13 +263,14 @@ pub unsafe extern "C" fn PyTState_HostData(tstate: *mut PyThreadState) -> *mut c
 /// Source:  pytstate.
 ///
 /// # Safety
-/// `place` is NULL or a NUL-terminated string that stays valid for ever.
+/// `place` is NULL or a NUL-terminated string that stays valid until the process ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Here(place: *const c_char) {
     current::leave_source_location(place);
 }
 
-/// Chooses what a thread meets that attaches after its interpreter committed to finalization.
+/// Sets the late-attach policy: what happens to a thread that attaches after its interpreter has
+/// committed its finalization.
 ///
 /// @param policy  PyTState_LATE_HANG, PyTState_LATE_EXIT or PyTState_LATE_ABORT.
 /// @return 0; -1 with ValueError (if attached) on another value.
@@ -331,11 +336,11 @@ pub unsafe extern "C" fn PyTState_SetCheckCallback(
     fatal::set_check_callback(callback.map(|callback| callback as CheckCallback), data);
 }
 
-/// The shutdown phase of an interpreter.
+/// Returns the shutdown phase of an interpreter.
 ///
 /// @param interp  The interpreter, or NULL (PyTState_PHASE_GONE). Borrowed.
-/// @return PyTState_PHASE_RUNNING, _WAITING_THREADS, _ATEXIT, _WAITING_GUARDS, _FINALIZING or _GONE. Phases may repeat
-///         until the end is committed (_FINALIZING).
+/// @return PyTState_PHASE_RUNNING, _WAITING_THREADS, _ATEXIT, _WAITING_GUARDS, _FINALIZING or
+///         _GONE. Phases may repeat until the finalization is committed (_FINALIZING).
 ///
 /// Errors:  none.
 /// Blocks:  no.
@@ -351,7 +356,7 @@ pub unsafe extern "C" fn PyTState_ShutdownPhase(interp: *mut PyInterpreterState)
         .map_or(PyTState_PHASE_GONE, |interp| interp.phase.load(Relaxed))
 }
 
-/// Installs a function that hears of every change of a shutdown phase.
+/// Installs a function that is called at every change of the shutdown phase of an interpreter.
 ///
 /// @param hook  Called on the finalizing thread, with no lock of the library held. NULL removes it.
 /// @param data  Passed on.

@@ -6,7 +6,7 @@ use super::arg;
 use crate::sched::{qsbr, raise};
 use crate::state::error_kind::ExceptionKind;
 
-/// Says that the calling thread holds no pointer that it read without a lock.
+/// Declares that the calling thread holds no pointer that it read without a lock.
 ///
 /// Detaching says the same. A thread that stays attached and never calls this keeps everything from being freed.
 ///
@@ -22,7 +22,8 @@ pub unsafe extern "C" fn PyTState_QSBR_QuiescentState() {
     qsbr::quiescent(arg::attached(c"PyTState_QSBR_QuiescentState"));
 }
 
-/// Begins to wait for the readers of what the caller took out of its data structures.
+/// Returns a goal: the moment from which on no reader can begin to read what the caller has taken
+/// out of its data structures.
 ///
 /// @return The goal, for PyTState_QSBR_Poll(): an odd number that grows by 2 with every call in the interpreter.
 ///
@@ -38,13 +39,13 @@ pub unsafe extern "C" fn PyTState_QSBR_Advance() -> u64 {
     qsbr::advance(arg::attached(c"PyTState_QSBR_Advance"))
 }
 
-/// Whether nobody holds any more what was taken out before the goal was made.
+/// Returns whether every thread has stopped reading what was taken out before the goal was made.
 ///
 /// That is when every thread state of the interpreter, the caller's included, was detached or called
 /// PyTState_QSBR_QuiescentState() since. Under a GIL all others are detached at this moment: the caller's own calls decide.
 ///
 /// @param goal  From PyTState_QSBR_Advance() in the same interpreter.
-/// @return 1 if the memory may be freed, and then for ever; 0 if not yet.
+/// @return 1 if the memory may be freed (it stays 1); 0 if not yet.
 ///
 /// Errors:  fatal if nothing is attached.
 /// Blocks:  never.
@@ -58,10 +59,10 @@ pub unsafe extern "C" fn PyTState_QSBR_Poll(goal: u64) -> c_int {
     c_int::from(qsbr::poll(arg::attached(c"PyTState_QSBR_Poll"), goal))
 }
 
-/// Frees a block once nobody holds a pointer to it any more.
+/// Frees a block once no thread holds a pointer to it any more.
 ///
-/// The block was taken out of everything that leads to it. PyTState_QSBR_Process() makes the call, or the end of the
-/// interpreter.
+/// The block was taken out of everything that leads to it. PyTState_QSBR_Process() makes the call,
+/// or the finalization of the interpreter.
 ///
 /// @param block      The block. Passed on; may be NULL. Consumed.
 /// @param free_func  What frees it, such as free(). Called attached to the same interpreter, on any of its threads, with no lock
@@ -89,7 +90,8 @@ pub unsafe extern "C" fn PyTState_QSBR_FreeLater(
     0
 }
 
-/// Frees what PyTState_QSBR_FreeLater() was given and nobody holds any more, oldest first.
+/// Frees the blocks of PyTState_QSBR_FreeLater() to which no thread holds a pointer any more, the
+/// oldest first.
 ///
 /// A host calls it now and then, as at its polls, when the calling thread holds no pointer itself: see
 /// PyTState_QSBR_QuiescentState().

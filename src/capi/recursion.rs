@@ -35,7 +35,8 @@ pub unsafe extern "C" fn Py_EnterRecursiveCall(r#where: *const c_char) -> c_int 
     }
 }
 
-/// Goes back up one level after a Py_EnterRecursiveCall() that returned 0: does nothing, the stack itself tells.
+/// Does nothing: Py_EnterRecursiveCall() checks the stack itself. Call it after a
+/// Py_EnterRecursiveCall() that returned 0.
 ///
 /// Errors:  none.
 /// Blocks:  no.
@@ -44,8 +45,9 @@ pub unsafe extern "C" fn Py_EnterRecursiveCall(r#where: *const c_char) -> c_int 
 #[unsafe(no_mangle)]
 pub extern "C" fn Py_LeaveRecursiveCall() {}
 
-/// Sets the recursion limit of the attached interpreter: the number that Py_GetRecursionLimit() gives to whoever counts
-/// levels. Py_EnterRecursiveCall() looks at the stack, not at the limit.
+/// Sets the recursion limit of the attached interpreter: the number that Py_GetRecursionLimit()
+/// returns, for hosts that count levels. Py_EnterRecursiveCall() checks the stack and not the
+/// limit.
 ///
 /// @param new_limit  The limit; not checked.
 ///
@@ -59,7 +61,7 @@ pub extern "C" fn Py_SetRecursionLimit(new_limit: c_int) {
     interp_of(tstate).recursion_limit.store(new_limit, Relaxed);
 }
 
-/// The recursion limit of the attached interpreter.
+/// Returns the recursion limit of the attached interpreter.
 ///
 /// @return The limit; 1000 unless Py_SetRecursionLimit() changed it.
 ///
@@ -73,7 +75,8 @@ pub extern "C" fn Py_GetRecursionLimit() -> c_int {
     interp_of(tstate).recursion_limit.load(Relaxed)
 }
 
-/// Tells which C stack the thread of `tstate` is on from now on, for Py_EnterRecursiveCall(). For hosts that switch stacks.
+/// Sets the bounds of the C stack on which the thread of `tstate` runs from now on, for
+/// Py_EnterRecursiveCall(). It is for hosts that switch stacks.
 ///
 /// @param tstate            The state. Must not be NULL. Borrowed.
 /// @param stack_start_addr  Lowest address of the stack.
@@ -110,7 +113,7 @@ pub unsafe extern "C" fn PyUnstable_ThreadState_SetStackProtection(
     -1
 }
 
-/// Undoes PyUnstable_ThreadState_SetStackProtection(): the bounds are the OS thread's again.
+/// Sets the bounds of the C stack of `tstate` back to those of the OS thread's stack.
 ///
 /// @param tstate  The state. Must not be NULL. Borrowed.
 ///

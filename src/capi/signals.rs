@@ -30,7 +30,7 @@ pub extern "C" fn PyErr_CheckSignals() -> c_int {
     status(signals::check(arg::attached(c"PyErr_CheckSignals")).is_ok())
 }
 
-/// PyErr_CheckSignals() for a caller that knows its state.
+/// Does what PyErr_CheckSignals() does, for a caller that passes its state.
 ///
 /// @param tstate  The attached state. Must not be NULL. Borrowed.
 /// @return As PyErr_CheckSignals().
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn _PyErr_CheckSignalsTstate(tstate: *mut PyThreadState) -
     status(signals::handle(arg::own(tstate, FUNC)).is_ok())
 }
 
-/// PyErr_SetInterruptEx(SIGINT).
+/// Acts as if SIGINT had arrived, as PyErr_SetInterruptEx(SIGINT) does.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -79,7 +79,7 @@ pub extern "C" fn PyErr_SetInterruptEx(signum: c_int) -> c_int {
     status(known)
 }
 
-/// Says whether SIGINT arrived, and forgets that it did.
+/// Returns whether SIGINT has arrived, and clears that.
 ///
 /// @return 1 or 0; 0 if the caller is not the main thread in the main interpreter.
 ///
@@ -93,7 +93,7 @@ pub extern "C" fn PyOS_InterruptOccurred() -> c_int {
     c_int::from(may_handle_signals(tstate) && signals::take_interrupt())
 }
 
-/// PyOS_InterruptOccurred() for a caller that knows its state.
+/// Does what PyOS_InterruptOccurred() does, for a caller that passes its state.
 ///
 /// @param tstate  The attached state. Must not be NULL. Borrowed.
 /// @return As PyOS_InterruptOccurred().
@@ -111,7 +111,8 @@ pub unsafe extern "C" fn _PyOS_InterruptOccurred(tstate: *mut PyThreadState) -> 
     c_int::from(may_handle_signals(tstate) && signals::take_interrupt())
 }
 
-/// Says whether the caller is the main thread in the main interpreter, where signals are handled.
+/// Returns whether the caller is the main thread, attached to the main interpreter, where signals
+/// are handled.
 ///
 /// @return 1 or 0.
 ///
@@ -124,7 +125,7 @@ pub extern "C" fn _PyOS_IsMainThread() -> c_int {
     c_int::from(may_handle_signals(arg::attached(c"_PyOS_IsMainThread")))
 }
 
-/// Asks the main thread to look for signals at its next poll.
+/// Asks the main thread to check for signals at its next poll.
 ///
 /// Errors:  none.
 /// Blocks:  never.
@@ -135,7 +136,7 @@ pub extern "C" fn _PyEval_SignalReceived() {
     signals::ask_main_thread();
 }
 
-/// The handler of a signal.
+/// Returns the handler of a signal.
 ///
 /// @param sig  Number of the signal.
 /// @return The handler; SIG_ERR: there is no such signal.
@@ -176,7 +177,8 @@ pub unsafe extern "C" fn PyOS_setsig(
 /// with the error indicator set.
 pub type PyTState_SignalHandler = Option<unsafe extern "C" fn(c_int, *mut c_void) -> c_int>;
 
-/// Installs the host's function for every signal that comes to the runtime, SIGINT included.
+/// Installs a function of the host that handles every signal that is routed to the runtime, SIGINT
+/// included.
 ///
 /// It runs as Python's handlers do: attached, on the main thread in the main interpreter, at a poll, never in the OS's
 /// handler, with no lock of the library held. Without one, SIGINT raises KeyboardInterrupt and the others do nothing.
@@ -200,7 +202,7 @@ pub unsafe extern "C" fn PyTState_SetSignalHandler(
     signals::set_host_handler(handler, data);
 }
 
-/// Has a signal come to the runtime, or act as the system's default again.
+/// Routes a signal to the runtime, or back to the system's default action.
 ///
 /// Py_Initialize() does this with SIGINT; finalization gives back what still comes to the runtime.
 ///

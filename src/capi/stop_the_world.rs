@@ -30,17 +30,19 @@ fn start(scope: Scope, func: &CStr) {
 
 /// Stops every thread state of every interpreter, except the caller's.
 ///
-/// On return no other thread is attached, and none can attach, in any mode, until _PyEval_StartTheWorldAll(). The lists of
-/// thread states stand still: this thread, and others on its behalf, may walk them. A state that another thread makes
-/// meanwhile, without being attached, is put into its list when the pause ends, and is stopped until then; one that another
-/// thread deletes stays in its list, and its memory valid, until the pause ends. A thread that would make or delete an
-/// interpreter waits for the end of the pause. The calling thread changes the lists at once. Requests are served in the order of their arrival; those for different single
-/// interpreters go on side by side. A thread that was kept from attaching by one pause is let in by the next one, up to its
-/// first poll.
+/// On return no other thread is attached, and none can attach, in any mode, until
+/// _PyEval_StartTheWorldAll(). The lists of thread states stand still: this thread, and others on
+/// its behalf, may walk them. A state that another thread makes meanwhile, without being attached,
+/// is put into its list when the pause ends, and is stopped until then; one that another thread
+/// deletes stays in its list, and its memory valid, until the pause ends. A thread that would make
+/// or delete an interpreter waits until the pause ends. The calling thread changes the lists at
+/// once. Requests are served in the order of their arrival; those for different single interpreters
+/// go on side by side. A thread that was kept from attaching by one pause is let in by the next
+/// one, up to its first poll.
 ///
 /// @param runtime  Ignored; may be NULL. Borrowed.
 ///
-/// Errors:  misuse if this thread has stopped a world already: such a call waits for itself for ever.
+/// Errors:  misuse if this thread has stopped a world already: such a call would wait for itself.
 /// Blocks:  until every attached thread has polled (_Py_HandlePending()), detached or ended. An attached caller may be detached
 ///          meanwhile, and is attached on return; see PyTState_SetLateAttachPolicy() if its interpreter ends while it waits.
 /// Threads: any: attached, detached or without a state. Until the restart the caller attaches no other state, and waits for

@@ -83,11 +83,12 @@ pub unsafe extern "C" fn PyTState_Sync_WaitParked(
     encode(sync_point::wait_parked(name, Deadline::after(timeout_ns)))
 }
 
-/// Lets every thread go on that is held at a point now.
+/// Wakes every thread that is held at a point now.
 ///
-/// If nobody is held there yet, the pauses that are left at the point are forgotten instead: whether the
-/// thread had arrived or not, it is not held after this call. Pauses that are left stay when somebody was
-/// held. Threads held by an order go on without it; the order stays for later arrivals.
+/// If no thread is held there yet, the pauses that are left at the point are forgotten instead:
+/// whether the thread had arrived or not, it is not held after this call. Pauses that are left stay
+/// if a thread was held. Threads held by an order go on without it; the order stays for later
+/// arrivals.
 ///
 /// @param point  Name of a point that exists. Borrowed. NULL is an error.
 /// @return 0, or -1 if there is no such point.
@@ -195,7 +196,7 @@ pub unsafe extern "C" fn PyTState_Sync_Point(user_point: *const c_char) {
     }
 }
 
-/// Forgets all pauses, orders and hooks, and lets every thread go on that is held at a point.
+/// Removes all pauses, orders and hooks, and wakes every thread that is held at a point.
 ///
 /// A perturbation that PyTState_Sync_Perturb() began ends; one that PYTSTATE_PERTURB asks for is back in force.
 /// Points of the host's stay known.

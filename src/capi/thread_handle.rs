@@ -44,7 +44,7 @@ pub unsafe extern "C" fn PyThreadHandle_New() -> *mut PyThreadHandle {
     }
 }
 
-/// Takes one more reference.
+/// Takes one more reference to a handle.
 ///
 /// @param handle  The handle. Must not be NULL. Borrowed.
 ///
@@ -62,7 +62,8 @@ pub unsafe extern "C" fn PyThreadHandle_Incref(handle: *mut PyThreadHandle) {
     handle.incref();
 }
 
-/// Drops one reference. A thread that still runs goes on; it is cleaned up after without anybody joining it.
+/// Drops one reference to a handle. If the thread is still running it continues, and the library
+/// joins it itself when it has ended.
 ///
 /// @param handle  The handle, or NULL (nothing happens). Consumed.
 ///
@@ -91,10 +92,11 @@ pub unsafe extern "C" fn PyThreadHandle_Decref(handle: *mut PyThreadHandle) {
 /// @param flags   0 or PyThreadHandle_DAEMON.
 /// @return 0; -1 with the error indicator set (if attached).
 ///
-/// Errors:  fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the interpreter forbids threads, or
-///          daemon threads; PythonFinalizationError (RuntimeError under the rules of 3.12) if it committed to its end;
-///          RuntimeError "can't start new thread" if the OS has none; MemoryError; ValueError on other flags. The handle is
-///          then as it was, and nothing is linked.
+/// Errors:  fatal on NULL. -1: RuntimeError "thread already started"; RuntimeError if the
+///          interpreter forbids threads, or daemon threads; PythonFinalizationError (RuntimeError
+///          under the rules of 3.12) if it has committed its finalization; RuntimeError "can't
+///          start new thread" if the OS has none; MemoryError; ValueError on other flags. The
+///          handle is then as it was, and nothing is linked.
 /// Blocks:  no.
 /// Threads: any, attached or not. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  pytstate; CPython's _thread.start_joinable_thread (3.13).
@@ -179,7 +181,8 @@ pub unsafe extern "C" fn PyThreadHandle_SetName(
     }
 }
 
-/// Waits until the OS thread of `handle` has ended: its thread-local destructors have run, and the OS does not list it.
+/// Waits until the OS thread of `handle` has exited: its thread-local destructors have run, and the
+/// OS does not list it any more.
 ///
 /// @param handle      A started handle. Must not be NULL. Borrowed.
 /// @param timeout_ns  Nanoseconds; negative: no limit; 0: only look.
@@ -187,7 +190,8 @@ pub unsafe extern "C" fn PyThreadHandle_SetName(
 ///
 /// Errors:  fatal if NULL. -1: RuntimeError "thread not started", "cannot join current thread", "failed joining thread";
 ///          PythonFinalizationError while the runtime finalizes, under the rules of 3.14; the error of a signal handler.
-/// Blocks:  until the thread has ended, detached. A thread that finalization put to sleep for ever counts as joined.
+/// Blocks:  until the thread has ended, detached. A thread that hangs since finalization counts as
+///          joined.
 /// Threads: any number at once, attached or not. Idempotent. Not async-signal-safe.
 /// Source:  pytstate; CPython's ThreadHandle.join (3.13).
 ///
@@ -218,7 +222,8 @@ pub unsafe extern "C" fn PyThreadHandle_Join(
     -1
 }
 
-/// Whether the thread has run to its end: its exit event is set, so that a join waits for the OS at most.
+/// Returns whether the thread has finished: its exit event is set, and a join waits at most for the
+/// OS.
 ///
 /// @param handle  The handle. Must not be NULL. Borrowed.
 /// @return 1 if so, else 0 (also when it was never started).
@@ -237,10 +242,10 @@ pub unsafe extern "C" fn PyThreadHandle_IsDone(handle: *mut PyThreadHandle) -> c
     c_int::from(handle.exiting.is_set())
 }
 
-/// The identity of the thread, as PyThread_get_thread_ident() gives it inside.
+/// Returns the identity of the thread, which is what PyThread_get_thread_ident() returns on it.
 ///
 /// @param handle  The handle. Must not be NULL. Borrowed.
-/// @return The identity; 0 before the start. The OS may reuse it after the end.
+/// @return The identity; 0 before the start. The OS may reuse it after the thread has exited.
 ///
 /// Errors:  fatal if NULL.
 /// Blocks:  no.
@@ -259,7 +264,7 @@ pub unsafe extern "C" fn PyThreadHandle_Ident(handle: *mut PyThreadHandle) -> c_
     }
 }
 
-/// The thread state of the thread.
+/// Returns the thread state of the thread.
 ///
 /// @param handle  The handle. Must not be NULL. Borrowed.
 /// @return The state; NULL before the start and once it is deleted. Borrowed: it lives until its thread deletes it.

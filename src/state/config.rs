@@ -106,7 +106,7 @@ pub const PyTState_GIL_SHARED: c_int = 0;
 /// `PyTState_Config.gil`: the main interpreter runs without a GIL.
 pub const PyTState_GIL_NONE: c_int = 1;
 
-/// Late attach: the thread sleeps for ever (CPython 3.14; the default).
+/// Late attach: the thread hangs: it sleeps until the process ends (CPython 3.14; the default).
 pub const PyTState_LATE_HANG: c_int = 0;
 /// Late attach: the thread ends (CPython 3.12).
 pub const PyTState_LATE_EXIT: c_int = 1;
@@ -124,7 +124,7 @@ pub const PyTState_CHECK_CALLBACK: c_int = 3;
 /// Checks: fatal error, also on what CPython allows although it is seldom meant: attaching a state of another OS thread.
 pub const PyTState_CHECK_STRICT: c_int = 4;
 
-/// How the runtime behaves (extension API 5). Zero it, then set what differs.
+/// Settings of PyTState_Initialize(). Zero the struct, or call PyTState_Config_Init(), then set what differs.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PyTState_Config {

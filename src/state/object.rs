@@ -12,7 +12,7 @@ pub struct _object {
 /// never looks inside. Opaque.
 pub type PyObject = _object;
 
-/// How the host counts, makes and raises its objects (extension API 6).
+/// How the host counts, makes and raises its objects.
 ///
 /// Every member may be NULL. Hooks are called without any lock of this
 /// library held; `incref`, `decref` and `raise` on an attached thread.

@@ -28,7 +28,7 @@ const WRITER: usize = 1;
 const HAS_PARKED: usize = 2;
 const READER: usize = 4;
 
-/// CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant (S-RW-03). Must not move while in use.
+/// CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant. Must not move while in use.
 #[derive(Debug, Default)]
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the name that C sees")]

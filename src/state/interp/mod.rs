@@ -36,7 +36,7 @@ pub const PyTState_PHASE_WAITING_THREADS: c_int = 1;
 pub const PyTState_PHASE_ATEXIT: c_int = 2;
 /// Shutdown phase: waiting for open guards.
 pub const PyTState_PHASE_WAITING_GUARDS: c_int = 3;
-/// Shutdown phase: committed; nobody else attaches any more.
+/// Shutdown phase: finalization is committed; no other thread attaches any more.
 pub const PyTState_PHASE_FINALIZING: c_int = 4;
 /// Shutdown phase: the interpreter is gone.
 pub const PyTState_PHASE_GONE: c_int = 5;
