@@ -91,6 +91,85 @@ TEST("the GIL of an ended interpreter that a late thread has for an instant is "
     finish();
 }
 
+TEST("a fork between two lives, which no call announces, leaves the GIL of an "
+     "ended interpreter free in the child") {
+    static struct latecomer late = {NULL, LATCH_INIT(1), LATCH_INIT(1)};
+    PyTState_Config config = {0};
+    config.size = sizeof config;
+    config.compat = 0x030E0000; /* an end gives up what is left */
+    PyThreadState *mine = begin_with(&config);
+    PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
+    late.interp = sub->interp;
+    PyEval_SaveThread();
+    pthread_t thread;
+    CHECK_INT_EQ(pthread_create(&thread, NULL, attach_late, &late), 0);
+    CHECK_INT_EQ(latch_wait(&late.detached, LIMIT_MS), 1);
+    PyEval_RestoreThread(sub);
+    hold("attach.begin");
+    latch_arrive(&late.may_attach);
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
+    Py_EndInterpreter(sub);
+    hold("attach.gil_taken");
+    release_for_delete("attach.begin");
+    CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
+    PyThreadState_Swap(mine);
+    finish();
+    pid_t pid = fork();
+    if (pid == 0) {
+        PyTState_Sync_Clear();
+        begin();
+        PyThreadState *next = new_interp(PyInterpreterConfig_OWN_GIL);
+        CHECK_PTR_EQ(next->interp, late.interp); /* the same block */
+        Py_EndInterpreter(next);
+        test_child_done(0);
+    }
+    CHECK_CHILD_EXIT(pid, 0);
+    release_for_delete("attach.gil_taken");
+}
+
+/* ---- Identities that the OS uses again --------------------------------- */
+
+static PyInterpreterGuard *left_open;
+static pthread_t opener;
+
+static void *leave_a_guard_open(void *interp) {
+    enter(interp);
+    left_open = PyInterpreterGuard_FromCurrent();
+    opener = pthread_self();
+    leave();
+    return NULL;
+}
+
+static void *fork_with_the_same_identity(void *interp) {
+    if (!pthread_equal(pthread_self(), opener))
+        return interp;
+    enter(interp);
+    IN_CHILD { CHECK_INT_EQ(Py_FinalizeEx(), 0); }
+    leave();
+    return NULL;
+}
+
+TEST("a guard whose opener ended holds nothing in the child of a thread that has "
+     "got the opener's pthread_t") {
+    PyThreadState *mine = begin();
+    PyInterpreterState *interp = mine->interp;
+    PyEval_SaveThread();
+    pthread_t thread;
+    void *differs = NULL;
+    CHECK_INT_EQ(pthread_create(&thread, NULL, leave_a_guard_open, interp), 0);
+    pthread_join(thread, NULL);
+    for (int i = 0; i == 0 || (differs != NULL && i < 100); i++) {
+        CHECK_INT_EQ(
+            pthread_create(&thread, NULL, fork_with_the_same_identity, interp), 0);
+        pthread_join(thread, &differs);
+    }
+    PyEval_RestoreThread(mine);
+    PyInterpreterGuard_Close(left_open);
+    finish();
+    if (differs != NULL)
+        SKIP("the C library gave no thread the identity of an ended one");
+}
+
 TEST("forking from a sub-interpreter ends the child with status 1 (S-FK-11)") {
     EXPECT_CHILD_EXIT(0) {
         PyThreadState *main_state = begin();

@@ -421,7 +421,10 @@ typedef struct PyTState_ObjectHooks {
  * PyTState_Config_Init(), then set what differs.
  */
 typedef struct PyTState_Config {
-    /** sizeof(PyTState_Config): the struct may grow. 0 means "all defaults". */
+    /**
+     * sizeof(PyTState_Config): the struct may grow. 0: the struct of version
+     * 0.1, which ends with `objects`.
+     */
     size_t size;
     /** PyTState_GIL_SHARED or PyTState_GIL_NONE, for the main interpreter. */
     int gil;
@@ -568,7 +571,8 @@ void Py_InitializeEx(int install_sigs);
  * Py_InitializeEx().
  *
  * @param config Settings, or NULL for the defaults. Copied. `size` must be
- *     sizeof(PyTState_Config), or 0 if everything else is 0.
+ *     sizeof(PyTState_Config), or 0, which stands for the struct of version
+ *     0.1: then the fields up to `objects` count.
  * @return A status: OK, or an error that names the bad field; then nothing was
  *     made.
  *

@@ -65,8 +65,8 @@ fn initialize_or_exit(func: &CStr, settings: &Settings) {
 
 /// Initializes the runtime as `config` says (docs/embedding.md); see Py_InitializeEx().
 ///
-/// @param config  Settings, or NULL for the defaults. Copied. `size` must be sizeof(PyTState_Config), or 0 if everything
-///                else is 0.
+/// @param config  Settings, or NULL for the defaults. Copied. `size` must be sizeof(PyTState_Config), or 0, which stands
+///                for the struct of version 0.1: then the fields up to `objects` count.
 /// @return A status: OK, or an error that names the bad field; then nothing was made.
 ///
 /// Errors:  in the status. When the runtime is initialized already: OK, and `config` is ignored.

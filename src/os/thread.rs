@@ -99,6 +99,21 @@ pub(crate) fn native_id() -> core::ffi::c_ulong {
     id
 }
 
+/// Serial number of the calling thread: never 0, and never that of another
+/// thread of this process, before or after. The survivor of a fork keeps it.
+pub(crate) fn serial() -> usize {
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let slot = &crate::os::tls::block().serial;
+    let known = slot.load(Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let serial = LAST.fetch_add(1, Relaxed) + 1;
+    slot.store(serial, Relaxed);
+    serial
+}
+
 /// Forgets the cached kernel id: the survivor of a fork has a new one.
 pub(crate) fn forget_native_id() {
     crate::os::tls::block().native_id.store(0, core::sync::atomic::Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The thread-local block: nine words per OS thread, read without a call.
+//! The thread-local block: ten words per OS thread, read without a call.
 //!
 //! States: all zero when the thread begins; filled by `sched`; emptied by the
 //! thread-exit destructor (`os::thread::at_exit`).
@@ -36,9 +36,11 @@ pub(crate) struct TlsBlock {
     /// What the thread gives back if it never returns (`sync::owed`), or NULL.
     /// On a line of its own: only waits touch it.
     pub(crate) owed: AtomicPtr<()>,
+    /// Serial number of the thread, 0 until first asked for.
+    pub(crate) serial: AtomicUsize,
 }
 
-const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 9]>());
+const _: () = assert!(size_of::<TlsBlock>() == size_of::<[usize; 10]>());
 
 #[cfg(any(
     test,

@@ -7,7 +7,7 @@
  * way to choose the model, so the variable lives here and tls.rs reads it.
  */
 struct pytstate_tls_block {
-    void *words[9];
+    void *words[10];
 };
 
 __attribute__((tls_model("initial-exec"), visibility("hidden")))

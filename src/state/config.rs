@@ -128,7 +128,7 @@ pub const PyTState_CHECK_STRICT: c_int = 4;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PyTState_Config {
-    /// sizeof(PyTState_Config): the struct may grow. 0 means "all defaults".
+    /// sizeof(PyTState_Config): the struct may grow. 0: the struct of version 0.1, which ends with `objects`.
     pub size: usize,
     /// PyTState_GIL_SHARED or PyTState_GIL_NONE, for the main interpreter.
     pub gil: c_int,

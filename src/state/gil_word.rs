@@ -87,6 +87,12 @@ impl Gil {
         }
     }
 
+    /// In a fork child: held by its only thread, or free; no thread waits.
+    pub(crate) fn reset_in_child(&self, held: bool) {
+        self.word.store(if held { LOCKED } else { 0 }, Ordering::Relaxed);
+        self.waiters.store(0, Ordering::Relaxed);
+    }
+
     /// Takes the GIL if it is free. One read-modify-write when it is.
     #[inline]
     pub(crate) fn try_take(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::state::public::{PyInterpreterState, PyThreadState};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use crate::sync::head::HeadGuard;
-use core::ffi::{c_char, c_int, c_ulong};
+use core::ffi::{c_char, c_int};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
@@ -48,9 +48,12 @@ pub struct PyInterpreterGuard {
     taker_id: AtomicU64,
     /// The life of the block of that state's interpreter.
     taker_life: AtomicU64,
+    /// Identity and kernel id of the thread that opened it, for reports.
     pub(crate) thread_id: AtomicUsize,
     pub(crate) native_id: AtomicUsize,
-    /// Identity of the thread that last attached through it; 0 before the first.
+    /// Serial number of that thread, which no later thread gets.
+    opened_by: AtomicUsize,
+    /// Serial number of the thread that last attached through it; 0 before the first.
     used_by: AtomicUsize,
     pub(crate) opened_ns: AtomicI64,
     /// "file:line" that the opener left (PyTState_Here), or NULL.
@@ -125,7 +128,7 @@ impl InterpGuard {
 
     /// Records that the calling thread attaches through the guard.
     pub(crate) fn note_use(self) {
-        self.used_by.store(thread::ident() as usize, Relaxed);
+        self.used_by.store(thread::serial(), Relaxed);
     }
 
     /// Makes an open guard of the block: `interp` counts one already.
@@ -143,6 +146,7 @@ impl InterpGuard {
         self.record_taker(taker);
         self.thread_id.store(thread::ident() as usize, Relaxed);
         self.native_id.store(thread::native_id() as usize, Relaxed);
+        self.opened_by.store(thread::serial(), Relaxed);
         self.used_by.store(0, Relaxed);
         self.opened_ns.store(clock::now_ns(), Relaxed);
         self.opened_at.store(opened_at, Relaxed);
@@ -266,9 +270,9 @@ pub(crate) fn open_unlocked() -> impl Iterator<Item = InterpGuard> {
 /// Whether the calling thread opened a guard on `interp` that is still open, or
 /// was the last to attach through one.
 pub(crate) fn holds_one(interp: Interp, _head: &HeadGuard<'_>) -> bool {
-    let me = thread::ident() as usize;
+    let me = thread::serial();
     all_open().any(|guard| {
-        (guard.thread_id.load(Relaxed) == me || guard.used_by.load(Relaxed) == me)
+        (guard.opened_by.load(Relaxed) == me || guard.used_by.load(Relaxed) == me)
             && guard.interp() == Some(interp)
     })
 }
@@ -314,9 +318,10 @@ pub(crate) fn drop_all_of(interp: Interp, head: &HeadGuard<'_>) {
 
 /// Drops every guard in a fork child whose opener did not survive. Guards that
 /// the surviving thread opened stay open.
-pub(crate) fn drop_vanished(survivor: c_ulong) {
+pub(crate) fn drop_vanished() {
+    let survivor = thread::serial();
     let head = RUNTIME.lock();
-    drop_where(&head, |guard| guard.thread_id.load(Relaxed) as c_ulong != survivor);
+    drop_where(&head, |guard| guard.opened_by.load(Relaxed) != survivor);
     drop(head);
 }
 
@@ -324,10 +329,10 @@ pub(crate) fn drop_vanished(survivor: c_ulong) {
 /// through, and returns its interpreter if that is alive. `None`: there is no
 /// such guard.
 pub(crate) fn drop_one_used_by_caller() -> Option<Option<Interp>> {
-    let me = thread::ident() as usize;
+    let me = thread::serial();
     let head = RUNTIME.lock();
     let used = all_open()
-        .find(|guard| guard.thread_id.load(Relaxed) == me && guard.used_by.load(Relaxed) == me)?;
+        .find(|guard| guard.opened_by.load(Relaxed) == me && guard.used_by.load(Relaxed) == me)?;
     let interp = used.interp();
     drop_where(&head, |guard| guard == used);
     drop(head);

@@ -18,7 +18,7 @@ use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::sched::frozen::{self, Departed};
 use crate::sched::{eval_breaker, raise, region, signals};
 use crate::state::error_kind;
-use crate::state::gil_word::{Gil, LOCKED};
+use crate::state::gil_word::Gil;
 use crate::state::guard;
 use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
@@ -114,7 +114,7 @@ pub(crate) unsafe fn reset_in_child(keep: Survivors) {
     RUNTIME.main_pending.finish_writes();
     reset_gils();
     finish_handles();
-    guard::drop_vanished(forker.ident);
+    guard::drop_vanished();
     finalize::reset_in_child();
     signals::forget();
     // The newest first, so the main interpreter last.
@@ -197,12 +197,12 @@ fn refresh_states(forker: Forker, interp: Interp) {
 /// Frees every GIL but the one that the calling thread holds: those of ended
 /// interpreters, too, which a late thread has for an instant.
 fn reset_gils() {
+    init::note_process();
     let holder = current().filter(|tstate| tstate.holds_gil().load(Relaxed) != 0);
     for interp in interps().chain(RUNTIME.pooled_interps()) {
         let gil: &Gil = &interp.own_gil;
         let holder = holder.filter(|tstate| core::ptr::eq(tstate.gil.load(Relaxed), gil));
-        gil.word.store(if holder.is_some() { LOCKED } else { 0 }, Relaxed);
-        gil.waiters.store(0, Relaxed);
+        gil.reset_in_child(holder.is_some());
         gil.holder
             .store(holder.map_or(core::ptr::null_mut(), ThreadStateRef::as_raw).cast(), Relaxed);
     }

@@ -7,7 +7,7 @@ use crate::life::environment;
 use crate::life::guards;
 use crate::life::interp::lifecycle::{self, NewInterpError};
 use crate::life::tstate::{self, Origin};
-use crate::os::{clock, thread};
+use crate::os::{clock, ids, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::{attach, current, eval_breaker, late, signals};
@@ -19,7 +19,10 @@ use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
 use crate::sync::owed;
 use core::ffi::CStr;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::{
+    AtomicI64,
+    Ordering::{Relaxed, Release},
+};
 
 /// Serialises initialization.
 pub(crate) static INIT: PyMutex = PyMutex::new();
@@ -90,10 +93,29 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     Ok(())
 }
 
+/// The process that initialized last, or that was made whole after a fork.
+static PROCESS: AtomicI64 = AtomicI64::new(0);
+
+/// No GIL is left in the calling process that a thread of its parent took.
+pub(crate) fn note_process() {
+    PROCESS.store(ids::process(), Relaxed);
+}
+
+/// A fork between two lives is announced by no call: the GILs of ended
+/// interpreters are then as late threads of the parent had them at that moment,
+/// and no thread of this process will release one. INIT is held.
+fn reset_gils_after_fork() {
+    let before = PROCESS.swap(ids::process(), Relaxed);
+    if before != 0 && before != ids::process() {
+        RUNTIME.pooled_interps().for_each(|interp| interp.own_gil.reset_in_child(false));
+    }
+}
+
 /// Puts the runtime's settings in place before anything of it exists.
 fn apply(settings: &Settings) {
     // Relaxed, all of it: `initialized` publishes it.
     clock::prepare();
+    reset_gils_after_fork();
     abandoned::sweep();
     RUNTIME.generation.fetch_add(1, Relaxed);
     RUNTIME.next_interp_id.store(0, Relaxed);
