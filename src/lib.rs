@@ -38,12 +38,12 @@ pub use life::report::census::{
 #[cfg(not(loom))]
 pub use life::threads::ensure::PyThreadStateToken;
 #[cfg(not(loom))]
-pub use sched::critical_section::{
+pub use sched::late::PyTState_LateAttachHook;
+#[cfg(not(loom))]
+pub use sched::sections::{
     _Py_CRITICAL_SECTION_INACTIVE, _Py_CRITICAL_SECTION_MASK, _Py_CRITICAL_SECTION_TWO_MUTEXES,
     PyCriticalSection, PyCriticalSection2,
 };
-#[cfg(not(loom))]
-pub use sched::late::PyTState_LateAttachHook;
 #[cfg(not(loom))]
 pub use state::config::*;
 #[cfg(not(loom))]

@@ -3,7 +3,7 @@
 use super::arg;
 use crate::life::at_exit::{self, Refused, When};
 use crate::sched::current::interp_of;
-use crate::sched::fatal::misuse;
+use crate::sched::misuse::misuse;
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
 use crate::state::interp::Interp;

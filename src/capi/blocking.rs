@@ -1,7 +1,7 @@
 //! Blocking regions: a thread that waits for the outside can be woken (extension API 2).
 
 use super::arg;
-use crate::sched::fatal::misuse;
+use crate::sched::misuse::misuse;
 use crate::sched::region::{self, RegionError};
 use crate::state::public::PyThreadState;
 use crate::state::thread::ThreadStateRef;

@@ -6,10 +6,10 @@
 use core::ffi::CStr;
 
 use super::arg;
-use crate::sched::critical_section::{
-    self, EndSectionError, PyCriticalSection, PyCriticalSection2, is_real,
-};
-use crate::sched::fatal::{fatal, misuse};
+use crate::sched::critical_section::{self, EndSectionError, is_real};
+use crate::sched::fatal::fatal;
+use crate::sched::misuse::misuse;
+use crate::sched::sections::{PyCriticalSection, PyCriticalSection2};
 use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;

@@ -70,7 +70,7 @@ pub unsafe extern "C" fn PyThreadState_LeaveTracing(tstate: *mut PyThreadState) 
     // SAFETY: this function's contract.
     let tstate = unsafe { arg::state(tstate, FUNC) };
     if tstate.tracing.load(Relaxed) <= 0 {
-        crate::sched::fatal::misuse(
+        crate::sched::misuse::misuse(
             FUNC,
             format_args!("tracing is not switched off in thread state {tstate:p}"),
         );

@@ -1,10 +1,12 @@
 //! Pending calls and polling: CPython's ceval.h, pycore_ceval.h, and PyThreadState_SetAsyncExc() of its pystate.h.
 
 use super::arg;
+use crate::sched::async_exc;
 use crate::sched::current::interp_of;
-use crate::sched::fatal::misuse;
+use crate::sched::drain;
+use crate::sched::misuse::misuse;
 use crate::sched::pending::{self, Target};
-use crate::sched::{async_exc, eval_breaker};
+use crate::sched::poll;
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{_Py_pending_call_func, Call, Full, MAIN_THREAD_ONLY, RAW_FREE};
 use crate::state::public::PyInterpreterState;
@@ -154,7 +156,7 @@ pub unsafe extern "C" fn _PyEval_MakePendingCalls(tstate: *mut PyThreadState) ->
 /// None: `tstate` is only compared.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
-    pending::finish(arg::own(tstate, c"_Py_FinishPendingCalls"));
+    drain::finish(arg::own(tstate, c"_Py_FinishPendingCalls"));
 }
 
 /// Does what the attached thread was asked to do: the poll of a host. PyTState_Poll() calls it only
@@ -175,7 +177,7 @@ pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
 /// None: `tstate` is only compared.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _Py_HandlePending(tstate: *mut PyThreadState) -> c_int {
-    status(eval_breaker::handle_pending(arg::own(tstate, c"_Py_HandlePending")).is_ok())
+    status(poll::handle_pending(arg::own(tstate, c"_Py_HandlePending")).is_ok())
 }
 
 /// Asks another thread of the attached interpreter to raise an exception at its next poll.

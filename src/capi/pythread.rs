@@ -6,7 +6,7 @@ use crate::life::threads::spawn;
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Join, OsThread, Reaping};
 use crate::sched::current::{self, interp_of};
-use crate::sched::fatal::misuse;
+use crate::sched::misuse::misuse;
 use core::ffi::{CStr, c_int, c_ulong, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Relaxed;
 

@@ -10,8 +10,8 @@ use crate::life::threads::names::{self, Kept};
 use crate::life::threads::wait::{self, Blocked, Waited};
 use crate::os::clock::Deadline;
 use crate::sched::current;
-use crate::sched::fatal::{self, CheckCallback};
 use crate::sched::late::{self, PyTState_LateAttachHook};
+use crate::sched::misuse::{self, CheckCallback};
 use crate::sched::raise;
 use crate::state::config::{PyTState_LATE_ABORT, PyTState_LATE_HANG};
 use crate::state::error_kind::ExceptionKind;
@@ -333,7 +333,7 @@ pub unsafe extern "C" fn PyTState_SetCheckCallback(
     callback: Option<unsafe extern "C" fn(*const c_char, *const c_char, *mut c_void)>,
     data: *mut c_void,
 ) {
-    fatal::set_check_callback(callback.map(|callback| callback as CheckCallback), data);
+    misuse::set_check_callback(callback.map(|callback| callback as CheckCallback), data);
 }
 
 /// Returns the shutdown phase of an interpreter.

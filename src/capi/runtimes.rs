@@ -6,7 +6,7 @@ use super::arg;
 use super::pytime::PyTime_t;
 use crate::life::visit;
 use crate::probe::{self, Point};
-use crate::sched::fatal::misuse;
+use crate::sched::misuse::misuse;
 use crate::sched::stw::{self, Scope};
 use crate::sched::{async_exc, gil, raise};
 use crate::state::error_kind::ExceptionKind;

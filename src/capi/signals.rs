@@ -6,6 +6,7 @@ use crate::os::signal;
 use crate::sched::current::may_handle_signals;
 use crate::sched::signals;
 use crate::state::public::PyThreadState;
+use crate::state::requests;
 use core::ffi::{CStr, c_int, c_void};
 
 /// A handler of the OS: a function, SIG_DFL, SIG_IGN or SIG_ERR.
@@ -133,7 +134,7 @@ pub extern "C" fn _PyOS_IsMainThread() -> c_int {
 /// Source:  CPython 3.13.
 #[unsafe(no_mangle)]
 pub extern "C" fn _PyEval_SignalReceived() {
-    signals::ask_main_thread();
+    requests::ask_main_thread();
 }
 
 /// Returns the handler of a signal.

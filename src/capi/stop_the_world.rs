@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use super::arg;
-use crate::sched::fatal::misuse;
+use crate::sched::misuse::misuse;
 use crate::sched::stw::{self, Scope};
 use crate::state::public::PyInterpreterState;
 

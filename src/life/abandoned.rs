@@ -52,9 +52,7 @@ pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
         next = tstate.spare.load(Relaxed);
         lot::unpark_all(tstate.word_key());
     }
-    let gil = interp.gil.load(Relaxed);
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    if let Some(gil) = unsafe { gil.as_ref() } {
+    if let Some(gil) = interp.gil.load(Relaxed) {
         gil::wake_all(gil);
     }
 }

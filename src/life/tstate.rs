@@ -15,11 +15,14 @@ use crate::probe::trace::{self, Event, Mark, Span};
 use crate::probe::{self, Point};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
-use crate::sched::eval_breaker::{self, CALLS_TO_DO};
-use crate::sched::{attach, frozen, pending, raise, stw, thread_end};
+use crate::sched::gilstate_slot;
+use crate::sched::standing;
+use crate::sched::{attach, frozen, raise, thread_end};
 use crate::state::error_kind;
+use crate::state::eval_breaker::{self, CALLS_TO_DO};
 use crate::state::handle::Handle;
 use crate::state::interp::Interp;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, Whence, status};
 use crate::state::word;
@@ -130,8 +133,8 @@ fn prepare(tstate: ThreadStateRef, interp: Interp, origin: Origin) {
     tstate.interp_cell().store(interp.as_ptr(), Relaxed);
     let gil = interp.gil.load(Relaxed);
     tstate.gil.store(gil, Relaxed);
-    if gil.is_null() {
-        tstate.qsbr.store(core::ptr::from_ref(&interp.qsbr).cast_mut(), Relaxed);
+    if gil.is_none() {
+        tstate.qsbr.store(Some(&interp.block().qsbr), Relaxed);
     }
     tstate.whence().store(origin.whence as i32, Relaxed);
     tstate.daemon().store(origin.daemon, Relaxed);
@@ -152,10 +155,10 @@ fn is_too_late(interp: Interp, origin: Origin) -> bool {
 
 /// Decides how the word of a new state begins.
 fn admit(tstate: ThreadStateRef, interp: Interp, head: &HeadGuard<'_>) {
-    if stw::begins_suspended(interp, head) {
+    if standing::begins_suspended(interp, head) {
         word::suspend_self(tstate.word());
     }
-    if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
+    if interp.gil.is_none(Relaxed) && interp.pending.len() != 0 {
         eval_breaker::set(tstate, CALLS_TO_DO);
     }
 }
@@ -169,7 +172,7 @@ pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
     }
     tstate.record_thread();
     if current::gilstate().is_none() {
-        current::become_gilstate(tstate);
+        gilstate_slot::become_gilstate(tstate);
     }
     tstate.set_status(status::BOUND);
     if RUNTIME.main_state.load(Relaxed).is_null() {
@@ -184,7 +187,7 @@ pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
 #[cold]
 fn become_main_state(tstate: ThreadStateRef) {
     if current::may_handle_signals(tstate) {
-        eval_breaker::become_main_state(tstate);
+        requests::become_main_state(tstate);
     }
 }
 
@@ -256,9 +259,7 @@ fn unlink_and_give_back(tstate: ThreadStateRef) {
 /// Deletes the attached, cleared state of the calling thread.
 pub(crate) fn delete_current(tstate: ThreadStateRef) {
     trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(tstate).id());
-    if tstate.critical_section().load(Relaxed) != 0 || !tstate.qsbr.load(Relaxed).is_null() {
-        crate::sched::attach_hooks::detaching(tstate);
-    }
+    attach::detaching(tstate);
     // Once unlinked, nothing keeps the interpreter from being ended and used again.
     let interp = interp_of(tstate).id();
     let unlinked = unlink(tstate);
@@ -285,7 +286,7 @@ fn unlink(tstate: ThreadStateRef) -> bool {
     clear_references_to(tstate, &head);
     let unlinked = frozen::leave(interp, tstate, &head);
     if unlinked {
-        stw::count_out(tstate, &head);
+        standing::count_out(tstate, &head);
     }
     drop(head);
     frozen::tell_departure(interp);
@@ -295,16 +296,14 @@ fn unlink(tstate: ThreadStateRef) -> bool {
 /// Removes every pointer to `state` that others may follow under the head lock.
 pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     let me: *mut () = tstate.as_raw().cast();
-    let gil = tstate.gil.load(Relaxed);
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    if let Some(gil) = unsafe { gil.as_ref() } {
+    if let Some(gil) = tstate.gil.load(Relaxed) {
         forget_in(&gil.holder, me);
     }
     forget_in(&RUNTIME.main_state, tstate.as_raw());
     forget_in(&interp_of(tstate).running_main, tstate.as_raw());
     leave_gilstate_slot(tstate);
     tstate.set_status(status::UNBOUND);
-    pending::stop_handling(interp_of(tstate), tstate, head);
+    requests::stop_handling(interp_of(tstate), tstate, head);
     thread_end::leave_handle(tstate, head);
 }
 

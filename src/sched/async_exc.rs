@@ -2,8 +2,9 @@
 //!
 //! Mirrors CPython 3.13 `PyThreadState_SetAsyncExc` (pystate.c).
 
-use crate::sched::eval_breaker::{self, ASYNC_EXCEPTION, Raised};
 use crate::sched::raise;
+use crate::state::error_kind::Raised;
+use crate::state::eval_breaker::{self, ASYNC_EXCEPTION};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::object::PyObject;

@@ -3,8 +3,8 @@
 use crate::probe::{self, Point};
 use crate::sched::attach;
 use crate::sched::current::current;
-use crate::sched::eval_breaker::{self, SIGNALS_PENDING};
 use crate::sched::pending;
+use crate::state::eval_breaker::{self, SIGNALS_PENDING};
 use crate::state::thread::ThreadStateRef;
 use crate::sync::owed;
 use crate::sync::waiting::{OnSignal, Waiting};

@@ -42,8 +42,7 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
 
 /// What a state is called in all lives of its block and its interpreter's.
 fn name_of(tstate: ThreadStateRef) -> (u64, u64) {
-    // SAFETY: interpreter blocks are never unmapped (I1).
-    let interp = unsafe { Interp::from_ptr(tstate.interp_ptr()) };
+    let interp = Interp::of(tstate);
     (tstate.id(), interp.map_or(0, |interp| interp.incarnation.load(Relaxed)))
 }
 

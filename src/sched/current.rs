@@ -1,34 +1,20 @@
-//! The calling thread's own state, and its gilstate slot (S-BD).
+//! The current state of the calling thread and its interpreter.
 
-use crate::os::{thread, tls};
+use crate::sched::fatal::fatal;
+pub(crate) use crate::sched::this_thread::{
+    current, gilstate, leave_gilstate_slot, leave_source_location, on_thread_end, own_handle,
+    set_current, set_keeper, set_own_handle, take_source_location,
+};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use core::ffi::{c_char, c_void};
-use core::sync::atomic::Ordering::Relaxed;
-
-/// The attached state of the calling thread.
-#[inline(always)]
-pub(crate) fn current() -> Option<ThreadStateRef> {
-    let pointer = tls::current();
-    // SAFETY: the slot holds NULL or the attached state, which is live.
-    unsafe { ThreadStateRef::from_raw(pointer.cast()) }
-}
-
-/// Publishes the attached state. Must be NULL before the GIL is free (S-TS-12).
-#[inline(always)]
-pub(crate) fn set_current(tstate: Option<ThreadStateRef>) {
-    let pointer = tstate.map_or(core::ptr::null_mut(), |tstate| tstate.as_raw().cast());
-    tls::block().current.store(pointer, Relaxed);
-}
 
 /// The interpreter of a live state.
 #[inline(always)]
 pub(crate) fn interp_of(tstate: ThreadStateRef) -> Interp {
-    // SAFETY: interpreter blocks are never unmapped (I1).
-    match unsafe { Interp::from_ptr(tstate.interp_ptr()) } {
+    match Interp::of(tstate) {
         Some(interp) => interp,
-        None => crate::sched::fatal::fatal(
+        None => fatal(
             c"thread state",
             format_args!("no interpreter belongs to thread state {:p}", tstate.as_ptr()),
         ),
@@ -40,102 +26,9 @@ pub(crate) fn traced_interp() -> i64 {
     current().map_or(-1, |tstate| interp_of(tstate).id())
 }
 
-/// The state that the PyGILState calls of this thread use.
-///
-/// A deleter takes the mark from the state and leaves the slot of the other
-/// thread alone, which may be gone: the mark decides.
-#[inline(always)]
-pub(crate) fn gilstate() -> Option<ThreadStateRef> {
-    let block = tls::block();
-    let pointer = block.gilstate.load(Relaxed);
-    // SAFETY: NULL or a block of a state, which stays mapped (T1).
-    let tstate = unsafe { ThreadStateRef::from_raw(pointer.cast()) };
-    tstate.filter(|tstate| core::ptr::eq(tstate.gilstate_slot.load(Relaxed), block))
-}
-
-/// Makes `state` this thread's gilstate; the replaced one loses the mark
-/// (S-BD-06).
-#[inline(always)]
-pub(crate) fn become_gilstate(tstate: ThreadStateRef) {
-    if gilstate() != Some(tstate) {
-        replace_gilstate(tls::block(), tstate);
-    }
-}
-
-#[cold]
-fn replace_gilstate(block: &'static tls::TlsBlock, tstate: ThreadStateRef) {
-    if let Some(old) = gilstate() {
-        leave_gilstate_slot(old);
-    }
-    let _ = arm_thread_end();
-    tstate.gilstate_slot.store(core::ptr::from_ref(block).cast_mut(), Relaxed);
-    block.gilstate.store(tstate.as_raw().cast(), Relaxed);
-}
-
-/// Has `thread_end` told when the calling thread ends. False when the OS has no
-/// key, or no memory for one in this thread.
-pub(crate) fn arm_thread_end() -> bool {
-    let block = tls::block();
-    if block.armed.load(Relaxed) != 0 {
-        return true;
-    }
-    let armed = thread::arm_exit::<crate::sched::thread_end::AtExit>();
-    block.armed.store(usize::from(armed), Relaxed);
-    armed
-}
-
-/// Takes the mark from `state`: it is no thread's gilstate any more.
-pub(crate) fn leave_gilstate_slot(tstate: ThreadStateRef) {
-    tstate.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
-}
-
-/// What ends the state that is kept for this thread; `None`: none is kept.
-pub(crate) fn on_thread_end() -> Option<fn()> {
-    tls::block().on_thread_end.load(Relaxed)
-}
-
-/// Registers what ends the state that is kept for this thread, or removes it.
-pub(crate) fn set_keeper(on_thread_end: Option<fn()>) {
-    tls::block().on_thread_end.store(on_thread_end, Relaxed);
-}
-
 /// Whether the caller is the main OS thread and `state` is in the main
 /// interpreter: the only place where signals are handled (S-PC-13).
 pub(crate) fn may_handle_signals(tstate: ThreadStateRef) -> bool {
     RUNTIME.on_main_thread()
         && RUNTIME.main_interp().map(Interp::as_ptr) == Some(tstate.interp_ptr())
-}
-
-/// Takes the place ("file:line") that the caller left, if any.
-#[inline(always)]
-pub(crate) fn take_source_location() -> *mut c_char {
-    let slot = &tls::block().place;
-    let place = slot.load(Relaxed);
-    if !place.is_null() {
-        slot.store(core::ptr::null_mut(), Relaxed);
-    }
-    place.cast()
-}
-
-/// The place that the caller left and that is still to be used, or NULL. Async-signal-safe.
-pub(crate) fn left_place() -> *const c_char {
-    tls::block().place.load(Relaxed).cast()
-}
-
-/// Leaves a place for the next attach, detach or creation on this thread.
-pub(crate) fn leave_source_location(place: *const c_char) {
-    tls::block().place.store(place.cast_mut().cast(), Relaxed);
-}
-
-/// The handle of the calling thread, if the library started it.
-pub(crate) fn own_handle() -> Option<crate::state::handle::Handle> {
-    let pointer: *mut () = tls::block().handle.load(Relaxed);
-    // SAFETY: set by the thread's start routine, which holds a reference until
-    // it empties the slot.
-    unsafe { crate::state::handle::Handle::from_ptr(pointer.cast()) }
-}
-
-/// Sets the handle of the calling thread.
-pub(crate) fn set_own_handle(handle: *mut c_void) {
-    tls::block().handle.store(handle.cast(), Relaxed);
 }

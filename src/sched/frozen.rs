@@ -21,7 +21,7 @@ use crate::os::thread;
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::current::{current, interp_of};
-use crate::sched::eval_breaker::{self, CALLS_TO_DO};
+use crate::state::eval_breaker::{self, CALLS_TO_DO};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
@@ -136,7 +136,7 @@ pub(crate) fn settle(interp: Interp, departed: Departed, head: &HeadGuard<'_>) -
     while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
         next = tstate.spare.load(Relaxed);
         list::link(interp, tstate, head);
-        if interp.gil.load(Relaxed).is_null() && interp.pending.len() != 0 {
+        if interp.gil.is_none(Relaxed) && interp.pending.len() != 0 {
             eval_breaker::set(tstate, CALLS_TO_DO);
         }
     }

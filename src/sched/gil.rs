@@ -13,12 +13,13 @@ use crate::os::clock::{self, Deadline};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::current::interp_of;
-use crate::sched::eval_breaker;
 use crate::sched::gil_queue::{self, GilWaiter};
 pub(crate) use crate::sched::gil_queue::{Taken, wake_all};
 use crate::sched::watchdog;
+use crate::state::eval_breaker;
 use crate::state::gil_word::{DEFAULT_INTERVAL_US, Gil, Release};
 use crate::state::interp::Interp;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::state::word;
@@ -96,9 +97,7 @@ fn held_too_long(gil: &Gil) -> bool {
 /// Asks whoever holds the GIL to drop it at its next poll.
 fn request_drop(gil: &Gil) {
     let head = RUNTIME.lock();
-    let holder = gil.holder.load(Relaxed);
-    // SAFETY: the deleter of a state empties `holder` under the head lock.
-    if let Some(holder) = unsafe { ThreadStateRef::from_raw(holder.cast()) } {
+    if let Some(holder) = ThreadStateRef::holder_of(gil) {
         eval_breaker::set(holder, eval_breaker::GIL_DROP_REQUEST);
     }
     drop(head);
@@ -135,7 +134,7 @@ fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
     // Only a real switch answers the request: a state that took the GIL back
     // at once is asked again at its next poll.
     eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST);
-    eval_breaker::refresh_calls(tstate);
+    requests::refresh_calls(tstate);
 }
 
 /// Releases the GIL. One read-modify-write when nobody waits.
@@ -156,8 +155,7 @@ pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
 
 /// The GIL of `state`, if it runs under one.
 fn of(tstate: ThreadStateRef) -> Option<&'static Gil> {
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    unsafe { tstate.gil.load(Relaxed).as_ref() }
+    tstate.gil.load(Relaxed)
 }
 
 /// Sets the switch interval of the GIL of `state`.
@@ -174,8 +172,7 @@ pub(crate) fn interval_us(tstate: ThreadStateRef) -> u32 {
 
 /// The GIL that the states of `interp` take, if they run under one.
 fn of_interp(interp: Interp) -> Option<&'static Gil> {
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    unsafe { interp.gil.load(Relaxed).as_ref() }
+    interp.gil.load(Relaxed)
 }
 
 /// Sets the switch interval of the GIL of `interp`.

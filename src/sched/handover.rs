@@ -6,10 +6,12 @@
 //! take turns with one state each is its owner while it runs.
 //!
 //! The owner's fields change under the head lock: whoever finds a state by its
-//! thread id holds that.
+//! thread id holds it.
 
 use crate::os::thread;
-use crate::sched::{current, eval_breaker, fatal, region};
+use crate::sched::current;
+use crate::sched::fatal::fatal;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
@@ -18,7 +20,7 @@ use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 /// Whether the thread of `tstate` has detached it for a while, inside of a call
 /// of this library or in a blocking region, and counts on attaching it again.
 pub(crate) fn is_in_call(tstate: ThreadStateRef) -> bool {
-    tstate.detached_by_call.load(Relaxed) != 0 || region::is_inside(tstate)
+    tstate.detached_by_call.load(Relaxed) != 0 || tstate.is_in_region()
 }
 
 /// Whether `tstate` is that of a thread that the library started, which is its
@@ -46,7 +48,7 @@ pub(crate) fn at_attach(tstate: ThreadStateRef) {
 /// The end of an attach of a state whose thread is in the middle of a call.
 #[cold]
 pub(crate) fn refuse(tstate: ThreadStateRef, func: &core::ffi::CStr) -> ! {
-    fatal::fatal(
+    fatal(
         func,
         format_args!(
             "thread state {:p} belongs to thread 0x{:x} (tid {}), which is in the middle of a call and attaches it again",
@@ -73,6 +75,6 @@ fn hand_over_main(tstate: ThreadStateRef) {
         let none = core::ptr::null_mut();
         let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
     } else if current::may_handle_signals(tstate) && RUNTIME.main_state().is_none() {
-        eval_breaker::become_main_state(tstate);
+        requests::become_main_state(tstate);
     }
 }

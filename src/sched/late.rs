@@ -9,8 +9,10 @@ use crate::os::thread;
 use crate::probe::Point;
 use crate::probe::trace::{self, Event, Mark};
 use crate::sched::callout::{self, Callout};
+use crate::sched::current;
+use crate::sched::describe::describe;
+use crate::sched::fatal::fatal;
 use crate::sched::thread_end::{self, Leaving};
-use crate::sched::{current, fatal};
 use crate::state::config::{Compat, PyTState_LATE_ABORT, PyTState_LATE_EXIT, PyTState_LATE_HANG};
 use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
@@ -107,9 +109,9 @@ pub(crate) fn apply_policy(tstate: Option<ThreadStateRef>) -> ! {
         PyTState_LATE_ABORT => {
             let mut line = crate::probe::text::LineBuf::<512>::new();
             if let Some(tstate) = tstate {
-                fatal::describe(&mut line, tstate);
+                describe(&mut line, tstate);
             }
-            fatal::fatal(
+            fatal(
                 c"PyTState_LATE_ABORT",
                 format_args!(
                     "a thread tried to attach after its interpreter was finalized: {}",

@@ -7,21 +7,19 @@ use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::{interp_of, may_handle_signals};
-use crate::sched::eval_breaker::{self, CALLS_TO_DO, Raised};
 use crate::sched::signals;
-use crate::sched::stw::{self, Scope};
 use crate::state::config::Compat;
+use crate::state::error_kind::Raised;
+use crate::state::eval_breaker::{self, CALLS_TO_DO};
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::pending_queue::{
     Call, Full, MAX_MAIN, MAX_MAIN_3_12, PASS_INTERPRETER, PendingQueue, RAW_FREE,
 };
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
-use crate::sync::head::HeadGuard;
-use core::ffi::c_void;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
-use core::sync::atomic::fence;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Which queue a call goes to.
 #[derive(Clone, Copy)]
@@ -45,48 +43,17 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
     let queued = match target {
         Target::Interpreter(interp) => {
             let queued = interp.pending.push(call);
-            signal_interpreter(interp);
+            requests::ask_interpreter(interp);
             queued
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push_below(max_main(), call);
-            // Pairs with the fence in `breaker::become_main_state`: either this sees
-            // the main state, or an initialization that makes one sees the call.
-            fence(SeqCst);
-            if let Some(tstate) = RUNTIME.main_state() {
-                eval_breaker::set(tstate, CALLS_TO_DO);
-            }
+            requests::ask_main_thread_for_calls();
             queued
         }
     };
     probe::point(Point::PendingAdded);
     queued
-}
-
-/// Sets the calls bit where a call for `interp` will be noticed (S-PC-03).
-fn signal_interpreter(interp: Interp) {
-    let head = RUNTIME.lock();
-    ask_somebody(interp, &head);
-    drop(head);
-}
-
-/// As [`signal_interpreter`], under the head lock.
-fn ask_somebody(interp: Interp, head: &HeadGuard<'_>) {
-    // Pairs with the fence in `breaker::refresh_calls`.
-    fence(SeqCst);
-    let gil = interp.gil.load(Relaxed);
-    // SAFETY: GILs live inside interpreter blocks, which are never unmapped (I1).
-    if let Some(gil) = unsafe { gil.as_ref() } {
-        // SAFETY: the deleter of a state empties `holder` under the head lock.
-        let holder = unsafe { ThreadStateRef::from_raw(gil.holder.load(Relaxed).cast()) };
-        if let Some(holder) = holder.filter(|one| one.interp_ptr() == interp.as_ptr()) {
-            eval_breaker::set(holder, CALLS_TO_DO);
-        }
-    } else {
-        for tstate in list::iter(interp, head) {
-            eval_breaker::set(tstate, CALLS_TO_DO);
-        }
-    }
 }
 
 /// Runs signal handlers and queued calls for the attached `state`.
@@ -138,7 +105,7 @@ impl Pass {
         Pass { interp, number: interp.pending.passes.load(Relaxed) }
     }
 
-    /// Whether finalization took the queues over: see [`take_over`].
+    /// Whether finalization took the queues over: see `sched::drain`.
     fn is_over(&self) -> bool {
         self.interp.pending.passes.load(Relaxed) != self.number
     }
@@ -148,7 +115,7 @@ impl Pass {
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, tstate: ThreadStateRef) -> bool {
     let me = tstate.as_raw().cast();
-    let under_gil = !tstate.gil.load(Relaxed).is_null();
+    let under_gil = !tstate.gil.is_none(Relaxed);
     match interp.pending.claim(me, under_gil) {
         Ok(()) => true,
         Err(other) => {
@@ -163,18 +130,6 @@ fn claim(interp: Interp, tstate: ThreadStateRef) -> bool {
             }
             false
         }
-    }
-}
-
-/// `state` never runs again, or is being deleted: the calls of its interpreter
-/// that are left are the next poll's, whoever polls.
-pub(crate) fn stop_handling(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) {
-    let me: *mut c_void = tstate.as_raw().cast();
-    let handling = &interp.pending.handling;
-    if handling.load(Relaxed) == me
-        && handling.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed).is_ok()
-    {
-        ask_somebody(interp, head);
     }
 }
 
@@ -199,42 +154,4 @@ fn run_queue(queue: &PendingQueue, limit: u32, pass: &Pass) -> Result<(), Raised
         }
     }
     Ok(())
-}
-
-/// Runs calls until the queues are empty; failures are reported and ignored
-/// (S-PC-12). For finalization, which waits neither for a call of another
-/// thread nor for the one that it was called from: it takes the queues over.
-pub(crate) fn finish(tstate: ThreadStateRef) {
-    let interp = interp_of(tstate);
-    loop {
-        let on_main = may_handle_signals(tstate);
-        let queued = interp.pending.len() != 0 || (on_main && RUNTIME.main_pending.len() != 0);
-        if !queued {
-            return;
-        }
-        take_over(interp, tstate);
-        if make_pending_calls(tstate).is_err() {
-            crate::sched::raise::report_and_clear("in a pending call during finalization");
-        }
-    }
-}
-
-/// Ends the pass of another thread of `interp`, or of a call that `state` is
-/// in: once that call returns, its pass runs no other.
-fn take_over(interp: Interp, tstate: ThreadStateRef) {
-    let handling = &interp.pending.handling;
-    if handling.load(Relaxed).is_null() {
-        return;
-    }
-    // With a GIL no other thread is inside the queue. Without one a thread that
-    // stands is not: it takes a call out and runs it without a poll between.
-    let stops = tstate.gil.load(Relaxed).is_null() && !stw::is_requester();
-    if stops {
-        stw::stop(Scope::One(interp));
-    }
-    interp.pending.passes.fetch_add(1, Relaxed);
-    interp.pending.unclaim();
-    if stops {
-        stw::start(Scope::One(interp));
-    }
 }

@@ -31,8 +31,7 @@ struct Deferred {
 /// After an attach without a GIL.
 #[inline(always)]
 pub(crate) fn online(tstate: ThreadStateRef) {
-    // SAFETY: NULL, or part of an interpreter block, which is never unmapped (I1).
-    if let Some(qsbr) = unsafe { tstate.qsbr.load(Relaxed).as_ref() } {
+    if let Some(qsbr) = tstate.qsbr.load(Relaxed) {
         qsbr.online(&tstate.qsbr_slot);
     }
 }
@@ -40,7 +39,7 @@ pub(crate) fn online(tstate: ThreadStateRef) {
 /// Before a detach without a GIL.
 #[inline(always)]
 pub(crate) fn offline(tstate: ThreadStateRef) {
-    if !tstate.qsbr.load(Relaxed).is_null() {
+    if !tstate.qsbr.is_none(Relaxed) {
         Qsbr::offline(&tstate.qsbr_slot);
     }
 }
@@ -57,7 +56,7 @@ pub(crate) fn advance(tstate: ThreadStateRef) -> u64 {
 
 /// Whether nobody holds what was taken out before `goal` was made.
 pub(crate) fn poll(tstate: ThreadStateRef, goal: u64) -> bool {
-    if !tstate.gil.load(Relaxed).is_null() {
+    if !tstate.gil.is_none(Relaxed) {
         return Qsbr::one_reached(tstate.qsbr_slot.load(Acquire), goal);
     }
     let interp = interp_of(tstate);
@@ -131,7 +130,7 @@ fn run(node: &Deferred) {
 /// Frees what may be freed by now. True when nothing is left.
 pub(crate) fn process(tstate: ThreadStateRef) -> bool {
     let interp = interp_of(tstate);
-    let own = (!tstate.gil.load(Relaxed).is_null()).then(|| tstate.qsbr_slot.load(Acquire));
+    let own = (!tstate.gil.is_none(Relaxed)).then(|| tstate.qsbr_slot.load(Acquire));
     if own.is_none() && !interp.deferred.load(Relaxed).is_null() {
         let head = RUNTIME.lock();
         scan(interp, &head);

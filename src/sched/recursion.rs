@@ -9,10 +9,11 @@
 
 use crate::os::thread;
 use crate::probe::text::LineBuf;
-use crate::sched::eval_breaker::Raised;
-use crate::sched::fatal::{Text, fatal};
+use crate::sched::describe::Text;
+use crate::sched::fatal::fatal;
 use crate::sched::raise;
 use crate::state::error_kind::ExceptionKind;
+use crate::state::error_kind::Raised;
 use crate::state::stack_bounds::Depth;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_char};

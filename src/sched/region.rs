@@ -109,7 +109,7 @@ pub(crate) fn end() -> Result<(), RegionError> {
 
 /// Whether `state` is in a region: its thread will attach it again.
 pub(crate) fn is_inside(tstate: ThreadStateRef) -> bool {
-    tstate.region.load(Relaxed) != NONE
+    tstate.is_in_region()
 }
 
 /// The state of the calling thread that is in a region.

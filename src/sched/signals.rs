@@ -10,17 +10,17 @@ use crate::os::signal::{self, Disposition};
 use crate::sched::async_exc;
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::may_handle_signals;
-use crate::sched::eval_breaker::{self, Raised, SIGNALS_PENDING};
 use crate::sched::raise;
 use crate::state::config::Compat;
-use crate::state::error_kind::ExceptionKind;
+use crate::state::error_kind::{ExceptionKind, Raised};
+use crate::state::eval_breaker::{self, SIGNALS_PENDING};
+use crate::state::requests::{self, SIGNAL_TRIPPED};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
     AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-    Ordering::SeqCst, fence,
 };
 
 /// Host's handler, run attached on the main thread; non-zero: an error is set.
@@ -32,7 +32,6 @@ const HANDLED: u8 = 1;
 
 static HANDLERS: [AtomicU8; signal::COUNT] = [const { AtomicU8::new(UNHANDLED) }; signal::COUNT];
 static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) }; signal::COUNT];
-static ANY: AtomicBool = AtomicBool::new(false);
 static HOST: Hook<HostHandler> = Hook::new();
 
 /// The runtime's handler of the OS's signals.
@@ -46,24 +45,10 @@ impl signal::Catch for Runtime {
 
 /// Records that `number` arrived. Async-signal-safe.
 pub(crate) fn trip(number: c_int) {
-    // Relaxed: ANY publishes it.
+    // Relaxed: SIGNAL_TRIPPED publishes it.
     TRIPPED[number as usize].store(true, Relaxed);
-    ANY.store(true, Release);
-    ask_main_thread();
-}
-
-/// Has the main thread look for signals at its next poll. Async-signal-safe.
-pub(crate) fn ask_main_thread() {
-    // Pairs with the fence in `breaker::become_main_state`.
-    fence(SeqCst);
-    if let Some(tstate) = RUNTIME.main_state() {
-        eval_breaker::set(tstate, SIGNALS_PENDING);
-    }
-}
-
-/// Whether a signal waits for its handler. One that comes now may be missed.
-pub(crate) fn any_tripped() -> bool {
-    ANY.load(Relaxed)
+    SIGNAL_TRIPPED.store(true, Release);
+    requests::ask_main_thread();
 }
 
 /// Whether `number` can be simulated at all (S-PC-15).
@@ -107,7 +92,7 @@ pub(crate) fn uninstall() {
 
 /// Drops everything tripped (a fork child, finalization).
 pub(crate) fn forget() {
-    ANY.store(false, Relaxed);
+    SIGNAL_TRIPPED.store(false, Relaxed);
     for tripped in &TRIPPED {
         tripped.store(false, Relaxed);
     }
@@ -163,12 +148,12 @@ pub(crate) fn handle_here(tstate: ThreadStateRef) -> Result<(), Raised> {
 
 #[inline(always)]
 fn run_tripped(tstate: ThreadStateRef) -> Result<(), Raised> {
-    if ANY.load(Relaxed) { run_handlers(tstate) } else { Ok(()) }
+    if SIGNAL_TRIPPED.load(Relaxed) { run_handlers(tstate) } else { Ok(()) }
 }
 
 #[cold]
 fn run_handlers(tstate: ThreadStateRef) -> Result<(), Raised> {
-    if !ANY.swap(false, Acquire) {
+    if !SIGNAL_TRIPPED.swap(false, Acquire) {
         return Ok(());
     }
     for (number, tripped) in TRIPPED.iter().enumerate() {
@@ -178,7 +163,7 @@ fn run_handlers(tstate: ThreadStateRef) -> Result<(), Raised> {
         if run_handler(number as c_int).is_err() {
             // The rest waits for the next visit, with the bit set (S-PC-06).
             // Relaxed: it tells of marks that this thread has read itself.
-            ANY.store(true, Relaxed);
+            SIGNAL_TRIPPED.store(true, Relaxed);
             eval_breaker::set(tstate, SIGNALS_PENDING);
             return Err(Raised);
         }

@@ -8,9 +8,10 @@ use crate::os::thread;
 use crate::os::thread::Join;
 use crate::os::{clock::Deadline, tls};
 use crate::probe::{self, Point};
-use crate::sched::{current, pending};
+use crate::sched::this_thread as current;
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
 use crate::state::list;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
@@ -61,7 +62,7 @@ fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
             // While the daemon field still has the host's value.
             leave_handle(tstate, &head);
             tstate.daemon().store(1, Relaxed);
-            pending::stop_handling(interp, tstate, &head);
+            requests::stop_handling(interp, tstate, &head);
             any = true;
         }
         if any {

@@ -11,7 +11,7 @@
 use crate::os::clock::{self, Deadline};
 use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::current::interp_of;
-use crate::sched::fatal::{Name, Text};
+use crate::sched::describe::{Name, Text};
 use crate::state::gil_word::Gil;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop::Scope;
@@ -91,8 +91,7 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     let Some(limit) = limit_ns() else { return };
     let mut line = LineBuf::<512>::new();
     let head = RUNTIME.lock();
-    // SAFETY: the deleter of a state empties `holder` under the head lock.
-    let holder = unsafe { ThreadStateRef::from_raw(gil.holder.load(Relaxed).cast()) };
+    let holder = ThreadStateRef::holder_of(gil);
     if let Some(holder) = holder.filter(|one| one.holds_gil().load(Relaxed) != 0) {
         let since = holder.changed_ns();
         let held = clock::coarse_ns() - since;

@@ -92,6 +92,10 @@ impl ExceptionKind {
     }
 }
 
+/// The error indicator is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raised;
+
 /// Replaces the indicator of `state`. Without memory for the text the
 /// indicator is set with an empty one.
 pub(crate) fn set(tstate: ThreadStateRef, kind: *mut PyObject, message: &CStr) {

@@ -16,13 +16,14 @@ use crate::os::{futex, thread};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::sched::frozen::{self, Departed};
-use crate::sched::{eval_breaker, raise, region, signals};
+use crate::sched::{raise, region, signals};
 use crate::state::error_kind;
-use crate::state::gil_word::Gil;
+use crate::state::eval_breaker;
 use crate::state::guard;
 use crate::state::handle::{DONE, Dropped, Handle};
 use crate::state::interp::{Interp, PyTState_PHASE_RUNNING};
 use crate::state::list;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop;
 use crate::state::thread::{ThreadStateRef, status};
@@ -200,8 +201,8 @@ fn reset_gils() {
     init::note_process();
     let holder = current().filter(|tstate| tstate.holds_gil().load(Relaxed) != 0);
     for interp in interps().chain(RUNTIME.pooled_interps()) {
-        let gil: &Gil = &interp.own_gil;
-        let holder = holder.filter(|tstate| core::ptr::eq(tstate.gil.load(Relaxed), gil));
+        let gil = &interp.block().own_gil;
+        let holder = holder.filter(|tstate| tstate.gil.is(gil, Relaxed));
         gil.reset_in_child(holder.is_some());
         gil.holder
             .store(holder.map_or(core::ptr::null_mut(), ThreadStateRef::as_raw).cast(), Relaxed);
@@ -269,12 +270,12 @@ fn keep_interp(forker: Forker, interp: Interp) {
     }
     if RUNTIME.main_interp() == Some(interp) {
         match kept {
-            Some(tstate) => eval_breaker::become_main_state(tstate),
+            Some(tstate) => requests::become_main_state(tstate),
             None => RUNTIME.main_state.store(kept_raw, Release),
         }
     } else if let Some(tstate) = kept {
         // A call may have been noticed by a state that did not survive.
-        eval_breaker::refresh_calls(tstate);
+        requests::refresh_calls(tstate);
     }
 }
 

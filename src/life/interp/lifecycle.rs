@@ -65,9 +65,8 @@ pub(crate) fn new(
     interp.begin_life(id);
     let life = interp.incarnation.load(Relaxed);
     interp.whence.store(whence, Relaxed);
-    let main_gil =
-        RUNTIME.main_interp().map_or(core::ptr::null_mut(), |main| main.gil.load(Relaxed));
-    interp.configure(config, kind, main_gil);
+    let main_gil = RUNTIME.main_interp().and_then(|main| main.gil.load(Relaxed));
+    interp.block().configure(config, kind, main_gil);
     // Relaxed, up to here: the list publishes it, head lock held.
     interp.next.store(RUNTIME.interpreters.load(Relaxed), Relaxed);
     RUNTIME.interpreters.store(Some(interp), Release);

@@ -14,9 +14,10 @@ use crate::os::clock::{self, Deadline};
 use crate::os::{thread, tsan};
 use crate::probe::{self, Point, text};
 use crate::sched::blocking::{DetachAndSignals, signals_served};
+use crate::sched::drain;
 use crate::sched::fatal::STDERR;
 use crate::sched::frozen::{self, Departed};
-use crate::sched::{pending, raise, region};
+use crate::sched::{raise, region};
 use crate::state::error_kind::ExceptionKind;
 use crate::state::guard;
 use crate::state::interp::{
@@ -55,7 +56,7 @@ impl Rounds {
         }
         probe::point(Point::InterpEndThreadsGone);
         phase::set(self.interp, PyTState_PHASE_ATEXIT);
-        pending::finish(self.tstate);
+        drain::finish(self.tstate);
         at_exit::run_list(self.interp, When::BeforeCommit);
     }
 

@@ -3,7 +3,7 @@
 use crate::life::awaited::is_awaited_any;
 use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
-use crate::sched::fatal::{Name, Text, push_last_place, word_name};
+use crate::sched::describe::{Name, Text, push_last_place, word_name};
 use crate::state::guard::{self, InterpGuard};
 use crate::state::interp::Interp;
 use crate::state::public::PyThreadState;

@@ -5,7 +5,7 @@ use super::census::{self, PyTState_ThreadInfo};
 use super::dump;
 use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
-use crate::sched::fatal::Name;
+use crate::sched::describe::Name;
 use crate::state::interp::Interp;
 use core::fmt::Write;
 use core::sync::atomic::{

@@ -10,11 +10,13 @@ use crate::life::tstate::{self, Origin};
 use crate::os::{clock, ids, thread};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
-use crate::sched::{attach, current, eval_breaker, late, signals};
+use crate::sched::gilstate_slot;
+use crate::sched::{attach, late, signals};
 use crate::state::config::{
     GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_INTERP_NO_GIL,
 };
 use crate::state::interp::WHENCE_RUNTIME;
+use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::PyMutex;
 use crate::sync::owed;
@@ -57,7 +59,7 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
 
 fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     probe::point(Point::InitBegin);
-    if !current::arm_thread_end() {
+    if !gilstate_slot::arm_thread_end() {
         return Err(c"no key of thread-specific storage is left");
     }
     late::set_give_back(guards::open::give_back_own);
@@ -80,7 +82,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
         return Err(c"no memory for the main thread state");
     };
     // A call may have been added since those of the last life were forgotten.
-    eval_breaker::become_main_state(tstate);
+    requests::become_main_state(tstate);
     attach::attach(tstate);
     if settings.install_signals {
         signals::install();

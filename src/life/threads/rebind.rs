@@ -7,7 +7,9 @@
 //! two threads then want the same state at the same time.
 
 use crate::os::thread;
-use crate::sched::{current, handover, stw};
+use crate::sched::gilstate_slot;
+use crate::sched::standing;
+use crate::sched::{current, handover};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word::{self, TryAttach};
@@ -46,12 +48,12 @@ pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
     fence(Acquire);
     let awaited = handover::is_in_call(tstate)
         || tstate.gil_requested().load(Relaxed) != 0
-        || stw::is_awaited(tstate);
+        || standing::is_awaited(tstate);
     let own = tstate.thread_id() == thread::ident();
     if !awaited && !own {
         handover::bind_to_caller(tstate, &head);
         if current::gilstate().is_none() {
-            current::become_gilstate(tstate);
+            gilstate_slot::become_gilstate(tstate);
         }
     }
     if !suspended {

@@ -11,6 +11,7 @@ use crate::os::thread::{self, Reaping, Run};
 use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::current::{self, interp_of};
+use crate::sched::gilstate_slot;
 use crate::sched::{attach, fatal, late, thread_end};
 use crate::state::config::{Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
 use crate::state::handle::{Body, Handle, NOT_STARTED, RUNNING};
@@ -149,7 +150,7 @@ impl Run for Started {
         handle.native.store(thread::native_id() as usize, Relaxed);
         let _ = handle.ready.wait(Deadline::NEVER, &mut Stay);
         current::set_own_handle(handle.as_ptr().cast());
-        let _ = current::arm_thread_end();
+        let _ = gilstate_slot::arm_thread_end();
         names::adopt(handle);
         trace::at(Point::ThreadEntry, Event::At(Mark::ThreadStart), || {
             handle.interp_id.load(Relaxed)

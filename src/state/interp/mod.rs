@@ -20,7 +20,7 @@ use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
 use crate::state::public::{_ts, PyInterpreterState};
 use crate::state::qsbr::Qsbr;
 use crate::state::stop_scope::StopScope;
-use crate::state::thread::ThreadState;
+use crate::state::thread::{ThreadState, ThreadStateRef};
 use core::ffi::{c_int, c_ulong, c_void};
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -70,7 +70,7 @@ pub(crate) struct InterpBlock {
     /// Number of states in the list.
     pub(crate) thread_count: AtomicUsize,
     /// The GIL its states take, NULL without one. Constant while alive.
-    pub(crate) gil: AtomicPtr<Gil>,
+    pub(crate) gil: Link<&'static Gil>,
     pub(crate) own_gil: Gil,
     /// Feature bits (Py_RTFLAGS_*).
     pub(crate) features: AtomicU64,
@@ -153,6 +153,13 @@ impl Interp {
         NonNull::new(pointer.cast()).map(Interp)
     }
 
+    /// The interpreter of a state; `None` for a block that is no state.
+    #[inline(always)]
+    pub(crate) fn of(tstate: ThreadStateRef) -> Option<Interp> {
+        // SAFETY: `_ts.interp` is NULL or an interpreter; INTERP-1.
+        unsafe { Interp::from_ptr(tstate.interp_ptr()) }
+    }
+
     /// The block, which outlives everything.
     pub(crate) fn block(self) -> &'static InterpBlock {
         // SAFETY: I1.
@@ -211,7 +218,7 @@ impl InterpBlock {
             last_thread_id: AtomicU64::new(0),
             first_state: AtomicPtr::new(core::ptr::null_mut()),
             thread_count: AtomicUsize::new(0),
-            gil: AtomicPtr::new(core::ptr::null_mut()),
+            gil: Link::new(),
             own_gil: Gil::new(),
             features: AtomicU64::new(0),
             ending: AtomicI32::new(0),
@@ -306,16 +313,16 @@ impl InterpBlock {
 
     /// Applies a validated configuration. `main_gil` is the GIL to share.
     pub(crate) fn configure(
-        &self,
+        &'static self,
         config: &PyInterpreterConfig,
         kind: GilKind,
-        main_gil: *mut Gil,
+        main_gil: Option<&'static Gil>,
     ) {
         self.features.store(config.features(), Relaxed);
         let gil = match kind {
             GilKind::Shared => main_gil,
-            GilKind::Own => core::ptr::from_ref(&self.own_gil).cast_mut(),
-            GilKind::Without => core::ptr::null_mut(),
+            GilKind::Own => Some(&self.own_gil),
+            GilKind::Without => None,
         };
         self.gil.store(gil, Relaxed);
     }

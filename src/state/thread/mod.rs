@@ -29,6 +29,7 @@
 use crate::os::clock;
 use crate::os::function::FunctionCell;
 use crate::state::gil_word::Gil;
+use crate::state::link::Link;
 use crate::state::object::PyObject;
 use crate::state::public::{_ts, PyInterpreterState, PyThreadState};
 use crate::state::qsbr::Qsbr;
@@ -87,7 +88,7 @@ pub(crate) struct ThreadState {
     pub(crate) refs: AtomicU32,
     pub(crate) status: AtomicU32,
     /// The GIL to hold while attached, NULL without one. Constant while alive.
-    pub(crate) gil: AtomicPtr<Gil>,
+    pub(crate) gil: Link<&'static Gil>,
     pub(crate) event: PyEvent,
     /// Address of the thread-local block whose `gilstate` leads here; NULL if
     /// none does. Only compared: the thread of the block may be gone.
@@ -112,7 +113,7 @@ pub(crate) struct ThreadState {
     /// 1 while a RecursionError is being raised.
     pub(crate) raising: AtomicU32,
     /// What reclamation needs, NULL under a GIL, and this state's slot there.
-    pub(crate) qsbr: AtomicPtr<Qsbr>,
+    pub(crate) qsbr: Link<&'static Qsbr>,
     pub(crate) qsbr_slot: AtomicU64,
     /// 1: detached by a call of this library that will attach it again.
     pub(crate) detached_by_call: AtomicU32,
@@ -164,6 +165,13 @@ impl ThreadStateRef {
     #[inline(always)]
     pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<ThreadStateRef> {
         NonNull::new(pointer).map(ThreadStateRef)
+    }
+
+    /// The state that holds `gil`, or held it last and is not deleted yet. It
+    /// stays that while the head lock is held.
+    pub(crate) fn holder_of(gil: &Gil) -> Option<ThreadStateRef> {
+        // SAFETY: `sched::gil` stores addresses of states there (TS-1).
+        unsafe { ThreadStateRef::from_raw(gil.holder.load(Relaxed).cast()) }
     }
 
     /// The state whose exit event this is.
@@ -315,6 +323,11 @@ impl ThreadState {
     #[inline(always)]
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.status.load(Relaxed) & bits == bits
+    }
+
+    /// Whether the thread is in a blocking region: it will attach the state again.
+    pub(crate) fn is_in_region(&self) -> bool {
+        self.region.load(Relaxed) != 0
     }
 
     /// Records who runs with the state (S-BD-01).
