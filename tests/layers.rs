@@ -11,9 +11,6 @@ use common::{files, read, root};
 const HEIGHT: &[(&str, u32)] =
     &[("os", 0), ("sync", 1), ("probe", 2), ("state", 3), ("sched", 4), ("life", 5), ("capi", 6)];
 
-/// Layers whose modules do not stand in import order yet. None is to be added.
-const NOT_IN_ORDER: &[&str] = &["state", "sched"];
-
 const MOST_LINES: usize = 600;
 
 /// A line of Rust without its comment. (A `//` in a string ends it early,
@@ -271,11 +268,7 @@ fn arrows_out_of_order(layer: &str) -> Vec<String> {
 fn a_module_imports_only_from_those_declared_above_it() {
     for (layer, _) in HEIGHT {
         let breaches = arrows_out_of_order(layer);
-        if NOT_IN_ORDER.contains(layer) {
-            assert!(!breaches.is_empty(), "{layer} is in order: take it out of NOT_IN_ORDER");
-        } else {
-            assert_none(&breaches, "an arrow to a module that is declared further down");
-        }
+        assert_none(&breaches, "an arrow to a module that is declared further down");
     }
 }
 
