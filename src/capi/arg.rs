@@ -1,7 +1,8 @@
 //! Decoding arguments: one helper for each documented NULL rule.
 
+use crate::life::checks;
 use crate::life::fork::parent;
-use crate::sched::attach::{self, Refusal};
+use crate::sched::attach::Refusal;
 use crate::sched::callout::{self, Callout, Ends};
 use crate::sched::current::current;
 use crate::sched::fatal::{NO_STATE, fatal};
@@ -137,6 +138,12 @@ pub(super) fn may_end(func: &CStr, ends: Ends) {
     if let Some(callout) = callout::forbids(ends) {
         needed(func, callout);
     }
+    not_forking(func);
+}
+
+/// Fatal if the thread is between the two calls around a fork.
+#[inline]
+pub(super) fn not_forking(func: &CStr) {
     if parent::is_forking() {
         fatal(func, format_args!("called between the calls before and after a fork"));
     }
@@ -164,7 +171,7 @@ pub(super) fn no_state(func: &CStr) -> ! {
 /// Checks that the caller may attach `state`; fatal when it may not.
 #[inline(always)]
 pub(super) fn attachable(tstate: ThreadStateRef, func: &CStr) {
-    if let Err(refusal) = attach::check(tstate) {
+    if let Err(refusal) = checks::attach(tstate) {
         refuse(tstate, func, refusal);
     }
 }
@@ -188,13 +195,8 @@ fn refuse(tstate: ThreadStateRef, func: &CStr, refusal: Refusal) {
         Refusal::NotUsable if tstate.has(status::DELETED) => {
             fatal(func, format_args!("thread state {:p} was deleted", tstate.as_ptr()))
         }
-        Refusal::NotUsable if tstate.has(status::FINALIZING) => {
-            fatal(func, format_args!("thread state {:p} was cleared", tstate.as_ptr()))
-        }
-        // Made for the thread that uses it first (_PyThreadState_Prealloc).
         Refusal::NotUsable => {
-            let fresh = crate::life::tstate::bind(tstate);
-            debug_assert!(fresh);
+            fatal(func, format_args!("thread state {:p} was cleared", tstate.as_ptr()))
         }
         Refusal::OtherThread => of_other_thread(tstate, func),
     }

@@ -4,11 +4,11 @@ use core::ffi::c_int;
 use core::ptr::{self, NonNull};
 
 use super::arg;
-use super::lock::{_PY_FAIL_IF_INTERRUPTED, _PY_LOCK_DETACH, ByFlags};
 use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
+use crate::sched::lock_rules::{ByRules, LockRules};
 use crate::sync::event::PyEvent;
 use crate::sync::event_rc::_PyEventRc;
 
@@ -92,8 +92,7 @@ pub unsafe extern "C" fn PyEvent_WaitTimed(
     timeout_ns: PyTime_t,
     detach: c_int,
 ) -> c_int {
-    let detach = if detach == 0 { 0 } else { _PY_LOCK_DETACH };
-    let mut waiting = ByFlags::at(Point::EventWait, detach | _PY_FAIL_IF_INTERRUPTED);
+    let mut waiting = ByRules::at(Point::EventWait, LockRules::interruptible(detach != 0));
     // SAFETY: this function's contract is `hot`'s.
     let event = unsafe { arg::hot(evt) };
     c_int::from(event.wait(Deadline::after(timeout_ns), &mut waiting))

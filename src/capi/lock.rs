@@ -7,16 +7,11 @@ use core::ffi::c_int;
 use super::arg;
 use super::pythread_lock::PyLockStatus;
 use super::pytime::PyTime_t;
-use crate::os::clock::Deadline;
 use crate::probe::{self, Point};
-use crate::sched::blocking::{Detach, DetachAndSignals};
+use crate::sched::blocking::Detach;
 use crate::sched::fatal::fatal;
-use crate::sched::raise::raise;
-use crate::state::config::Compat;
-use crate::state::error_kind::ExceptionKind;
-use crate::state::runtime::RUNTIME;
+use crate::sched::lock_rules::{self, LockRules, SignalRule};
 use crate::sync::mutex::{NotLocked, PyMutex, Released};
-use crate::sync::waiting::{OnSignal, Waiting};
 
 /// Value of a PyMutex that is not locked.
 pub const _Py_UNLOCKED: u8 = 0;
@@ -39,48 +34,18 @@ pub const _PY_FAIL_IF_INTERRUPTED: c_int = 4;
 /// is left to unlock it.
 pub const _PY_LOCK_PYTHONLOCK: c_int = 8;
 
-/// A [`Waiting`] as [`_PyLockFlags`] describe it.
-pub(super) struct ByFlags {
-    flags: _PyLockFlags,
-    at: Option<Point>,
-    around: DetachAndSignals,
-}
-
-impl ByFlags {
-    pub(super) fn new(flags: _PyLockFlags) -> Self {
-        Self { flags, at: None, around: DetachAndSignals::new() }
-    }
-
-    /// The same; passes a sync point before it sleeps.
-    pub(super) fn at(point: Point, flags: _PyLockFlags) -> Self {
-        Self { at: Some(point), ..Self::new(flags) }
-    }
-}
-
-impl Waiting for ByFlags {
-    fn before_sleep(&mut self) {
-        if let Some(point) = self.at {
-            probe::point(point);
-        }
-        if self.flags & _PY_LOCK_DETACH != 0 {
-            self.around.before_sleep();
-        }
-    }
-
-    fn after_sleep(&mut self) {
-        // Attaches only what `before_sleep` detached.
-        self.around.after_sleep();
-    }
-
-    fn ends_on_signal(&self) -> bool {
-        self.flags & (_PY_LOCK_HANDLE_SIGNALS | _PY_FAIL_IF_INTERRUPTED) != 0
-    }
-
-    fn interrupted(&mut self) -> OnSignal {
-        if self.flags & _PY_FAIL_IF_INTERRUPTED != 0 {
-            return OnSignal::GiveUp;
-        }
-        self.around.interrupted()
+/// The rules that the flags stand for; other bits are ignored.
+pub(super) fn rules(flags: _PyLockFlags) -> LockRules {
+    LockRules {
+        detach: flags & _PY_LOCK_DETACH != 0,
+        on_signal: if flags & _PY_FAIL_IF_INTERRUPTED != 0 {
+            SignalRule::GiveUp
+        } else if flags & _PY_LOCK_HANDLE_SIGNALS != 0 {
+            SignalRule::RunPendingCalls
+        } else {
+            SignalRule::Ignore
+        },
+        attached_only: flags & _PY_LOCK_PYTHONLOCK != 0,
     }
 }
 
@@ -190,30 +155,7 @@ pub unsafe extern "C" fn _PyMutex_LockTimed(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is `hot`'s.
     let mutex = unsafe { arg::hot(m) };
-    if timeout_ns == 0 {
-        return if mutex.try_lock() {
-            PyLockStatus::PY_LOCK_ACQUIRED
-        } else {
-            PyLockStatus::PY_LOCK_FAILURE
-        };
-    }
-    if flags & _PY_LOCK_PYTHONLOCK != 0 && nobody_unlocks() {
-        if mutex.try_lock() {
-            return PyLockStatus::PY_LOCK_ACQUIRED;
-        }
-        raise(
-            ExceptionKind::PythonFinalization,
-            c"cannot acquire lock at interpreter finalization",
-        );
-        return PyLockStatus::PY_LOCK_FAILURE;
-    }
-    let mut waiting = ByFlags::at(Point::MutexWait, flags);
-    mutex.lock_timed(Deadline::after(timeout_ns), &mut waiting).into()
-}
-
-/// Whether the runtime finalizes, under rules by which a lock of attached threads then refuses to wait (S-MX-09).
-fn nobody_unlocks() -> bool {
-    RUNTIME.is_finalizing() && RUNTIME.compat() >= Compat::V3_15
+    lock_rules::lock_timed(mutex, timeout_ns, rules(flags)).into()
 }
 
 /// Unlocks the mutex if it is locked.

@@ -5,10 +5,10 @@ use core::ptr;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::arg;
-use super::lock::{_PY_FAIL_IF_INTERRUPTED, _PY_LOCK_DETACH, ByFlags};
 use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
 use crate::sched::fatal::fatal;
+use crate::sched::lock_rules::{ByRules, LockRules};
 use crate::sync::lot::{self, Parked};
 
 /// Sleeps on `address` while what it points to equals what `expected` points to.
@@ -54,8 +54,7 @@ pub unsafe extern "C" fn _PyParkingLot_Park(
     }
     // SAFETY: this function's contract is `equal`'s; the size was checked.
     let validate = || unsafe { equal(address, expected, address_size) };
-    let detach = if detach == 0 { 0 } else { _PY_LOCK_DETACH };
-    let mut waiting = ByFlags::new(detach | _PY_FAIL_IF_INTERRUPTED);
+    let mut waiting = ByRules::new(LockRules::interruptible(detach != 0));
     let deadline = Deadline::after(timeout_ns);
     let token = park_arg.cast();
     match lot::park(address.cast(), validate, deadline, token, &mut waiting, lot::nothing) {

@@ -6,13 +6,14 @@
 use core::ffi::{CStr, c_int, c_void};
 
 use super::arg;
-use super::lock::{_PyLockFlags, ByFlags};
+use super::lock::{_PyLockFlags, rules};
 use super::pythread_lock::PyLockStatus;
 use super::pytime::PyTime_t;
 use crate::os::clock::Deadline;
 use crate::os::thread;
 use crate::sched::blocking::Detach;
 use crate::sched::fatal::fatal;
+use crate::sched::lock_rules::ByRules;
 use crate::sync::once::{_PyOnceFlag, Once};
 use crate::sync::raw_mutex::_PyRawMutex;
 use crate::sync::recursive::_PyRecursiveMutex;
@@ -375,7 +376,7 @@ pub unsafe extern "C" fn _PyRecursiveMutex_LockTimed(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is `required`'s.
     let mutex = unsafe { arg::required(m, c"_PyRecursiveMutex_LockTimed", "m") };
-    mutex.lock_timed(me(), Deadline::after(timeout), &mut ByFlags::new(flags)).into()
+    mutex.lock_timed(me(), Deadline::after(timeout), &mut ByRules::new(rules(flags))).into()
 }
 
 /// Unlocks the recursive mutex once. It is free when the calling thread has unlocked it as often as

@@ -13,7 +13,7 @@ use crate::sched::callout::Ends;
 use crate::sched::current;
 use crate::sched::describe::describe;
 use crate::sched::fatal::fatal;
-use crate::state::config::{Compat, PyInterpreterConfig, PyTState_Config};
+use crate::state::config::{PyInterpreterConfig, PyTState_Config};
 use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
@@ -328,12 +328,7 @@ pub unsafe extern "C" fn Py_EndInterpreter(tstate: *mut PyThreadState) {
         fatal(FUNC, format_args!("the main interpreter ends with Py_FinalizeEx()"));
     }
     arg::may_end(FUNC, Ends::Interp(current::interp_of(tstate)));
-    let policy = if RUNTIME.compat() >= Compat::V3_14 {
-        IfThreadsRemain::Abandon
-    } else {
-        IfThreadsRemain::Refuse
-    };
-    match sub::end(tstate, policy) {
+    match sub::end(tstate, IfThreadsRemain::by_version()) {
         Ok(()) => {}
         Err(EndInterpreterError::NotLast(other)) => {
             let mut line = LineBuf::<512>::new();

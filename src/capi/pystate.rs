@@ -1,9 +1,9 @@
 //! Thread states: CPython's pystate.h and cpython/pystate.h.
 
 use super::arg;
+use crate::life::checks::{self, ClearRefusal, DeleteRefusal};
 use crate::life::tstate::{self, Cleared, Origin};
 use crate::sched::attach;
-use crate::sched::callout::Ends;
 use crate::sched::current::{self, interp_of};
 use crate::sched::fatal::fatal;
 use crate::sched::misuse::misuse;
@@ -11,7 +11,7 @@ use crate::state::object::PyObject;
 use crate::state::public::PyInterpreterState;
 use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread::{ThreadStateRef, status};
+use crate::state::thread::ThreadStateRef;
 use crate::state::word;
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::Ordering::Relaxed;
@@ -58,42 +58,47 @@ pub unsafe extern "C" fn PyThreadState_Clear(tstate: *mut PyThreadState) {
     // SAFETY: this function's contract.
     let tstate = unsafe { arg::state(tstate, FUNC) };
     let caller = arg::attached(FUNC);
-    arg::may_end(FUNC, Ends::State(tstate));
-    if tstate != caller && tstate.word().load(Relaxed) == word::ATTACHED {
-        fatal(FUNC, format_args!("thread state {tstate:p} is attached to another thread"));
-    }
-    if tstate.interp_ptr() != caller.interp_ptr() {
-        misuse(
+    arg::not_forking(FUNC);
+    match checks::clear(tstate, caller) {
+        Ok(()) => {}
+        Err(ClearRefusal::Needed(callout)) => arg::needed(FUNC, callout),
+        Err(ClearRefusal::AttachedElsewhere) => {
+            fatal(FUNC, format_args!("thread state {tstate:p} is attached to another thread"))
+        }
+        Err(ClearRefusal::OtherInterpreter) => misuse(
             FUNC,
             format_args!(
                 "thread state {tstate:p} belongs to another interpreter than the attached one"
             ),
-        );
+        ),
     }
     if tstate::clear(tstate) == Cleared::Before {
         misuse(FUNC, format_args!("thread state {tstate:p} was cleared before"));
     }
 }
 
-/// Checks what every deletion demands (S-DL-04).
+/// Reports what every deletion demands (S-DL-04). A state that was not cleared is
+/// cleared after the misuse is reported, if the caller is attached.
 fn check_deletable(tstate: ThreadStateRef, func: &CStr) {
-    if tstate.has(status::DELETED) {
-        fatal(func, format_args!("thread state {:p} was deleted before", tstate.as_ptr()));
-    }
-    if tstate.has(status::ABANDONED) {
-        fatal(
-            func,
-            format_args!("thread state {:p} was left over at finalization", tstate.as_ptr()),
-        );
-    }
-    arg::may_end(func, Ends::State(tstate));
-    if tstate.has(status::FINALIZING) && !tstate.has(status::CLEARED) {
-        fatal(func, format_args!("thread state {:p} is being cleared", tstate.as_ptr()));
-    }
-    if !tstate.has(status::CLEARED) {
-        misuse(func, format_args!("thread state {:p} was not cleared", tstate.as_ptr()));
-        if current::current().is_some() {
-            let _ = tstate::clear(tstate);
+    let pointer = tstate.as_ptr();
+    arg::not_forking(func);
+    match checks::delete(tstate) {
+        Ok(()) => {}
+        Err(DeleteRefusal::Deleted) => {
+            fatal(func, format_args!("thread state {pointer:p} was deleted before"))
+        }
+        Err(DeleteRefusal::Abandoned) => {
+            fatal(func, format_args!("thread state {pointer:p} was left over at finalization"))
+        }
+        Err(DeleteRefusal::Needed(callout)) => arg::needed(func, callout),
+        Err(DeleteRefusal::BeingCleared) => {
+            fatal(func, format_args!("thread state {pointer:p} is being cleared"))
+        }
+        Err(DeleteRefusal::NotCleared) => {
+            misuse(func, format_args!("thread state {pointer:p} was not cleared"));
+            if current::current().is_some() {
+                let _ = tstate::clear(tstate);
+            }
         }
     }
 }

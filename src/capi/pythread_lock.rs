@@ -5,13 +5,10 @@ use core::ffi::{CStr, c_int, c_longlong, c_void};
 use super::arg;
 use crate::os::clock::Deadline;
 use crate::os::mem;
-use crate::sched::blocking::{DetachAndSignals, detached};
 use crate::sched::fatal::fatal;
-use crate::state::config::Compat;
-use crate::state::runtime::RUNTIME;
+use crate::sched::lock_rules;
 use crate::sync::mutex::LockOutcome;
 use crate::sync::thread_lock::{Signals, ThreadLock};
-use crate::sync::waiting::{OnSignal, Waiting};
 
 /// A lock that PyThread_allocate_lock() made; not recursive, any thread may release it.
 pub type PyThread_type_lock = *mut c_void;
@@ -170,20 +167,7 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
     if microseconds == 0 {
         return PyLockStatus::PY_LOCK_FAILURE;
     }
-    let deadline = deadline(microseconds);
-    loop {
-        let give_back = |outcome| {
-            if outcome == LockOutcome::Acquired {
-                let released = lock.release();
-                debug_assert!(released.is_ok());
-            }
-        };
-        let outcome = detached(|| lock.acquire(deadline, Signals::End), give_back);
-        let signalled = outcome == LockOutcome::Interrupted;
-        if !signalled || DetachAndSignals::new().interrupted() == OnSignal::GiveUp {
-            return outcome.into();
-        }
-    }
+    lock_rules::acquire_with_retries(lock, deadline(microseconds)).into()
 }
 
 /// Releases a lock and wakes one thread that waits for it.
@@ -204,13 +188,9 @@ pub unsafe extern "C" fn PyThread_release_lock(lock: PyThread_type_lock) {
     const FUNC: &CStr = c"PyThread_release_lock";
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, FUNC) };
-    if lock.release().is_ok() {
-        return;
-    }
-    if RUNTIME.compat() >= Compat::V3_15 {
+    if lock_rules::release(lock).is_err() {
         fatal(FUNC, format_args!("unlocking mutex that is not locked"));
     }
-    lock.add_surplus();
 }
 
 /// Replaces a lock in a fork child by a free one, because a thread of the parent may hold it.

@@ -9,12 +9,10 @@ use crate::life::threads::spawn::{self, Daemon, StartError};
 use crate::os::clock::Deadline;
 use crate::sched::raise;
 use crate::sched::thread_end::release_handle;
-use crate::state::config::Compat;
 use crate::state::error_kind::ExceptionKind as Error;
 use crate::state::handle::{DONE, Handle, PyThreadHandle, RUNNING};
 use crate::state::public::PyInterpreterState;
 use crate::state::public::PyThreadState;
-use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_char, c_int, c_ulonglong, c_void};
 use core::sync::atomic::Ordering::Acquire;
@@ -138,9 +136,7 @@ pub unsafe extern "C" fn PyThreadHandle_Start(
             (Error::Runtime, c"daemon threads are not supported in this interpreter")
         }
         StartError::Finalizing => {
-            let since_3_13 = RUNTIME.compat() >= Compat::V3_13;
-            let class = if since_3_13 { Error::PythonFinalization } else { Error::Runtime };
-            (class, c"can't create new thread at interpreter shutdown")
+            (spawn::too_late_error(), c"can't create new thread at interpreter shutdown")
         }
         StartError::NoMemory => (Error::Memory, c""),
         StartError::NoThread => (Error::Runtime, c"can't start new thread"),

@@ -7,6 +7,8 @@ pub(crate) mod phase;
 
 pub(crate) mod tstate;
 
+pub(crate) mod checks;
+
 pub(crate) mod at_exit;
 
 pub(crate) mod abandoned;

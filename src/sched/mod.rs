@@ -53,6 +53,8 @@ pub(crate) mod attach;
 #[cfg(not(loom))]
 pub(crate) mod blocking;
 #[cfg(not(loom))]
+pub(crate) mod lock_rules;
+#[cfg(not(loom))]
 pub(crate) mod critical_section;
 #[cfg(not(loom))]
 pub(crate) mod region;

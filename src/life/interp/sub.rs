@@ -16,7 +16,7 @@ use crate::probe::{self, Point};
 use crate::sched::attach;
 use crate::sched::current::{current, interp_of};
 use crate::sched::stw::{self, Scope};
-use crate::state::config::{GilKind, PyInterpreterConfig};
+use crate::state::config::{Compat, GilKind, PyInterpreterConfig};
 use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
@@ -84,6 +84,17 @@ pub(crate) enum IfThreadsRemain {
     Refuse,
     /// They are given up: their threads meet the late-attach policy.
     Abandon,
+}
+
+impl IfThreadsRemain {
+    /// What the version of CPython whose rules apply does.
+    pub(crate) fn by_version() -> IfThreadsRemain {
+        if RUNTIME.compat() >= Compat::V3_14 {
+            IfThreadsRemain::Abandon
+        } else {
+            IfThreadsRemain::Refuse
+        }
+    }
 }
 
 /// Why an end failed.

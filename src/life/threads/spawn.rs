@@ -13,7 +13,8 @@ use crate::probe::{self, Point};
 use crate::sched::current::{self, interp_of};
 use crate::sched::gilstate_slot;
 use crate::sched::{attach, fatal, late, thread_end};
-use crate::state::config::{Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
+use crate::state::config::{Compat, Py_RTFLAGS_DAEMON_THREADS, Py_RTFLAGS_THREADS};
+use crate::state::error_kind::ExceptionKind;
 use crate::state::handle::{Body, Handle, NOT_STARTED, RUNNING};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
@@ -40,6 +41,16 @@ pub(crate) enum StartError {
     Finalizing,
     NoMemory,
     NoThread,
+}
+
+/// The exception that a start raises after the commit: from 3.13 on
+/// PythonFinalizationError.
+pub(crate) fn too_late_error() -> ExceptionKind {
+    if RUNTIME.compat() >= Compat::V3_13 {
+        ExceptionKind::PythonFinalization
+    } else {
+        ExceptionKind::Runtime
+    }
 }
 
 /// Starts `body(arg)` on a new OS thread, attached to a fresh state of `interp`.
