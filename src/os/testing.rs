@@ -18,3 +18,19 @@ pub(crate) fn send(thread: libc::pthread_t) {
     let failed = unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
     assert_eq!(failed, 0);
 }
+
+/// What `check` says in a fork child, whose only thread runs it.
+pub(crate) fn in_fork_child(check: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child calls `check`, which needs no other thread, and then _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let code = i32::from(!check());
+        // SAFETY: no preconditions.
+        unsafe { libc::_exit(code) };
+    }
+    assert!(child > 0, "fork() failed");
+    let mut status = 0;
+    // SAFETY: our own child, which nothing else waits for.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    ended == child && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}

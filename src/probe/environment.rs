@@ -19,6 +19,7 @@ use super::text::{Printable, parse_seconds};
 use super::{mode, nearest, recorder, table, text};
 use crate::os::env::{self, Var};
 use crate::os::{signal, tsan};
+use crate::sync::fork_lock::{ForkRow, fork_row};
 
 /// One variable of the environment and how its text is read.
 pub(crate) struct Variable<T> {
@@ -175,6 +176,9 @@ fn is_trusted() -> bool {
 /// Who holds it reads the environment.
 static RESOLVE: Monitor<()> = Monitor::new(());
 
+/// The lock's row of the fork table.
+pub(in crate::probe) const FORK_ROW: ForkRow = fork_row!(RESOLVE);
+
 /// What is on, after the environment had its say.
 pub(super) fn mode_after_environment() -> u32 {
     if mode::get() & mode::UNKNOWN != 0 {
@@ -256,15 +260,6 @@ fn setting(text: &str) -> Option<Setting> {
         return None;
     }
     Setting::new(seed, permille, max_us.checked_mul(1000)?)
-}
-
-/// Frees the lock in a fork child.
-///
-/// # Safety
-/// As [`super::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { RESOLVE.reset_in_child() };
 }
 
 #[cfg(test)]

@@ -42,24 +42,31 @@ pub(crate) use point::Point;
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
 pub(crate) use sync_point::point;
 
+#[cfg(not(loom))]
+use crate::sync::fork_lock::ForkRow;
+
 /// In a model a point is nothing.
 #[cfg(loom)]
 #[inline(always)]
 pub(crate) fn point(_at: Point) {}
 
-/// Makes this layer whole in a fork child: frees its locks and forgets the threads held at points.
-///
-/// The child keeps hooks and perturbation; pauses and orders are dropped, because whoever would have
-/// woken the threads held by them lives in the parent. A trace goes on in the parent alone.
-///
-/// # Safety
-/// The caller is the only thread of the process, in a fork child, inside nothing of this layer.
+/// The locks of this layer in the fork table.
 #[cfg(not(loom))]
-pub(crate) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the contract of every reset below.
-    unsafe { environment::reset_in_child() };
-    // SAFETY: as above.
-    unsafe { table::reset_in_child() };
-    // SAFETY: as above.
-    unsafe { recorder::reset_in_child() };
+pub(crate) static FORK_ROWS: [ForkRow; 5] = [
+    table::FORK_ROW,
+    environment::FORK_ROW,
+    recorder::CONTROL_ROW,
+    recorder::FILE_ROW,
+    recorder::BUFFERS_ROW,
+];
+
+/// Makes this layer whole in a fork child, after its locks were freed: forgets the threads that were
+/// held at points.
+///
+/// The child keeps hooks and perturbation; pauses and orders are dropped, because the threads that
+/// would have woken the held ones live in the parent. A trace goes on in the parent alone.
+#[cfg(not(loom))]
+pub(crate) fn reset_in_child() {
+    table::reset_in_child();
+    recorder::reset_in_child();
 }

@@ -14,6 +14,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::word_lock::WordLock;
 
 thread_local! {
@@ -81,17 +82,26 @@ impl<T> Monitor<T> {
     pub(super) fn enter(&self) -> Held<'_, T> {
         Held { monitor: self, data: self.data.lock() }
     }
+}
 
-    /// Frees the lock in a fork child; the data is as its last holder left it, maybe half changed.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process and does not hold the lock.
-    pub(super) unsafe fn reset_in_child(&self) {
+impl<T: Send> ForkLock for Monitor<T> {
+    /// The data is as its last holder left it, maybe half changed.
+    unsafe fn reset_in_child(&self) {
         // SAFETY: no guard is alive, so none is freed twice.
         let lock = unsafe { self.data.raw() };
         // SAFETY: this function's contract is the lock's contract.
         unsafe { lock.0.reset_in_child() };
         self.changes.store(0, Relaxed);
+    }
+
+    #[cfg(test)]
+    fn leave_held(&self) {
+        core::mem::forget(self.data.try_lock());
+    }
+
+    #[cfg(test)]
+    fn is_free(&self) -> bool {
+        !self.data.is_locked()
     }
 }
 

@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use super::monitor::Monitor;
 use super::perturb::{self, Setting};
 use super::{mode, names};
+use crate::sync::fork_lock::{ForkRow, fork_row};
 
 /// How many orders can be live at once.
 pub(super) const ORDERS: usize = 64;
@@ -72,6 +73,9 @@ pub(super) struct Table {
 }
 
 pub(super) static TABLE: Monitor<Table> = Monitor::new(Table::new());
+
+/// The lock's row of the fork table.
+pub(in crate::probe) const FORK_ROW: ForkRow = fork_row!(TABLE);
 
 static ARMED: [AtomicBool; names::CAPACITY] = [const { AtomicBool::new(false) }; names::CAPACITY];
 
@@ -266,12 +270,7 @@ pub(super) fn set_limit(limit_ns: i64) {
     TABLE.enter().limit_ns = limit_ns;
 }
 
-/// Makes the machinery whole in a fork child.
-///
-/// # Safety
-/// As [`super::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { TABLE.reset_in_child() };
+/// Makes the table whole in a fork child, which has freed it.
+pub(super) fn reset_in_child() {
     TABLE.enter().keep_hooks_only();
 }

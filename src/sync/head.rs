@@ -6,6 +6,7 @@
 //!
 //! What a signal handler or a thread without the lock reads is an atomic, not a [`HeadCell`].
 
+use super::fork_lock::{ForkRow, fork_row};
 use super::rank::{self, HeadRank, RankedLock, RankedMutex};
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -28,7 +29,7 @@ pub(crate) fn lock() -> HeadGuard<'static> {
     HEAD.lock()
 }
 
-/// Keeps the lock held after the guard is gone, across a fork(): [`force_unlock`] frees it in the parent, [`reset_in_child`]
+/// Keeps the lock held after the guard is gone, across a fork(): [`force_unlock`] frees it in the parent, the fork table
 /// in the child.
 pub(crate) fn keep(guard: HeadGuard<'static>) {
     lock_api::MutexGuard::leak(guard);
@@ -41,16 +42,8 @@ pub(crate) fn force_unlock() -> bool {
     raw.force_unlock()
 }
 
-/// Makes the lock free in a fork child.
-///
-/// # Safety
-/// The caller is the only thread of the process, and no [`HeadGuard`] is alive in it.
-pub(crate) unsafe fn reset_in_child() {
-    // SAFETY: no guard is alive, so none is freed twice.
-    let raw = unsafe { HEAD.raw() };
-    // SAFETY: this function's contract is the lock's contract.
-    unsafe { raw.reset_in_child() };
-}
+/// The head lock in the fork table.
+pub(crate) static FORK_ROWS: [ForkRow; 1] = [fork_row!(HEAD)];
 
 /// A snapshot, for assertions.
 #[allow(dead_code, reason = "for assertions of the layers above")]

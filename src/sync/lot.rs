@@ -17,6 +17,8 @@
 //! Mirrors CPython 3.13 Python/parking_lot.c, without its arrow up to the thread states.
 
 use super::atomic::{AtomicU32, Cell, Ordering, const_unless_loom};
+#[cfg(not(loom))]
+use super::fork_lock::{ForkLock, ForkRow, fork_row};
 use super::list::{DoubleLinks, Links, List, Pointer};
 use super::owed;
 use super::rank::{self, BucketRank, RankedMutex};
@@ -315,21 +317,42 @@ pub(crate) fn unpark_all(key: *const ()) {
     }
 }
 
-/// Forgets all waiters: their threads are not in this process. First thing in a fork child, before any lock (S-PL-10).
+/// Forgets the waiters: their threads are not in this process. The lot is the first in a fork child
+/// (S-PL-10).
+#[cfg(not(loom))]
+impl ForkLock for Bucket {
+    unsafe fn reset_in_child(&self) {
+        // SAFETY: this function's contract.
+        unsafe { self.waiters.reset_in_child() };
+        self.waiters.lock().forget(&());
+    }
+
+    #[cfg(test)]
+    fn leave_held(&self) {
+        self.waiters.leave_held();
+    }
+
+    #[cfg(test)]
+    fn is_free(&self) -> bool {
+        self.waiters.is_free()
+    }
+}
+
+/// Makes the whole lot free in a fork child, for a host that says so itself.
 ///
 /// # Safety
 /// The caller is the only thread of the process, and is not inside a call of this module.
+#[cfg(not(loom))]
 pub(crate) unsafe fn reset_in_child() {
     // SAFETY: this function's contract is the futex's contract.
     unsafe { futex::reset_in_child() };
-    for bucket in LOT.iter() {
-        // SAFETY: the only thread is not in this module, so it has no guard that could be freed twice.
-        let lock = unsafe { bucket.waiters.raw() };
-        // SAFETY: as above.
-        unsafe { lock.reset_in_child() };
-        bucket.waiters.lock().forget(&());
-    }
+    // SAFETY: this function's contract.
+    unsafe { LOT.reset_in_child() };
 }
+
+/// The lot in the fork table.
+#[cfg(not(loom))]
+pub(crate) static FORK_ROWS: [ForkRow; 1] = [fork_row!(LOT)];
 
 /// How many threads are parked on `key`, for tests that must know that a peer sleeps.
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub(crate) mod backoff;
 pub(crate) mod planted;
 pub(crate) mod word_lock;
 
+#[cfg(not(loom))]
+pub(crate) mod fork_lock;
 pub(crate) mod rank;
 #[cfg(not(loom))]
 pub(crate) mod head;

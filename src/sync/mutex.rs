@@ -19,6 +19,8 @@
 
 use super::atomic::{AtomicU8, Cell, Ordering, const_unless_loom};
 use super::backoff::Backoff;
+#[cfg(not(loom))]
+use super::fork_lock::ForkLock;
 use super::lot::{self, Parked};
 #[cfg(test)]
 use super::waiting::Stay;
@@ -265,13 +267,23 @@ impl PyMutex {
     pub(crate) fn is_locked(&self) -> bool {
         self._bits.load(Ordering::Relaxed) & LOCKED != 0
     }
+}
 
-    /// Makes it unlocked in a fork child, whoever held it in the parent.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process, and the lot was reset already.
-    pub(crate) unsafe fn reset_in_child(&self) {
+#[cfg(not(loom))]
+impl ForkLock for PyMutex {
+    /// The lot was reset already, so no thread is parked on it.
+    unsafe fn reset_in_child(&self) {
         self._bits.store(UNLOCKED, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    fn leave_held(&self) {
+        let _ = self.try_lock();
+    }
+
+    #[cfg(test)]
+    fn is_free(&self) -> bool {
+        !self.is_locked()
     }
 }
 

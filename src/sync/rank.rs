@@ -6,6 +6,8 @@
 //! Debug builds check both per thread; in release builds a [`RankedLock`] is a bare [`WordLock`].
 
 use super::atomic::const_unless_loom;
+#[cfg(not(loom))]
+use super::fork_lock::ForkLock;
 use super::word_lock::WordLock;
 use core::marker::PhantomData;
 
@@ -19,11 +21,6 @@ pub(crate) enum Rank {
     Probe,
     /// A bucket of the parking lot: nothing is taken below it.
     Bucket,
-}
-
-impl Rank {
-    /// All ranks, in order.
-    pub(crate) const ALL: [Self; 3] = [Self::Head, Self::Probe, Self::Bucket];
 }
 
 /// A rank as a type, so that a mutex carries it without a word of its own.
@@ -49,6 +46,9 @@ impl HasRank for BucketRank {
 /// Ranks as bits of a mask, for the checks.
 #[cfg(all(debug_assertions, not(loom)))]
 impl Rank {
+    /// All ranks, in order.
+    const ALL: [Self; 3] = [Self::Head, Self::Probe, Self::Bucket];
+
     const fn bit(self) -> u32 {
         1 << self as u8
     }
@@ -193,6 +193,26 @@ unsafe impl<R: HasRank> lock_api::RawMutex for RankedLock<R> {
 /// Data inside an internal lock of rank `R`: it never detaches, ignores signals, is not recursive.
 pub(crate) type RankedMutex<R, T> = lock_api::Mutex<RankedLock<R>, T>;
 
+#[cfg(not(loom))]
+impl<R: HasRank, T: Send> ForkLock for RankedMutex<R, T> {
+    unsafe fn reset_in_child(&self) {
+        // SAFETY: no guard is alive, so none is freed twice.
+        let lock = unsafe { self.raw() };
+        // SAFETY: this function's contract is the lock's contract.
+        unsafe { lock.reset_in_child() };
+    }
+
+    #[cfg(test)]
+    fn leave_held(&self) {
+        core::mem::forget(self.try_lock());
+    }
+
+    #[cfg(test)]
+    fn is_free(&self) -> bool {
+        !self.is_locked()
+    }
+}
+
 /// A free mutex with `data` in it.
 #[cfg(not(loom))]
 pub(crate) const fn mutex<R: HasRank, T>(data: T) -> RankedMutex<R, T> {
@@ -213,6 +233,7 @@ mod tests {
     static INNERMOST: RankedMutex<BucketRank, ()> = mutex(());
 
     #[test]
+    #[cfg(debug_assertions)]
     fn all_names_every_rank_in_order() {
         assert!(Rank::ALL.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(Rank::ALL.last().map(|&rank| rank as usize + 1), Some(Rank::ALL.len()));

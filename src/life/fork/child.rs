@@ -1,6 +1,6 @@
 //! What a fork child keeps, and how it is made whole (S-FK-06..15).
 //!
-//! Reset, in this order: the parking lot, every lock of [`reset_locks`], the
+//! Reset, in this order: every lock of the fork table, the pauses, the
 //! surviving states and their GIL, thread handles, then interpreter by
 //! interpreter the states that nobody runs with any more.
 //!
@@ -9,10 +9,11 @@
 //! and guards of vanished threads dropped (S-FK-14).
 
 use crate::life::at_exit::{self, When};
+use crate::life::fork::table;
 use crate::life::interp::lifecycle;
-use crate::life::runtime::{finalize, init};
+use crate::life::runtime::finalize;
 use crate::life::tstate;
-use crate::os::{futex, thread};
+use crate::os::thread;
 use crate::probe::{self, Point};
 use crate::sched::current::{self, current, gilstate, interp_of};
 use crate::sched::frozen::{self, Departed};
@@ -28,8 +29,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::stop;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word;
-use crate::sync::rank::Rank;
-use crate::sync::{head, lot};
+use crate::sync::fork_lock::ForkLock;
 use core::ffi::c_ulong;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -139,30 +139,14 @@ fn interps() -> impl Iterator<Item = Interp> {
     })
 }
 
-/// Every lock of the library, by rank; the lot first.
+/// Every lock of the library, and the pauses, which no thread is there to end.
 ///
-/// The `match` makes a rank without an entry a compile error.
+/// # Safety
+/// As [`reset_in_child`].
 unsafe fn reset_locks() {
-    // SAFETY: this function's contract: the only thread of the process.
-    unsafe { futex::reset_in_child() };
-    // SAFETY: as above.
-    unsafe { lot::reset_in_child() };
-    for rank in Rank::ALL {
-        match rank {
-            Rank::Head => {
-                // SAFETY: as above; the guard was kept, so none is alive.
-                unsafe { head::reset_in_child() };
-            }
-            Rank::Probe => {
-                // SAFETY: as above.
-                unsafe { probe::reset_in_child() };
-            }
-            // Buckets belong to the lot, which was reset first.
-            Rank::Bucket => {}
-        }
-    }
-    // SAFETY: as above.
-    unsafe { init::INIT.reset_in_child() };
+    // SAFETY: this function's contract.
+    unsafe { table::reset_in_child() };
+    probe::reset_in_child();
     stop::GATE.reset_in_child();
     RUNTIME.stop.reset_in_child();
     for interp in interps() {

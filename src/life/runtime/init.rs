@@ -18,6 +18,7 @@ use crate::state::config::{
 use crate::state::interp::WHENCE_RUNTIME;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
+use crate::sync::fork_lock::{ForkRow, fork_row};
 use crate::sync::mutex::PyMutex;
 use crate::sync::owed;
 use core::ffi::CStr;
@@ -28,6 +29,9 @@ use core::sync::atomic::{
 
 /// Serialises initialization.
 pub(crate) static INIT: PyMutex = PyMutex::new();
+
+/// INIT in the fork table.
+pub(crate) static FORK_ROWS: [ForkRow; 1] = [fork_row!(INIT)];
 
 /// Initializes the runtime and attaches the main state to the caller, which
 /// becomes the main thread. Nothing happens when it is initialized already.

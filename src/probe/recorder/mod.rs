@@ -19,16 +19,20 @@ use core::sync::atomic::{AtomicI64, AtomicU32};
 use super::monitor::{self, Held, Monitor};
 use super::{mode, text};
 use crate::os::{at_exit, clock, errno, ids};
+use crate::sync::fork_lock::{ForkRow, fork_row};
 use file::TraceFile;
 use rings::FILE;
 
 pub(super) use file::{Phase, Row};
-pub(super) use rings::{choose, push};
+pub(super) use rings::{BUFFERS_ROW, FILE_ROW, choose, push};
 
 /// The longest path of a file, with its NUL.
 pub(super) const PATH_SIZE: usize = 1024;
 /// Who holds it starts or stops a trace; the data counts the traces.
 static CONTROL: Monitor<u32> = Monitor::new(0);
+
+/// The lock's row of the fork table.
+pub(in crate::probe) const CONTROL_ROW: ForkRow = fork_row!(CONTROL);
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 static BEGAN_NS: AtomicI64 = AtomicI64::new(0);
 /// The process that started the trace.
@@ -158,14 +162,8 @@ fn expanded<'a>(path: &CStr, line: &'a mut text::LineBuf<PATH_SIZE>) -> Option<&
 }
 
 /// Ends the trace in a fork child: the file is the parent's, which goes on writing it.
-///
-/// # Safety
-/// As [`super::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { CONTROL.reset_in_child() };
-    // SAFETY: this function's contract is the buffers'.
-    unsafe { rings::reset_in_child() };
+pub(super) fn reset_in_child() {
+    rings::begin(0);
     RUNNING.store(0, Relaxed);
     mode::turn_off(mode::TRACE);
     let mut file = FILE.enter();

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::file::{Phase, Row, TraceFile};
 use crate::probe::monitor::Monitor;
+use crate::sync::fork_lock::{ForkRow, fork_row};
 
 const RINGS: usize = 8;
 /// Events that a buffer holds.
@@ -26,10 +27,16 @@ const EMPTY_ROW: Row = Row { at_ns: 0, interp: 0, thread: 0, name: "", phase: Ph
 static BUFFERS: [Monitor<Ring>; RINGS] =
     [const { Monitor::new(Ring { generation: 0, len: 0, rows: [EMPTY_ROW; ROWS] }) }; RINGS];
 
+/// The lock's row of the fork table.
+pub(in crate::probe) const BUFFERS_ROW: ForkRow = fork_row!(BUFFERS);
+
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// The trace's file. Entered alone, or with one buffer held (R2).
 pub(super) static FILE: Monitor<TraceFile> = Monitor::new(TraceFile::none());
+
+/// The lock's row of the fork table.
+pub(in crate::probe) const FILE_ROW: ForkRow = fork_row!(FILE);
 
 /// A buffer for a thread that has none.
 pub(in crate::probe) fn choose() -> usize {
@@ -66,20 +73,6 @@ pub(super) fn write_out() {
     for buffer in &BUFFERS {
         buffer.enter().write_out();
     }
-}
-
-/// Frees the monitors in a fork child and drops the parent's events.
-///
-/// # Safety
-/// As [`crate::probe::reset_in_child`].
-pub(super) unsafe fn reset_in_child() {
-    // SAFETY: this function's contract is the monitor's.
-    unsafe { FILE.reset_in_child() };
-    for buffer in &BUFFERS {
-        // SAFETY: as above.
-        unsafe { buffer.reset_in_child() };
-    }
-    begin(0);
 }
 
 impl Ring {
