@@ -11,14 +11,13 @@ use super::fork_lock::ForkLock;
 use super::word_lock::WordLock;
 use core::marker::PhantomData;
 
-/// Every kind of internal lock, outermost first.
+/// The internal locks with a rank, outermost first. The monitors of `probe` have none: they are leaves,
+/// which a signal handler may enter over any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Rank {
     /// The lists of the runtime: interpreters, states, handles, queues (CPython's HEAD_LOCK).
     Head,
-    /// Sync points, trace, diagnostics.
-    Probe,
     /// A bucket of the parking lot: nothing is taken below it.
     Bucket,
 }
@@ -47,7 +46,7 @@ impl HasRank for BucketRank {
 #[cfg(all(debug_assertions, not(loom)))]
 impl Rank {
     /// All ranks, in order.
-    const ALL: [Self; 3] = [Self::Head, Self::Probe, Self::Bucket];
+    const ALL: [Self; 2] = [Self::Head, Self::Bucket];
 
     const fn bit(self) -> u32 {
         1 << self as u8

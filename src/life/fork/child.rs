@@ -11,7 +11,7 @@
 use crate::life::at_exit::{self, When};
 use crate::life::fork::table;
 use crate::life::interp::lifecycle;
-use crate::life::runtime::finalize;
+use crate::life::runtime::{finalize, init};
 use crate::life::tstate;
 use crate::os::thread;
 use crate::probe::{self, Point};
