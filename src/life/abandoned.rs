@@ -1,5 +1,5 @@
-//! Thread states that an interpreter's end leaves behind: daemons, foreign
-//! threads, threads nobody waited for (S-DT).
+//! Abandoned thread states: those that finalization leaves behind, of daemons,
+//! foreign threads, and threads that were not waited for (S-DT).
 //!
 //! They are taken out of the list with the world stopped, marked so that their
 //! threads can never attach again, then cleared: their hooks run and their exit
@@ -44,7 +44,7 @@ pub(crate) fn remove_others(
     chain
 }
 
-/// Wakes everybody who waits with a removed state, so that they notice.
+/// Wakes every thread that waits with a removed state, so that it notices.
 pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
     let mut next = chain;
     // SAFETY: removed states are live until they are kept below.

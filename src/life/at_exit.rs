@@ -1,5 +1,5 @@
-//! Functions that run at the end: of the process's runtime (32 slots), of an
-//! interpreter while it is cleared, and before its end is committed (S-AE).
+//! Functions that finalization calls: after the runtime is gone (32 slots),
+//! while an interpreter is cleared, and before its commit (S-AE).
 
 use crate::os::function::FunctionCell;
 use crate::os::mem;
@@ -65,7 +65,7 @@ struct Node {
 pub(crate) enum When {
     /// While the interpreter is cleared (PyUnstable_AtExit).
     AtClear,
-    /// Before the end is committed; may start threads and attach.
+    /// Before the commit. The functions may start threads and attach.
     BeforeCommit,
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn compat() -> Option<Compat> {
     COMPAT.get().and_then(Compat::from_hex)
 }
 
-/// Whose rules apply before the first initialization.
+/// Returns the version whose rules apply before the first initialization.
 pub(crate) fn compat_before_first() -> Compat {
     compat().unwrap_or(Compat::DEFAULT)
 }

@@ -31,8 +31,8 @@ pub(crate) fn key(interp: Interp) -> *const () {
     core::ptr::from_ref(&interp.phase).cast()
 }
 
-/// Moves `interp` to `phase`, wakes who waits for that and tells the hook. No
-/// lock is held.
+/// Moves `interp` to `phase`, wakes the threads that wait for that, and calls
+/// the hook. No lock is held.
 pub(crate) fn set(interp: Interp, phase: c_int) {
     // Relaxed: it publishes nothing but itself; the lot orders it for sleepers.
     if interp.phase.swap(phase, Relaxed) == phase {

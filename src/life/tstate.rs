@@ -78,12 +78,12 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<ThreadStateR
     make(interp, origin, Owner::Later)
 }
 
-/// Whose thread a new state is for.
+/// Which thread a new state is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     /// The caller's.
     Caller,
-    /// Whoever binds it.
+    /// The thread that binds it later.
     Later,
 }
 
@@ -97,8 +97,8 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, 
     let tstate = spare.ok_or(NewError::NoMemory)?;
     prepare(tstate, interp, origin);
     if owner == Owner::Caller {
-        // Before anybody can see it: a state that is given up before it is
-        // bound must be kept for this thread.
+        // Before any other thread can see it: a state that is abandoned before
+        // it is bound must be kept for this thread.
         tstate.record_thread();
     }
     let head = RUNTIME.lock();
@@ -123,7 +123,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, 
     Ok(tstate)
 }
 
-/// Fills a block that nobody else sees yet.
+/// Fills a block that no other thread sees yet.
 fn prepare(tstate: ThreadStateRef, interp: Interp, origin: Origin) {
     // Relaxed, all of it: the link under the head lock publishes it.
     let host = tstate.host_size.load(Relaxed);
@@ -146,8 +146,9 @@ fn prepare(tstate: ThreadStateRef, interp: Interp, origin: Origin) {
     tstate.status.store(status::INITIALIZED, Relaxed);
 }
 
-/// Whether the end of `interp` is committed: from then on only the thread that
-/// ends it gets states. One that another thread got would be deleted under it.
+/// Whether `interp` has committed its finalization: from then on only the
+/// finalizing thread gets states. One that another thread got would be deleted
+/// under it.
 fn is_too_late(interp: Interp, origin: Origin) -> bool {
     interp.committed()
         && (origin.before_commit_only || interp.finalizing_thread() != crate::os::thread::ident())
@@ -243,7 +244,7 @@ pub(crate) fn finish_clear(tstate: ThreadStateRef) {
     tstate.set_status(status::CLEARED);
 }
 
-/// Deletes a cleared state that nobody runs with.
+/// Deletes a cleared state that is not attached.
 pub(crate) fn delete(tstate: ThreadStateRef) {
     trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(tstate).id());
     unlink_and_give_back(tstate);
@@ -273,9 +274,9 @@ pub(crate) fn delete_current(tstate: ThreadStateRef) {
     probe::point(Point::DeleteDone);
 }
 
-/// Takes `state` out of everything that leads to it and tells those who wait
-/// for departures. False if others give its block back: the end of the pause
-/// that stands, or the end that has given the state up.
+/// Unlinks `tstate` and wakes the threads that wait for departures. Returns
+/// false if its block is given back elsewhere: when the current pause ends, or
+/// by the finalization that has abandoned the state.
 #[must_use]
 fn unlink(tstate: ThreadStateRef) -> bool {
     let interp = interp_of(tstate);
@@ -307,9 +308,9 @@ pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) 
     thread_end::leave_handle(tstate, head);
 }
 
-/// Empties `slot` if it holds `me`. Only somebody with the head lock writes
-/// `me` there, or the thread that runs with it: one load says most often that
-/// there is nothing to do.
+/// Empties `slot` if it holds `me`. Only a thread with the head lock writes `me`
+/// there, or the thread that runs with it: one load says most often that there
+/// is nothing to do.
 fn forget_in<T>(slot: &AtomicPtr<T>, me: *mut T) {
     if slot.load(Relaxed) == me {
         let _ = slot.compare_exchange(me, core::ptr::null_mut(), AcqRel, Relaxed);

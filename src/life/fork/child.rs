@@ -1,8 +1,8 @@
-//! What a fork child keeps, and how it is made whole (S-FK-06..15).
+//! What a fork child keeps, and how it is reset (S-FK-06..15).
 //!
 //! Reset, in this order: every lock of the fork table, the pauses, the
 //! surviving states and their GIL, thread handles, then interpreter by
-//! interpreter the states that nobody runs with any more.
+//! interpreter the states of threads that did not survive.
 //!
 //! Mirrors CPython 3.13 `PyOS_AfterFork_Child` (posixmodule.c), with the main
 //! state updated as well (S-FK-12), sub-interpreters ended in order (gh-139759)
@@ -94,7 +94,7 @@ impl Forker {
     }
 }
 
-/// Makes the runtime whole in a fork child.
+/// Resets the runtime in a fork child.
 ///
 /// # Safety
 /// The caller is the only thread of a fork child, inside nothing of the library.
@@ -165,8 +165,8 @@ fn settle_lists() {
     departed.give_back();
 }
 
-/// The kept states of `interp`: nobody stops them any more, and their thread
-/// has another kernel id.
+/// Updates the kept states of `interp`: no pause stops them any more, and their
+/// thread has another kernel id.
 fn refresh_states(forker: Forker, interp: Interp) {
     let head = RUNTIME.lock();
     for tstate in list::iter(interp, &head).filter(|tstate| forker.keeps(*tstate)) {
@@ -193,9 +193,9 @@ fn reset_gils() {
     }
 }
 
-/// Every started thread but the survivor is over: its handle is done, its
-/// event set, and no OS thread is joined (S-FK-07). The survivor's own needs
-/// nothing: whoever joins it has not come further than its event, because the
+/// Every started thread but the survivor is over: its handle is done, its event
+/// set, and no OS thread is joined (S-FK-07). The survivor's own needs nothing:
+/// a thread that joins it has not come further than its event, because the
 /// thread gives its handle up before it sets that (H2, H3).
 fn finish_handles() {
     let own = current::own_handle();
@@ -214,10 +214,10 @@ fn finish_handles() {
 
 fn finish_handle(handle: Handle) {
     // A thread that set its event has given its reference up, or was about to:
-    // then the block stays for ever, rather than being freed twice.
+    // then the block is leaked rather than freed twice.
     let left = handle.exiting.is_set();
     handle.tstate.store(core::ptr::null_mut(), Relaxed);
-    // SAFETY: the only thread of the process; nobody waits.
+    // SAFETY: the only thread of the process, so no thread waits.
     unsafe { handle.joining.reset_in_child() };
     // SAFETY: as above.
     unsafe { handle.exiting.reset() };
@@ -229,7 +229,7 @@ fn finish_handle(handle: Handle) {
     let last = unreferenced || (!left && handle.drop_ref(&head) == Dropped::Last);
     drop(head);
     if last {
-        // SAFETY: nobody refers to it, and the caller unlinked it.
+        // SAFETY: no reference is left, and the caller unlinked it.
         unsafe { handle.free() };
     }
 }
@@ -270,7 +270,7 @@ fn find_state(interp: Interp, wanted: impl Fn(ThreadStateRef) -> bool) -> Option
     found
 }
 
-/// Discards a state that nobody runs with any more: no hook runs, its exit
+/// Discards a state whose thread did not survive: no hook runs, and its exit
 /// event is set.
 fn discard(tstate: ThreadStateRef, forker: Forker) {
     let interp = interp_of(tstate);
@@ -289,7 +289,7 @@ fn discard(tstate: ThreadStateRef, forker: Forker) {
                 raise::drop_reference(object);
             }
         }
-        // SAFETY: the only thread of the process; nobody waits on it.
+        // SAFETY: the only thread of the process, so no thread waits on it.
         unsafe { tstate.event.reset() };
         tstate.event.set();
     }
@@ -303,7 +303,7 @@ fn end_interp(forker: Forker, interp: Interp) {
     while let Some(tstate) = find_state(interp, |_| true) {
         discard(tstate, forker);
     }
-    // They are for an end that waits for threads.
+    // They are for a finalization that waits for threads.
     at_exit::forget(interp, When::BeforeCommit);
     let deleted = if forker.calls_host() {
         lifecycle::clear(interp);

@@ -2,8 +2,9 @@
 //! and [`child`](super::child) for what survives.
 //!
 //! Held across fork(), in this order: INIT (the handlers only), the pause of all
-//! worlds, the head lock. So nobody else is attached, no list is half changed,
-//! and a thread that forks while somebody else stops the world waits for it.
+//! worlds, the head lock. So no other thread is attached, no list is half
+//! changed, and a thread that forks while another one has stopped the world
+//! waits for it.
 //!
 //! LIFE-7: the child finds every other state at rest, and no end half committed.
 //!
@@ -143,8 +144,8 @@ pub(crate) fn survivor() -> Option<(ThreadStateRef, bool)> {
     Some((tstate, main == Some(tstate.interp_ptr())))
 }
 
-/// Has every fork() of the process, whoever calls it, keep the runtime whole in
-/// parent and child. False without memory.
+/// Registers handlers that keep the runtime usable in parent and child after
+/// every fork() of the process. Returns false without memory.
 #[must_use]
 pub(crate) fn install_handlers() -> bool {
     if INSTALLED.swap(1, AcqRel) != 0 {

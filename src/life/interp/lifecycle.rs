@@ -31,9 +31,9 @@ pub(crate) enum NewInterpError {
 
 /// Makes an interpreter state with the next id; an id is used up even if the
 /// rest of a creation fails (S-IN-01). Returns the life of its block as well:
-/// the end of the runtime may end the interpreter at once, and its block may
-/// serve another.
-/// The runtime's first interpreter has `whence` WHENCE_RUNTIME.
+/// finalization of the runtime may end the interpreter at once, and its block
+/// may become another interpreter. The runtime's first interpreter has `whence`
+/// WHENCE_RUNTIME.
 pub(crate) fn new(
     config: &PyInterpreterConfig,
     kind: GilKind,
@@ -91,8 +91,8 @@ fn take_block() -> Result<Interp, NewInterpError> {
     Interp::allocate().ok_or(NewInterpError::NoMemory)
 }
 
-/// Deletes what [`new`] made, but which got no state; unless somebody else is
-/// ending it, or has.
+/// Deletes an interpreter that [`new`] made and that got no state, unless
+/// another thread is ending it or has ended it.
 pub(crate) fn discard(interp: Interp, life: u64) {
     let head = RUNTIME.lock();
     let same = interp.is_alive() && interp.incarnation.load(Relaxed) == life;

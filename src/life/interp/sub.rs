@@ -1,7 +1,7 @@
 //! Sub-interpreters: creation (S-NI) and finalization (S-EI).
 //!
 //! LIFE-9: one thread ends an interpreter: it claims the end before it makes or
-//! takes the state to end it with, and that state is never given up.
+//! takes the state to end it with, and that state is never abandoned.
 
 use super::RESCAN_NS;
 use super::lifecycle::{self, NewInterpError};
@@ -82,7 +82,7 @@ fn create_detached(
 pub(crate) enum IfThreadsRemain {
     /// The end fails (CPython up to 3.13).
     Refuse,
-    /// They are given up: their threads meet the late-attach policy.
+    /// They are abandoned: their threads meet the late-attach policy.
     Abandon,
 }
 
@@ -126,7 +126,8 @@ pub(crate) fn end(
     end_claimed(tstate, policy)
 }
 
-/// Makes the end of `interp` the calling thread's. False if another one is at it.
+/// Claims the finalization of `interp` for the calling thread. Returns false if
+/// it is claimed already.
 #[must_use]
 pub(crate) fn claim(interp: Interp) -> bool {
     let claimed = interp.ending.swap(1, Relaxed) == 0;
@@ -174,8 +175,9 @@ pub(crate) fn end_claimed(
     Ok(())
 }
 
-/// Leaves the end of the attached `state`'s interpreter to the thread that is at
-/// it, which gives the state up, and waits for that. Nothing is attached then.
+/// Leaves the finalization of the attached state's interpreter to the thread
+/// that has claimed it, which abandons the state, and waits for that. Nothing is
+/// attached then.
 pub(crate) fn leave_to_other(tstate: ThreadStateRef) {
     let interp = interp_of(tstate);
     // While the state is attached the interpreter stays.

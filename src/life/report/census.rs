@@ -1,4 +1,4 @@
-//! Who is there: one record for each thread state (extension API 2).
+//! Records of thread states, one for each (extension API 2).
 
 use crate::life::awaited::{is_awaited_any, is_awaited_thread};
 use crate::os::clock;

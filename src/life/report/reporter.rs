@@ -38,7 +38,7 @@ fn every_ns() -> i64 {
     }
 }
 
-/// Prints reports every so often while somebody waits.
+/// Prints reports at an interval while a thread waits.
 pub(crate) struct Reporter {
     since: i64,
     next: i64,

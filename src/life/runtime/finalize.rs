@@ -1,9 +1,10 @@
-//! Py_FinalizeEx: the end of the runtime (S-FZ).
+//! Py_FinalizeEx: finalization of the runtime (S-FZ).
 //!
 //! Rounds of "threads, pending calls, callbacks, sub-interpreters, guards" are
-//! run until, with every world stopped, nothing of that is left; then the end
-//! is committed and nobody else can attach any more. What CPython 3.13 does
-//! after the commit (ending sub-interpreters) is done before it, as in 3.15.
+//! run until, with every world stopped, nothing of that is left. Then
+//! finalization is committed, and no other thread can attach any more. What
+//! CPython 3.13 does after the commit (ending sub-interpreters) is done before
+//! it, as in 3.15.
 //!
 //! LIFE-1: one thread ends one life. It claims the end before it looks whether
 //! there is a life to end.
@@ -46,7 +47,7 @@ pub(crate) enum Finalized {
     Done,
     /// Done, but buffered output could not be written.
     FlushFailed,
-    /// Another thread is at it.
+    /// Another thread finalizes.
     Elsewhere,
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn finalize() -> Finalized {
         return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }
     // The life that was seen above may be over, and the next one about to begin:
-    // nobody else ends one from here on.
+    // no other thread ends one from here on.
     let main = if RUNTIME.is_initialized() { RUNTIME.main_interp() } else { None };
     let flushed = main.is_none_or(run);
     FINALIZER.store(0, Release);
@@ -110,7 +111,8 @@ fn over_key() -> *const () {
     core::ptr::from_ref(&FINALIZER).cast()
 }
 
-/// In a fork child: whoever finalized did not survive, unless it forked.
+/// Resets the claim in a fork child: the finalizing thread did not survive,
+/// unless it forked.
 pub(crate) fn reset_in_child() {
     if FINALIZER.load(Relaxed) != thread::ident() as usize {
         FINALIZER.store(0, Relaxed);
@@ -134,7 +136,7 @@ fn run(main: Interp) -> bool {
     let deleted = lifecycle::delete(main);
     debug_assert!(deleted.is_ok());
     at_exit::run();
-    // Daemons that ended by themselves and that nobody joined.
+    // Daemons that ended by themselves and were not joined.
     while thread_end::reap_gone() > 0 {}
     file::flush_standard_streams()
 }
@@ -171,7 +173,8 @@ fn no_state() -> ! {
     fatal::fatal(c"Py_FinalizeEx", format_args!("thread state allocation failed"))
 }
 
-/// Runs rounds until the end can be committed. Returns with the world stopped.
+/// Runs rounds until finalization can be committed. Returns with the world
+/// stopped.
 fn commit(main: Interp, tstate: ThreadStateRef) {
     let mut rounds = Rounds::new(main, tstate);
     loop {
@@ -228,16 +231,16 @@ fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
         };
         let _ = attach::detach(tstate);
         attach::attach(fini);
-        // StillRunning states are given up, so it cannot fail.
+        // Remaining states are abandoned, so it cannot fail.
         let ended = sub::end_claimed(fini, IfThreadsRemain::Abandon);
         debug_assert!(ended.is_ok());
         attach::attach(tstate);
     }
 }
 
-/// Another interpreter than `main`, and whether its end is the caller's from
-/// now on. Claimed before it gets a state to be ended with: who ends it must not
-/// meet that one as a leftover.
+/// Another interpreter than `main`, and whether its end is the caller's from now
+/// on. Claimed before it gets a state to be ended with: the finalizing thread
+/// must not find that state among the remaining ones.
 fn claim_other_interp(main: Interp) -> Option<(Interp, bool)> {
     let head = RUNTIME.lock();
     let other = RUNTIME.interps(&head).find(|interp| *interp != main);

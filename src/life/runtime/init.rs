@@ -42,7 +42,8 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
     loop {
         // Without INIT, which the other thread may need to fork.
         finalize::wait_until_over();
-        // A fork holds INIT while it stops the world: nobody waits for it attached.
+        // A fork holds INIT while it stops the world, so a thread waits for it
+        // detached.
         INIT.lock(&mut Detach::new());
         let result = if RUNTIME.is_initialized() {
             Some(Ok(()))
@@ -99,7 +100,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     Ok(())
 }
 
-/// The process that initialized last, or that was made whole after a fork.
+/// The process that initialized last, or that was reset after a fork.
 static PROCESS: AtomicI64 = AtomicI64::new(0);
 
 /// No GIL is left in the calling process that a thread of its parent took.
@@ -128,7 +129,8 @@ fn apply(settings: &Settings) {
     RUNTIME.finalizing.store(core::ptr::null_mut(), Release);
     RUNTIME.finalizing_thread.store(0, Relaxed);
     RUNTIME.gilstate_check.store(1, Relaxed);
-    // A fork() between two lives is nobody's business, but it changes the kernel id.
+    // A fork() between two lives needs no call of this library, but it changes
+    // the kernel id.
     thread::forget_native_id();
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     RUNTIME.main_pending.forget();

@@ -109,7 +109,7 @@ pub(crate) enum ReleaseError {
     Needed(Callout),
 }
 
-/// Undoes one Ensure (S-G8-26..30).
+/// Reverses one Ensure (S-G8-26..30).
 ///
 /// # Safety
 /// `token` came from an Ensure on this thread.
@@ -178,7 +178,8 @@ fn release_last(
         let _ = attach::detach(tstate);
     }
     // Last, so that destructors run and `state` itself is attached again under
-    // its protection (S-G8-29); but a foreign state may wait for ever (S-G8-34).
+    // its protection (S-G8-29); but attaching a state of another interpreter may
+    // never return (S-G8-34).
     if before.is_some_and(|before| before.interp_ptr() != interp) {
         close_owned(guard.take());
     }

@@ -63,7 +63,7 @@ pub(crate) fn is_unchecked() -> bool {
     RUNTIME.main_interp().is_none() && rules() < Compat::V3_15
 }
 
-/// Whose rules apply, also while there is no runtime.
+/// The version whose rules apply, also while there is no runtime.
 fn rules() -> Compat {
     if RUNTIME.generation.load(Relaxed) == 0 {
         environment::compat_before_first()
@@ -130,7 +130,7 @@ fn is_last(tstate: ThreadStateRef, left: i32, token: Ensured) -> bool {
     unused && tstate.ensure_counter.load(Relaxed) == 0
 }
 
-/// Undoes one Ensure.
+/// Reverses one Ensure.
 pub(crate) fn release(token: Ensured) -> Result<(), ReleaseError> {
     probe::point(Point::GilstateReleaseBegin);
     let tstate = gilstate().ok_or(ReleaseError::NoState)?;

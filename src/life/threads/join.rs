@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering::Relaxed;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joined {
-    /// The OS thread is gone (or sleeps for ever since finalization).
+    /// The OS thread has exited, or hangs since finalization.
     Gone,
     /// The deadline passed first.
     TimedOut,
@@ -37,7 +37,8 @@ pub(crate) enum JoinError {
     Failed,
 }
 
-/// Waits for the end of `handle`'s OS thread, detached if the caller is attached.
+/// Waits until the OS thread of `handle` has exited. An attached caller is
+/// detached meanwhile.
 pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
     probe::point(Point::JoinBegin);
     match handle.state() {

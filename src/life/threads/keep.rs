@@ -54,8 +54,8 @@ pub(crate) fn is_idle(tstate: ThreadStateRef) -> bool {
 }
 
 /// Deletes the state that is kept for the calling thread, which has nothing
-/// attached: its end, among others. One that finalization gave up, or is just
-/// giving up, is left to it.
+/// attached: its end, among others. A state that finalization abandons is left
+/// to finalization.
 fn end() {
     let Some(tstate) = gilstate().filter(|tstate| is_idle(*tstate)) else {
         return;

@@ -38,8 +38,8 @@ pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
     usable(tstate)?;
     let suspended = match word::try_attach(tstate.word()) {
         TryAttach::Attached => false,
-        // A pause is on: nobody attaches it before that is over, and the pause
-        // cannot end under the head lock.
+        // A pause is on: no thread attaches the state before the pause ends,
+        // which it cannot do under the head lock.
         TryAttach::Suspended => true,
         TryAttach::InUse => return Err(RebindError::Attached),
         TryAttach::ShuttingDown => return Err(RebindError::NotUsable),

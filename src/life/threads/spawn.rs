@@ -1,8 +1,9 @@
 //! Starting threads that can be joined (extension API 3, S-HD).
 //!
 //! The starter makes the state, unbound, and links state and handle before the
-//! OS thread exists: nobody who waits can miss it. The child waits until the
-//! starter has filled the handle (S-HD-06), binds, attaches and runs the body.
+//! OS thread exists: a thread that waits cannot miss it. The child waits until
+//! the starter has filled the handle (S-HD-06), binds, attaches and runs the
+//! body.
 
 use crate::life::threads::names;
 use crate::life::tstate::{self, NewError, Origin};
@@ -139,8 +140,8 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Daem
     handle.daemon.store(u32::from(kind == Daemon::Daemon), Relaxed);
 }
 
-/// Tells the state that was made for a started thread whose it is, so that who
-/// knows the thread by its identity finds the state before the thread runs.
+/// Writes the identity of a started thread into its state, so that a search by
+/// identity finds the state before the thread runs.
 fn name_thread(handle: Handle) {
     let head = RUNTIME.lock();
     // SAFETY: under the head lock the pointer is NULL or names a linked state.
@@ -173,8 +174,9 @@ impl Run for Started {
     }
 }
 
-/// The state made for the calling thread, unless it was given up already. From
-/// here on the state knows its thread: one that is given up now is kept for it.
+/// Returns the state that was made for the calling thread, unless it was
+/// abandoned already. From here on the state knows its thread: if it is
+/// abandoned now, it is kept for this thread.
 fn take_state(handle: Handle) -> Option<ThreadStateRef> {
     let head = RUNTIME.lock();
     // SAFETY: under the head lock the pointer is NULL or names a linked state;

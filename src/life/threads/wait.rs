@@ -1,11 +1,10 @@
 //! Waiting until the threads of an interpreter are gone (extension API 1, 2).
 //!
 //! "Gone" means: the thread state is unlinked, so that ending the interpreter
-//! cannot meet it, and the OS thread has ended if this library started it.
-//! Two kinds of leftover are looked for, in this order, until a pass finds
-//! none: started threads (joined through their handles, those included that
-//! nobody else refers to any more) and other non-daemon states (their deletion
-//! is told through `departures`).
+//! cannot meet it, and the OS thread has ended if this library started it. Two
+//! kinds of leftover are looked for, in this order, until a pass finds none:
+//! started threads (joined through their handles, including the unjoined ones)
+//! and other non-daemon states (their deletion is told through `departures`).
 //!
 //! LIFE-6: what a wait that timed out lists is there: a thread that has ended
 //! is joined, and not listed, whichever thread the wait slept for.
@@ -38,7 +37,7 @@ pub(crate) const RESCAN_NS: i64 = 50_000_000;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// Nobody is left.
+    /// No thread is left.
     AllGone,
     /// The deadline passed first.
     TimedOut,
@@ -127,7 +126,7 @@ pub(crate) fn wait_for_threads(
     waited
 }
 
-/// The next moment at which something other than an end may have to happen.
+/// The next moment at which something has to be done even if no thread ends.
 fn slice(deadline: Deadline, reporter: &Reporter) -> Deadline {
     let mut left = RESCAN_NS;
     if let Some(until_report) = reporter.due_in_ns() {
