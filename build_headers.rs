@@ -60,7 +60,8 @@ pub(crate) fn write(out: &Path) -> Result<(), String> {
 
     save(&out.join("pytstate.h"), &dress(&public, Which::Public))?;
     save(&out.join("internal.h"), &dress(&internal, Which::Internal))?;
-    let symbols: String = scan.exports.keys().map(|name| format!("{name}\n")).collect();
+    let names = public.symbols.union(&internal.symbols);
+    let symbols: String = names.map(|name| format!("{name}\n")).collect();
     save(&out.join("pytstate.sym"), &symbols)
 }
 
@@ -153,6 +154,7 @@ fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<Body, Str
     // It follows the `mod` lines from here.
     let builder = cbindgen::Builder::new().with_config(config).with_src("src/lib.rs");
     let bindings = builder.generate().map_err(|e| e.to_string())?;
+    let symbols = bindings.dynamic_symbols_names().map(str::to_owned).collect();
     let endless: Vec<String> = (bindings.functions.iter())
         .filter(|f| f.never_return)
         .map(|f| f.path.name().to_owned())
@@ -160,13 +162,16 @@ fn body(scan: &Scan, which: Which, taken: &BTreeSet<String>) -> Result<Body, Str
     let mut text = Vec::new();
     bindings.write(&mut text);
     let text = String::from_utf8(text).map_err(|e| e.to_string())?;
-    arrange(&text, scan, &endless)
+    let (contents, text) = arrange(&text, scan, &endless)?;
+    Ok(Body { contents, text, symbols })
 }
 
-/// One header: its table of contents, and everything else.
+/// One header: its table of contents, everything else, and the names that it
+/// declares and the library exports.
 struct Body {
     contents: String,
     text: String,
+    symbols: BTreeSet<String>,
 }
 
 /// Sets right what cbindgen cannot express, block by block (blocks are
@@ -179,7 +184,7 @@ struct Body {
 /// - a function that does not return says so;
 /// - types and constants come before the functions, which stand in the order
 ///   of `contents`.
-fn arrange(text: &str, scan: &Scan, endless: &[String]) -> Result<Body, String> {
+fn arrange(text: &str, scan: &Scan, endless: &[String]) -> Result<(String, String), String> {
     let mut forward = String::new();
     let mut out = String::new();
     let mut sections: Vec<Section> = Vec::new();
@@ -213,7 +218,7 @@ fn arrange(text: &str, scan: &Scan, endless: &[String]) -> Result<Body, String> 
         place.push_str("\n\n");
     }
     let (contents, functions) = contents::ordered(&sections)?;
-    Ok(Body { contents, text: forward + &out + &functions })
+    Ok((contents, forward + &out + &functions))
 }
 
 /// The text of the section of that source file.
