@@ -8,6 +8,8 @@ use crate::os::clock::Deadline;
 use crate::os::task;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
+use core::num::NonZeroUsize;
+use once_cell::race::OnceNonZeroUsize;
 
 /// A joinable OS thread.
 pub(crate) type OsThread = libc::pthread_t;
@@ -345,25 +347,27 @@ extern "C" fn ended<E: ThreadEnd>(_block: *mut c_void) {
 /// Returns false when the OS has no key left: thread ends are then not seen,
 /// which costs memory of abandoned states but no safety.
 pub(crate) fn arm_exit<E: ThreadEnd>() -> bool {
-    use core::sync::atomic::{AtomicUsize, Ordering};
-    static KEY: AtomicUsize = AtomicUsize::new(0); // key + 1, or 0
-    let mut key = KEY.load(Ordering::Acquire);
-    if key == 0 {
-        let mut fresh: libc::pthread_key_t = 0;
+    // key + 1. Two threads may both make one: the loser's is deleted.
+    static KEY: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    let mut fresh = None;
+    let made = KEY.get_or_try_init(|| {
+        let mut key: libc::pthread_key_t = 0;
         // SAFETY: `ended` is a plain function that lives as long as the library.
-        if unsafe { libc::pthread_key_create(&mut fresh, Some(ended::<E>)) } != 0 {
-            return false;
+        if unsafe { libc::pthread_key_create(&mut key, Some(ended::<E>)) } != 0 {
+            return Err(());
         }
-        key = fresh as usize + 1;
-        if let Err(winner) = KEY.compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: created above and published nowhere.
-            unsafe { libc::pthread_key_delete(fresh) };
-            key = winner;
-        }
+        fresh = Some(key);
+        NonZeroUsize::new(key as usize + 1).ok_or(())
+    });
+    let Ok(key) = made else { return false };
+    let key = (key.get() - 1) as libc::pthread_key_t;
+    if let Some(fresh) = fresh.filter(|fresh| *fresh != key) {
+        // SAFETY: created above and published nowhere.
+        unsafe { libc::pthread_key_delete(fresh) };
     }
     let value = core::ptr::from_ref(crate::os::tls::block());
     // SAFETY: the key exists; the value is not freed through it.
-    unsafe { libc::pthread_setspecific((key - 1) as libc::pthread_key_t, value.cast()) == 0 }
+    unsafe { libc::pthread_setspecific(key, value.cast()) == 0 }
 }
 
 /// Highest and lowest usable address of the calling thread's stack, if the OS
