@@ -173,17 +173,17 @@ fn is_trusted() -> bool {
     false
 }
 
-/// Who holds it reads the environment.
+/// The thread that holds it reads the environment.
 static RESOLVE: Monitor<()> = Monitor::new(());
 
 /// The lock's row of the fork table.
 pub(in crate::probe) const FORK_ROW: ForkRow = fork_row!(RESOLVE);
 
-/// What is on, after the environment had its say.
+/// What is on, after the environment was read.
 pub(super) fn mode_after_environment() -> u32 {
     if mode::get() & mode::UNKNOWN != 0 {
         let _held = RESOLVE.enter();
-        // The lock orders this load after the store of whoever was first.
+        // The lock orders this load after the store of the thread that was first.
         if mode::get() & mode::UNKNOWN != 0 {
             apply();
             if tsan::is_present() {

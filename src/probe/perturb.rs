@@ -42,7 +42,7 @@ static MAX_NS: AtomicI64 = AtomicI64::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static THREADS: AtomicU32 = AtomicU32::new(0);
 
-/// Nobody wakes it: sleeping on it is sleeping.
+/// No thread wakes it: sleeping on it is sleeping.
 static NOTHING: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {

@@ -88,7 +88,7 @@ pub(crate) fn user_point(name: &CStr) {
 }
 
 fn pass(index: usize) {
-    // A signal handler that interrupted this very code goes on at once (N4).
+    // A signal handler that interrupted this very code goes on at once (MON-2).
     if monitor::is_inside() {
         return;
     }
@@ -189,7 +189,7 @@ pub(crate) fn pause(name: &CStr) -> Answer {
     Answer::Done
 }
 
-/// Waits until somebody is held at the point. Does not detach.
+/// Waits until a thread is held at the point. Does not detach.
 pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
     let _ = mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
@@ -203,7 +203,7 @@ pub(crate) fn wait_parked(name: &CStr, deadline: Deadline) -> Answer {
     Answer::Done
 }
 
-/// Lets go whom the point holds; with nobody held, forgets the pauses that are left.
+/// Releases the threads that the point holds; if it holds none, forgets the pauses that are left.
 pub(crate) fn wake(name: &CStr) -> Answer {
     let _ = mode_after_environment();
     let Some(index) = names::find(name) else { return Answer::BadName };
@@ -239,7 +239,7 @@ pub(crate) fn hook(name: &CStr, hook: Option<Hook>) -> Answer {
     Answer::Done
 }
 
-/// Everything off, everybody released; perturbation as the environment wants it.
+/// Turns every point off and releases all threads; perturbation is as the environment asks for.
 pub(crate) fn clear() {
     let _ = mode_after_environment();
     let mut table = TABLE.enter();

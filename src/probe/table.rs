@@ -1,4 +1,4 @@
-//! What is armed at which point, and who is held there: data and transitions, no waiting.
+//! What is armed at which point, and which threads are held there: data and transitions, no waiting.
 //!
 //! A thread that arrives at an armed point goes through three stages:
 //!
@@ -109,7 +109,7 @@ impl Table {
         &mut self.slots[index]
     }
 
-    /// True if somebody is held at the point now.
+    /// True if a thread is held at the point now.
     pub(super) fn is_anybody_held(&self, index: usize) -> bool {
         let slot = &self.slots[index];
         slot.held_by_pause + slot.held_by_order > 0
@@ -132,7 +132,7 @@ impl Table {
         Some(epoch)
     }
 
-    /// Lets go whom the point holds; with nobody held, forgets the pauses that are left.
+    /// Releases the threads that the point holds; if it holds none, forgets the pauses that are left.
     pub(super) fn wake(&mut self, index: usize) {
         if self.is_anybody_held(index) {
             self.slots[index].release();
@@ -244,14 +244,14 @@ impl Table {
 }
 
 impl Slot {
-    /// Lets go whoever is held here (T1).
+    /// Releases the threads held here (T1).
     fn release(&mut self) {
         self.held_by_pause = 0;
         self.pause_epoch = self.pause_epoch.wrapping_add(1);
         self.release_ordered();
     }
 
-    /// Lets go who is held here by an order (T1).
+    /// Releases the threads held here by an order (T1).
     fn release_ordered(&mut self) {
         self.held_by_order = 0;
         self.order_epoch = self.order_epoch.wrapping_add(1);

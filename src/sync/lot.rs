@@ -196,11 +196,11 @@ pub(crate) fn nothing(_: Parked) {}
 /// Where in the queue of its key a waiter begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueuePosition {
-    /// Behind everybody: the order of arrival (S-PL-03).
+    /// Behind all others: the order of arrival (S-PL-03).
     Last,
-    /// Behind everybody, where nearly all wakes wake all that wait on the key: they cost one system call together.
+    /// Behind all others, where nearly all wakes wake all that wait on the key: they cost one system call together.
     Crowd,
-    /// Before everybody: a waiter that was woken, lost the race, and keeps its turn.
+    /// Before all others: a waiter that was woken, lost the race, and keeps its turn.
     First,
 }
 
@@ -271,7 +271,7 @@ fn sleep(
     }
 }
 
-/// Wakes who has waited longest on `key`.
+/// Wakes the thread that has waited longest on `key`.
 ///
 /// `choose` runs exactly once, under the bucket's lock: with the waiter's token, or `None` if nobody waits; and with whether
 /// somebody else waits on `key` (exact here; S-PL-04 would allow a false "yes"). It must neither block nor park nor unpark.
@@ -295,7 +295,7 @@ pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bo
     }
 }
 
-/// Wakes everybody who waits on `key`, the oldest first.
+/// Wakes all threads that wait on `key`, the oldest first.
 pub(crate) fn unpark_all(key: *const ()) {
     let bucket = bucket(key);
     tsan::release(key);

@@ -1,11 +1,11 @@
-//! PyMutex: one byte; who waits sleeps in the lot (S-MX-01..10).
+//! PyMutex: one byte; waiting threads sleep in the lot (S-MX-01..10).
 //!
 //! | bits | meaning |
 //! |---|---|
 //! | 0 | free |
 //! | 1 | locked |
-//! | 3 | locked, somebody is parked (or was: a waiter that timed out leaves bit 1 for the next unlock) |
-//! | 2 | free, somebody is parked: whoever was woken has not come yet, anybody may take it |
+//! | 3 | locked, a thread is parked (or was: a waiter that timed out leaves bit 1 for the next unlock) |
+//! | 2 | free, a thread is parked: the woken one has not come yet, any thread may take it |
 //!
 //! M1 Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the bucket lock; so an unlock either
 //!    changes the byte first (the waiter does not sleep) or finds the waiter.
@@ -48,17 +48,17 @@ pub struct PyMutex {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<PyMutex>() == 1 && align_of::<PyMutex>() == 1);
 
-/// Who has a mutex after [`PyMutex::release`].
+/// Which thread has a mutex after [`PyMutex::release`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Released {
-    /// Whoever comes first; a waiter may have been woken to try.
+    /// The thread that comes first; a waiter may have been woken to try.
     Free,
     /// The waiter that was woken.
     HandedOff,
 }
 
-/// [`PyMutex::unlock`] of a lock that nobody held; it stays unlocked.
+/// [`PyMutex::unlock`] of an unlocked mutex; it stays unlocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLocked;
 

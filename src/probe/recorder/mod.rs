@@ -28,7 +28,7 @@ pub(super) use rings::{BUFFERS_ROW, FILE_ROW, choose, push};
 
 /// The longest path of a file, with its NUL.
 pub(super) const PATH_SIZE: usize = 1024;
-/// Who holds it starts or stops a trace; the data counts the traces.
+/// The thread that holds it starts or stops a trace; the data counts the traces.
 static CONTROL: Monitor<u32> = Monitor::new(0);
 
 /// The lock's row of the fork table.
