@@ -15,6 +15,7 @@ use crate::state::object::PyObject;
 use crate::state::public::PyInterpreterState;
 use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
+use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int, c_ulong};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -194,7 +195,7 @@ pub unsafe extern "C" fn PyInterpreterState_ThreadHead(
 ) -> *mut PyThreadState {
     // SAFETY: this function's contract.
     let interp = unsafe { arg::interp(interp, c"PyInterpreterState_ThreadHead") };
-    interp.threads.load(Relaxed)
+    interp.threads.load(Relaxed).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Returns the dictionary of an interpreter. It is made at the first call.

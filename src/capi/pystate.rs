@@ -277,7 +277,7 @@ pub unsafe extern "C" fn PyThreadState_GetID(tstate: *mut PyThreadState) -> u64 
 pub unsafe extern "C" fn PyThreadState_Next(tstate: *mut PyThreadState) -> *mut PyThreadState {
     // SAFETY: this function's contract.
     let tstate = unsafe { arg::state(tstate, c"PyThreadState_Next") };
-    tstate.next().load(Relaxed)
+    tstate.next().load(Relaxed).map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
 /// Returns the per-thread dictionary of the attached state. It is made at the first call.

@@ -278,7 +278,6 @@ pub unsafe extern "C" fn PyThreadHandle_ThreadState(
 ) -> *mut PyThreadState {
     // SAFETY: this function's contract.
     let handle = unsafe { arg::handle(handle, c"PyThreadHandle_ThreadState") };
-    // SAFETY: NULL, or live by this function's contract.
-    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    let tstate = handle.tstate.load(Acquire);
     tstate.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }

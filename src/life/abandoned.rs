@@ -18,7 +18,7 @@ use crate::sched::gil;
 use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
-use crate::state::thread::{ThreadState, ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::state::word;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
@@ -30,8 +30,8 @@ pub(crate) fn remove_others(
     interp: Interp,
     keep: ThreadStateRef,
     head: &HeadGuard<'_>,
-) -> *mut ThreadState {
-    let mut chain: *mut ThreadState = core::ptr::null_mut();
+) -> Option<ThreadStateRef> {
+    let mut chain = None;
     while let Some(tstate) = list::iter(interp, head).find(|tstate| *tstate != keep) {
         tstate.set_status(status::ABANDONED);
         word::shut_down(tstate.word());
@@ -39,16 +39,15 @@ pub(crate) fn remove_others(
         list::unlink(interp, tstate, head);
         // Relaxed: the chain is this thread's own.
         tstate.spare.store(chain, Relaxed);
-        chain = tstate.as_raw();
+        chain = Some(tstate);
     }
     chain
 }
 
 /// Wakes every thread that waits with a removed state, so that it notices.
-pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
+pub(crate) fn wake(interp: Interp, chain: Option<ThreadStateRef>) {
     let mut next = chain;
-    // SAFETY: removed states are live until they are kept below.
-    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+    while let Some(tstate) = next {
         next = tstate.spare.load(Relaxed);
         lot::unpark_all(tstate.word_key());
     }
@@ -59,10 +58,9 @@ pub(crate) fn wake(interp: Interp, chain: *mut ThreadState) {
 
 /// Clears removed states (attached caller, world running) and keeps their
 /// blocks for their threads.
-pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
+pub(crate) fn clear_and_keep(chain: Option<ThreadStateRef>) {
     let mut next = chain;
-    // SAFETY: as in `wake`.
-    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+    while let Some(tstate) = next {
         next = tstate.spare.load(Relaxed);
         if tstate::clear(tstate) == Cleared::Before {
             // Its thread may be inside its on_delete hook, from which it never
@@ -72,7 +70,7 @@ pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
         probe::point(Point::DeleteUnlinked);
         let head = RUNTIME.lock();
         tstate.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
-        RUNTIME.abandoned.store(tstate.as_raw(), Relaxed);
+        RUNTIME.abandoned.store(Some(tstate), Relaxed);
         drop(head);
     }
 }
@@ -81,17 +79,16 @@ pub(crate) fn clear_and_keep(chain: *mut ThreadState) {
 /// thread: it is about to begin a new life of the runtime.
 pub(crate) fn sweep() {
     let head = RUNTIME.lock();
-    let mut next = RUNTIME.abandoned.swap(core::ptr::null_mut(), Relaxed);
+    let mut next = RUNTIME.abandoned.swap(None, Relaxed);
     drop(head);
-    // SAFETY: kept blocks are mapped.
-    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+    while let Some(tstate) = next {
         next = tstate.spare.load(Relaxed);
         let native = tstate.native_id();
         let needed = native != 0 && native != thread::native_id() && task::exists(native);
         if needed {
             let head = RUNTIME.lock();
             tstate.spare.store(RUNTIME.abandoned.load(Relaxed), Relaxed);
-            RUNTIME.abandoned.store(tstate.as_raw(), Relaxed);
+            RUNTIME.abandoned.store(Some(tstate), Relaxed);
             drop(head);
         } else {
             leave_gilstate_slot(tstate);

@@ -32,7 +32,6 @@ pub(crate) fn is_awaited_thread(interp: Interp, handle: Handle, _head: &HeadGuar
         return false;
     }
     // The field of a living state decides. A deleted state has left its value in the handle.
-    // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    let tstate = handle.tstate.load(Acquire);
     tstate.map_or(!handle.is_daemon(), |tstate| tstate.daemon().load(Relaxed) == 0)
 }

@@ -116,7 +116,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, 
     }
     if let Some(handle) = origin.handle {
         tstate.handle.store(handle.as_ptr().cast(), Relaxed);
-        handle.tstate.store(tstate.as_raw(), Release);
+        handle.tstate.store(Some(tstate), Release);
     }
     drop(head);
     trace::at(Point::TstateCreated, Event::At(Mark::StateCreated), || interp.id());
@@ -176,7 +176,7 @@ pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
         gilstate_slot::become_gilstate(tstate);
     }
     tstate.set_status(status::BOUND);
-    if RUNTIME.main_state.load(Relaxed).is_null() {
+    if RUNTIME.main_state.is_none(Relaxed) {
         become_main_state(tstate);
     }
     probe::point(Point::TstateBound);
@@ -300,7 +300,7 @@ pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) 
     if let Some(gil) = tstate.gil.load(Relaxed) {
         forget_in(&gil.holder, me);
     }
-    forget_in(&RUNTIME.main_state, tstate.as_raw());
+    RUNTIME.main_state.clear_if(tstate);
     forget_in(&interp_of(tstate).running_main, tstate.as_raw());
     leave_gilstate_slot(tstate);
     tstate.set_status(status::UNBOUND);

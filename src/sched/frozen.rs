@@ -26,7 +26,7 @@ use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop_scope::StopScope;
-use crate::state::thread::{ThreadState, ThreadStateRef, status};
+use crate::state::thread::{ThreadStateRef, status};
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
 use core::sync::atomic::Ordering::{Relaxed, Release};
@@ -57,7 +57,7 @@ pub(crate) fn join(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>)
     list::number(interp, tstate, head);
     if standing(interp, head).is_some() {
         tstate.spare.store(interp.joining.load(Relaxed), Relaxed);
-        interp.joining.store(tstate.as_raw(), Relaxed);
+        interp.joining.store(Some(tstate), Relaxed);
     } else {
         list::link(interp, tstate, head);
     }
@@ -78,11 +78,9 @@ pub(crate) fn leave(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>
 
 /// The requester may delete what another thread made in the pause.
 fn is_joining(interp: Interp, tstate: ThreadStateRef) -> bool {
-    // SAFETY: states that join are live until they are linked (F2).
-    let mut next = unsafe { ThreadStateRef::from_raw(interp.joining.load(Relaxed)) };
+    let mut next = interp.joining.load(Relaxed);
     while let Some(one) = next.filter(|one| *one != tstate) {
-        // SAFETY: as above.
-        next = unsafe { ThreadStateRef::from_raw(one.spare.load(Relaxed)) };
+        next = one.spare.load(Relaxed);
     }
     next.is_some()
 }
@@ -90,21 +88,20 @@ fn is_joining(interp: Interp, tstate: ThreadStateRef) -> bool {
 /// States that left while a pause stood, out of the list, chained by `spare`.
 #[must_use]
 #[derive(Clone, Copy)]
-pub(crate) struct Departed(*mut ThreadState);
+pub(crate) struct Departed(Option<ThreadStateRef>);
 
 impl Departed {
-    pub(crate) const NONE: Departed = Departed(core::ptr::null_mut());
+    pub(crate) const NONE: Departed = Departed(None);
 
     /// Whether there are any.
     pub(crate) fn is_any(self) -> bool {
-        !self.0.is_null()
+        self.0.is_some()
     }
 
     /// Gives their blocks back; no lock is held.
     pub(crate) fn give_back(self) {
         let mut next = self.0;
-        // SAFETY: taken out by `settle`; live until they are given back here.
-        while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+        while let Some(tstate) = next {
             next = tstate.spare.load(Relaxed);
             let interp = interp_of(tstate);
             RUNTIME.drop_state_ref(tstate);
@@ -126,14 +123,13 @@ pub(crate) fn tell_departure(interp: Interp) {
 /// that may change the list in it. Adds to `departed`.
 pub(crate) fn settle(interp: Interp, departed: Departed, head: &HeadGuard<'_>) -> Departed {
     let mut next = interp.joining.load(Relaxed);
-    if next.is_null() && interp.leaving.load(Relaxed) == 0 {
+    if next.is_none() && interp.leaving.load(Relaxed) == 0 {
         return departed;
     }
-    interp.joining.store(core::ptr::null_mut(), Relaxed);
+    interp.joining.store(None, Relaxed);
     interp.leaving.store(0, Relaxed);
     next = oldest_first(next);
-    // SAFETY: states that join are live (F2).
-    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+    while let Some(tstate) = next {
         next = tstate.spare.load(Relaxed);
         list::link(interp, tstate, head);
         if interp.gil.is_none(Relaxed) && interp.pending.len() != 0 {
@@ -144,19 +140,18 @@ pub(crate) fn settle(interp: Interp, departed: Departed, head: &HeadGuard<'_>) -
     while let Some(tstate) = list::iter(interp, head).find(|tstate| tstate.has(status::DELETED)) {
         list::unlink(interp, tstate, head);
         tstate.spare.store(departed.0, Relaxed);
-        departed = Departed(tstate.as_raw());
+        departed = Departed(Some(tstate));
     }
     departed
 }
 
-fn oldest_first(newest: *mut ThreadState) -> *mut ThreadState {
-    let mut turned: *mut ThreadState = core::ptr::null_mut();
+fn oldest_first(newest: Option<ThreadStateRef>) -> Option<ThreadStateRef> {
+    let mut turned = None;
     let mut next = newest;
-    // SAFETY: states that join are live (F2).
-    while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+    while let Some(tstate) = next {
         next = tstate.spare.load(Relaxed);
         tstate.spare.store(turned, Relaxed);
-        turned = tstate.as_raw();
+        turned = Some(tstate);
     }
     turned
 }

@@ -94,7 +94,7 @@ fn held_too_long(gil: &Gil) -> bool {
     clock::now_ns() - gil.switched_ns.load(Relaxed) >= interval_ns(gil)
 }
 
-/// Asks whoever holds the GIL to drop it at its next poll.
+/// Asks the holder of the GIL to drop it at its next poll.
 fn request_drop(gil: &Gil) {
     let head = RUNTIME.lock();
     if let Some(holder) = ThreadStateRef::holder_of(gil) {
@@ -103,7 +103,7 @@ fn request_drop(gil: &Gil) {
     drop(head);
 }
 
-/// Forgets a drop request that nobody waits behind any more (S-GIL-08).
+/// Forgets a drop request behind which no thread waits any more (S-GIL-08).
 pub(crate) fn forget_request(tstate: ThreadStateRef) {
     let waiters = of(tstate).map_or(0, |gil| gil.waiters.load(Relaxed));
     if waiters == 0 {
@@ -126,8 +126,8 @@ fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
     // other threads follow `holder` under the head lock, which its deleter takes.
     gil.holder.store(me, Relaxed);
     gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
-    // Who comes later looks at this only after a sleep of its own, so that the
-    // cheap clock does as long as nobody is here yet.
+    // A waiter reads `switched_ns` only after it has slept an interval, so the
+    // coarse clock is precise enough while there are no waiters.
     let alone = gil.waiters.load(Relaxed) == 0;
     let now = if alone { clock::coarse_ns() } else { clock::now_ns() };
     gil.switched_ns.store(now, Relaxed);
@@ -137,7 +137,7 @@ fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
     requests::refresh_calls(tstate);
 }
 
-/// Releases the GIL. One read-modify-write when nobody waits.
+/// Releases the GIL. One read-modify-write when no thread waits.
 ///
 /// Returns false when it was not locked.
 #[inline(always)]

@@ -15,7 +15,7 @@ use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Whether the thread of `tstate` has detached it for a while, inside of a call
 /// of this library or in a blocking region, and counts on attaching it again.
@@ -70,10 +70,8 @@ pub(crate) fn bind_to_caller(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
 
 /// The main state is the one that the main thread has in the main interpreter.
 fn hand_over_main(tstate: ThreadStateRef) {
-    let raw = tstate.as_raw();
     if !RUNTIME.on_main_thread() {
-        let none = core::ptr::null_mut();
-        let _ = RUNTIME.main_state.compare_exchange(raw, none, AcqRel, Relaxed);
+        RUNTIME.main_state.clear_if(tstate);
     } else if current::may_handle_signals(tstate) && RUNTIME.main_state().is_none() {
         requests::become_main_state(tstate);
     }

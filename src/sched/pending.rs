@@ -24,7 +24,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Which queue a call goes to.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// Whoever polls next in this interpreter.
+    /// The next thread that polls in this interpreter.
     Interpreter(Interp),
     /// The main thread in the main interpreter.
     MainThread,

@@ -53,7 +53,7 @@ fn suspend_if_asked(tstate: ThreadStateRef) {
     if !asked {
         return;
     }
-    // Before its word changes: nobody may take the state over meanwhile. Relaxed:
+    // Before its word changes: no thread may take the state over meanwhile. Relaxed:
     // the release of the word publishes it.
     tstate.waits_for_pause.store(STOOD, Relaxed);
     suspend_self_and_release_gil(tstate);

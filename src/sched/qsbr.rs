@@ -1,5 +1,5 @@
 //! Reclamation for the states of an interpreter: polls, and memory that is
-//! freed when nobody can read it any more.
+//! freed when no thread can read it any more.
 //!
 //! Under a GIL every state but the caller's is detached, so the caller's own
 //! quiescent states decide; its slot is written by [`quiescent`] alone.
@@ -54,7 +54,7 @@ pub(crate) fn advance(tstate: ThreadStateRef) -> u64 {
     interp_of(tstate).qsbr.advance()
 }
 
-/// Whether nobody holds what was taken out before `goal` was made.
+/// Whether no thread holds what was taken out before `goal` was made.
 pub(crate) fn poll(tstate: ThreadStateRef, goal: u64) -> bool {
     if !tstate.gil.is_none(Relaxed) {
         return Qsbr::one_reached(tstate.qsbr_slot.load(Acquire), goal);
@@ -77,7 +77,7 @@ fn scan(interp: Interp, head: &HeadGuard<'_>) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoMemory;
 
-/// Has `free(block)` called once nobody can hold a pointer to it.
+/// Registers `free(block)` to be called once no thread can hold a pointer to it.
 pub(crate) fn free_later(
     tstate: ThreadStateRef,
     block: *mut c_void,
@@ -152,7 +152,7 @@ pub(crate) fn process(tstate: ThreadStateRef) -> bool {
     }
 }
 
-/// Frees everything: the interpreter is cleared, nobody else can attach.
+/// Frees everything: the interpreter is cleared, no other thread can attach.
 pub(crate) fn finish(interp: Interp) {
     loop {
         let head = RUNTIME.lock();

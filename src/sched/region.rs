@@ -131,7 +131,7 @@ fn own() -> Option<ThreadStateRef> {
     found
 }
 
-/// To NONE, after whoever runs the function has returned from it (R2).
+/// To NONE, after the thread that runs the function has returned from it (R2).
 fn close(tstate: ThreadStateRef) {
     let word = &tstate.region;
     loop {
@@ -231,7 +231,7 @@ pub(crate) fn unblock_one(
     found
 }
 
-/// In a fork child, for a state that survives: whoever ran its function did not.
+/// In a fork child, for a state that survives: the thread that ran its function did not.
 pub(crate) fn reset_in_child(tstate: ThreadStateRef) {
     if tstate.region.load(Relaxed) != NONE {
         tstate.region.store(OPEN, Relaxed);

@@ -4,7 +4,7 @@
 //! detached ones at once, attached ones at their next poll or detach. That is
 //! the same with and without a GIL: who takes the GIL must still win the word.
 //!
-//! Whose turn it is to pause says `state::stop`; nobody owns anything while it
+//! `state::stop` decides which request is served next; no requester owns anything while it
 //! waits for its turn, and a requester that had to wait stands there detached
 //! until its pause is complete.
 //!
@@ -186,7 +186,7 @@ pub(crate) fn start(scope: Scope) {
         eval_breaker::clear(tstate, PLEASE_STOP);
         let _ = word::resume(tstate.word());
     });
-    // Pairs with the fence in `wait_resumed`: whoever sleeps there is seen
+    // Pairs with the fence in `wait_resumed`: a thread that sleeps there is seen
     // here, or has seen its word change.
     fence(SeqCst);
     scope.others(&head, |tstate| {

@@ -164,7 +164,7 @@ fn attach_slow(tstate: ThreadStateRef, gil: Option<&'static Gil>, mut taken: boo
         if outcome == TryAttach::Attached {
             break;
         }
-        // Nobody waits for anything else with the GIL in hand.
+        // A thread waits for nothing else with the GIL in hand.
         if let Some(gil) = gil {
             let _ = gil::release(gil, false);
         }
@@ -234,7 +234,7 @@ fn publish_detached<S: Sections>(tstate: ThreadStateRef) -> bool {
 }
 
 /// Detaches `state` in the middle of a call that ends with [`reattach_after_call`]:
-/// meanwhile nobody may take the state over.
+/// meanwhile no thread may take the state over.
 pub(crate) fn detach_for_call<S: Sections>(tstate: ThreadStateRef) {
     // Relaxed: the release of the word publishes it.
     tstate.detached_by_call.store(1, Relaxed);

@@ -24,7 +24,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 pub(crate) enum Leaving {
     /// The OS thread ends.
     Exits,
-    /// The OS thread sleeps for ever: whoever joins it must not wait for it.
+    /// The OS thread sleeps and never wakes up: a joiner must not wait for it.
     Hangs,
 }
 
@@ -83,14 +83,14 @@ pub(crate) fn leave_handle(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
         let daemon = u32::from(tstate.daemon().load(Relaxed) != 0);
         handle.daemon.store(daemon, Relaxed);
         handle.last.fill(tstate);
-        handle.tstate.store(core::ptr::null_mut(), Release);
+        handle.tstate.store(None, Release);
     }
 }
 
 /// The tail of a started thread: no state any more, only raw primitives
 /// (S-HD-09). Drops the thread's reference to `handle`.
 pub(crate) fn finish(handle: Handle) {
-    handle.tstate.store(core::ptr::null_mut(), Release);
+    handle.tstate.store(None, Release);
     handle.exiting.set();
     probe::point(Point::ThreadEventSet);
     release_handle(handle);
@@ -108,7 +108,7 @@ pub(crate) fn release_handle(handle: Handle) {
     }
     let unjoined = handle.state() == RUNNING && handle.os() != 0;
     if unjoined && handle.hung.load(Relaxed) == 0 {
-        // Whoever joins it frees it. Every start and every end of a thread
+        // The joiner frees it. Every start and every end of a thread
         // looks after the graveyard, so it does not grow.
         if handle.unreferenced.load(Relaxed) == 0 {
             RUNTIME.move_to_unjoined(handle, &head);
@@ -120,7 +120,7 @@ pub(crate) fn release_handle(handle: Handle) {
     }
     drop(head);
     if unjoined {
-        // Hung: never ends, so it is nobody's to join.
+        // Hung: never ends, so no thread joins it.
         let _ = thread::detach(handle.os());
     }
     // SAFETY: the last reference, and in no list.
@@ -143,7 +143,7 @@ pub(crate) fn join_os_thread(handle: Handle, deadline: Deadline) -> Join {
 const BATCH: usize = 16;
 
 /// Joins buried threads that are gone already; never waits for one. They stay
-/// in the list meanwhile, so that nobody who waits for them can miss them.
+/// in the list meanwhile, so that no waiter can miss them.
 /// Returns how many were joined.
 pub(crate) fn reap_gone() -> usize {
     if RUNTIME.unjoined.load(Relaxed).is_null() {
@@ -182,7 +182,7 @@ struct Done {
 }
 
 impl Batch {
-    /// The first of `handles` that nobody else joins. Head lock held.
+    /// The first of `handles` that no other thread joins. Head lock held.
     fn of(handles: impl Iterator<Item = Handle>) -> Batch {
         let mut batch = [None; BATCH];
         let free =
@@ -218,7 +218,7 @@ impl thread::ThreadEnd for AtExit {
         let block = tls::block();
         owed::forget();
         // A state that is still attached belongs to a thread that the host
-        // ended in the middle; nobody can tell what it was about.
+        // ended in the middle; its purpose is unknown.
         if let Some(end) = current::on_thread_end().filter(|_| current::current().is_none()) {
             end();
         }
@@ -231,7 +231,7 @@ impl thread::ThreadEnd for AtExit {
         // of destructors that has no effect, and the mark stays on the state.
         block.armed.store(0, Relaxed);
         // The host may have ended a started thread behind our back
-        // (pthread_exit): its joiners must not wait for ever.
+        // (pthread_exit): its joiners must not wait without end.
         detach_handle(Leaving::Exits);
     }
 }

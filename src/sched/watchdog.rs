@@ -86,7 +86,7 @@ fn report(line: &[u8]) {
 }
 
 /// Called by who waits for `gil`, after a sleep: names the holder once for
-/// every limit that its hold has lasted, whoever looks.
+/// every limit that its hold has lasted.
 pub(crate) fn look_at_holder(gil: &Gil) {
     let Some(limit) = limit_ns() else { return };
     let mut line = LineBuf::<512>::new();

@@ -3,7 +3,7 @@
 //! | word             | meaning                                   |
 //! |------------------|-------------------------------------------|
 //! | 0                | free                                      |
-//! | LOCKED           | held, nobody waits                        |
+//! | LOCKED           | held, no thread waits                       |
 //! | LOCKED, PARKED   | held, somebody is (or was) in the queue   |
 //! | PARKED           | free, others sleep in the queue           |
 //! | + WOKEN          | one waiter was woken and competes: no other is woken meanwhile |
@@ -49,7 +49,7 @@ pub(crate) struct Gil {
     pub(crate) switched_ns: AtomicI64,
     /// When it was last handed over to a waiter.
     pub(crate) handed_ns: AtomicI64,
-    /// Contended releases, counted by whoever holds the GIL.
+    /// Contended releases, counted by the thread that holds the GIL.
     pub(crate) releases: AtomicU32,
     /// Up to when its holding was reported by the watchdog.
     pub(crate) reported_ns: AtomicI64,
@@ -61,7 +61,7 @@ pub(crate) struct Gil {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
-    /// Nobody waits.
+    /// No thread waits.
     Free,
     /// Still locked: pass it on through the queue.
     Contended,
@@ -203,7 +203,7 @@ impl Gil {
         });
     }
 
-    /// Releases the GIL when nobody waits. One read-modify-write.
+    /// Releases the GIL when no thread waits. One read-modify-write.
     #[inline]
     pub(crate) fn release(&self) -> Release {
         // Release pairs with the acquire in `try_take` and `try_barge`.

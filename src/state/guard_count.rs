@@ -1,4 +1,4 @@
-//! Interpreter guards: a count that finalization closes for ever.
+//! Interpreter guards: a count that finalization closes for good.
 //!
 //! | value       | meaning                                               |
 //! |-------------|-------------------------------------------------------|
@@ -80,7 +80,7 @@ impl GuardCount {
         }
     }
 
-    /// Forbids guards for ever if none is open.
+    /// Forbids guards for good if none is open.
     #[must_use]
     pub(crate) fn forbid(&self) -> bool {
         self.value.compare_exchange(0, FORBIDDEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()

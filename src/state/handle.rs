@@ -29,8 +29,9 @@
 use crate::os::mem;
 use crate::os::thread::OsThread;
 use crate::state::interp::Interp;
+use crate::state::link::Link;
 use crate::state::public::PyInterpreterState;
-use crate::state::thread::{NAME_SIZE, ThreadState, ThreadStateRef};
+use crate::state::thread::{NAME_SIZE, ThreadStateRef};
 use crate::sync::event::PyEvent;
 use crate::sync::head::HeadGuard;
 use crate::sync::hook::Hook;
@@ -59,9 +60,9 @@ pub struct _PyThreadHandle {
     pub(crate) joining: PyMutex,
     /// 1: the flag of a daemon was given at the start.
     pub(crate) daemon: AtomicU32,
-    /// 1: finalization put the OS thread to sleep for ever.
+    /// 1: finalization put the OS thread to sleep, and it never wakes up.
     pub(crate) hung: AtomicU32,
-    /// 1: nobody refers to it, its OS thread is still to be joined (head lock).
+    /// 1: no reference is left, its OS thread is still to be joined (head lock).
     pub(crate) unreferenced: AtomicU32,
     /// Set when the starter has filled the handle (S-HD-06).
     pub(crate) ready: PyEvent,
@@ -69,7 +70,7 @@ pub struct _PyThreadHandle {
     pub(crate) native: AtomicUsize,
     pub(crate) os: AtomicUsize,
     /// The thread's state until it is deleted, then NULL.
-    pub(crate) tstate: AtomicPtr<ThreadState>,
+    pub(crate) tstate: Link<ThreadStateRef>,
     /// The interpreter that it was started for, which of the lives of that
     /// block, and its id: the block may be another interpreter's by now.
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
@@ -212,7 +213,7 @@ impl Handle {
     /// # Safety
     /// The last reference was dropped and the handle is in no list.
     pub(crate) unsafe fn free(self) {
-        // SAFETY: made by `new`, and nobody refers to it any more.
+        // SAFETY: made by `new`, and no reference to it is left.
         unsafe { mem::free(self.0.as_ptr().cast()) };
     }
 }

@@ -49,6 +49,17 @@ impl<T: Stable> Link<T> {
         Link(AtomicPtr::new(core::ptr::null_mut()))
     }
 
+    /// The link at `pointer`, a member of a C structure.
+    ///
+    /// # Safety
+    /// `pointer` is aligned and valid for `'a`; its word satisfies LINK-1 and is
+    /// accessed atomically only.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr<'a>(pointer: *mut Link<T>) -> &'a Link<T> {
+        // SAFETY: the caller's contract.
+        unsafe { &*pointer }
+    }
+
     #[inline(always)]
     fn typed(pointer: *mut T::Block) -> Option<T> {
         // SAFETY: LINK-1.
@@ -67,6 +78,11 @@ impl<T: Stable> Link<T> {
     #[inline(always)]
     pub(crate) fn store(&self, value: Option<T>, order: Ordering) {
         self.0.store(Link::raw(value), order);
+    }
+
+    /// Stores `value` and returns what was there.
+    pub(crate) fn swap(&self, value: Option<T>, order: Ordering) -> Option<T> {
+        Link::typed(self.0.swap(Link::raw(value), order))
     }
 
     /// Whether the link leads to `value`.

@@ -9,40 +9,37 @@ use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-/// Gives `state` the next id.
+/// Gives `tstate` the next id.
 pub(crate) fn number(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
     let id = interp.last_thread_id.load(Relaxed) + 1;
     interp.last_thread_id.store(id, Relaxed);
     tstate.id_cell().store(id, Relaxed);
 }
 
-/// Puts `state`, which has its id, at the head.
+/// Puts `tstate`, which has its id, at the head.
 pub(crate) fn link(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
     let old = interp.threads.load(Relaxed);
     tstate.next().store(old, Release);
-    tstate.prev().store(core::ptr::null_mut(), Relaxed);
-    // SAFETY: members of the list are live (T1).
-    if let Some(old) = unsafe { ThreadStateRef::from_ptr(old) } {
-        old.prev().store(tstate.as_ptr(), Relaxed);
+    tstate.prev().store(None, Relaxed);
+    if let Some(old) = old {
+        old.prev().store(Some(tstate), Relaxed);
     }
-    interp.threads.store(tstate.as_ptr(), Release);
+    interp.threads.store(Some(tstate), Release);
     interp.thread_count.store(interp.thread_count.load(Relaxed) + 1, Relaxed);
 }
 
-/// Takes `state` out.
+/// Takes `tstate` out.
 pub(crate) fn unlink(interp: Interp, tstate: ThreadStateRef, _head: &HeadGuard) {
     let (prev, next) = (tstate.prev().load(Relaxed), tstate.next().load(Relaxed));
-    // SAFETY: members of the list are live (T1).
-    match unsafe { ThreadStateRef::from_ptr(prev) } {
+    match prev {
         Some(prev) => prev.next().store(next, Release),
         None => interp.threads.store(next, Release),
     }
-    // SAFETY: as above.
-    if let Some(next) = unsafe { ThreadStateRef::from_ptr(next) } {
+    if let Some(next) = next {
         next.prev().store(prev, Relaxed);
     }
-    tstate.prev().store(core::ptr::null_mut(), Relaxed);
-    tstate.next().store(core::ptr::null_mut(), Relaxed);
+    tstate.prev().store(None, Relaxed);
+    tstate.next().store(None, Relaxed);
     interp.thread_count.store(interp.thread_count.load(Relaxed) - 1, Relaxed);
     if interp.first_state.load(Relaxed) == tstate.as_raw() {
         interp.first_state.store(core::ptr::null_mut(), Relaxed);
@@ -61,15 +58,14 @@ pub(crate) fn iter_older(tstate: ThreadStateRef, _head: &HeadGuard) -> Iter {
 
 /// Iterator of [`iter`] and [`iter_older`].
 pub(crate) struct Iter {
-    next: *mut crate::state::public::PyThreadState,
+    next: Option<ThreadStateRef>,
 }
 
 impl Iterator for Iter {
     type Item = ThreadStateRef;
 
     fn next(&mut self) -> Option<ThreadStateRef> {
-        // SAFETY: members of the list are live (T1).
-        let tstate = unsafe { ThreadStateRef::from_ptr(self.next) }?;
+        let tstate = self.next?;
         self.next = tstate.next().load(Relaxed);
         Some(tstate)
     }

@@ -1,5 +1,5 @@
 //! A bounded queue of calls waiting for a poll (S-PC-01). Any number of threads
-//! add, one takes; nobody locks, so that adding works from a signal handler
+//! add, one takes; none locks, so that adding works from a signal handler
 //! too, once the slots exist.
 //!
 //! A slot at position `p` of the endless sequence (index `p % SLOTS`) says by
@@ -153,7 +153,7 @@ impl PendingQueue {
         }
         for index in 0..SLOTS {
             let slot = fresh.wrapping_add(index);
-            // SAFETY: inside the fresh block, which nobody else sees yet.
+            // SAFETY: inside the fresh block, which no other thread sees yet.
             unsafe {
                 slot.write(Slot {
                     sequence: AtomicUsize::new(index),
@@ -178,7 +178,7 @@ impl PendingQueue {
         Some(unsafe { &*slots.wrapping_add(position & (SLOTS - 1)) })
     }
 
-    /// Queues a call. One read-modify-write when nobody else adds.
+    /// Queues a call. One read-modify-write when no other thread adds.
     pub(crate) fn push(&self, call: Call) -> Result<(), Full> {
         self.push_below(self.max, call)
     }
@@ -249,7 +249,7 @@ impl PendingQueue {
     }
 
     /// Forgets everything that is queued at this moment, keeping the slots.
-    /// Nobody takes, but others may add: one that is about to fill its position
+    /// No thread takes, but others may add: one that is about to fill its position
     /// is waited for, unless it did not survive a fork.
     pub(crate) fn forget(&self) {
         let process = ids::process();
@@ -275,7 +275,7 @@ impl PendingQueue {
     }
 
     /// In a fork child: positions that a vanished thread won and did not fill
-    /// get a call that does nothing. Nobody else adds or takes.
+    /// get a call that does nothing. No other thread adds or takes.
     pub(crate) fn finish_writes(&self) {
         self.process.store(ids::process(), Relaxed);
         let (first, last) = (self.first.load(Relaxed), self.last.load(Relaxed));
@@ -285,7 +285,7 @@ impl PendingQueue {
             let next = position.wrapping_add(1);
             if slot.sequence.load(Relaxed) != next {
                 let call = Call { func: None, arg: core::ptr::null_mut(), flags: 0 };
-                // SAFETY: Q2: nobody else is left to write it.
+                // SAFETY: Q2: no other thread is left to write it.
                 unsafe { (*slot.call.get()).write(call) };
                 slot.sequence.store(next, Relaxed);
             }

@@ -8,8 +8,8 @@
 //! | OFFLINE | detached: holds no pointer                                      |
 //! | odd n   | holds no pointer that was taken out before the sequence got to n |
 //!
-//! Who took a pointer out calls [`Qsbr::advance`]; once every slot is offline
-//! or has reached the answer, nobody holds the pointer any more.
+//! A thread that took a pointer out calls [`Qsbr::advance`]; once every slot is offline
+//! or has reached the answer, no thread holds the pointer any more.
 //!
 //! Slots live in the thread states, so there is no array to grow, and no pause
 //! to grow it in, as in CPython (S-QS-05).

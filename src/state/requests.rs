@@ -46,7 +46,7 @@ fn ask_for_calls(interp: Interp, head: &HeadGuard<'_>) {
 }
 
 /// `state` never runs again, or is being deleted: the calls of its interpreter
-/// that are left are the next poll's, whoever polls.
+/// that are left are for the next thread that polls.
 pub(crate) fn stop_handling(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     let me: *mut c_void = tstate.as_raw().cast();
     let handling = &interp.pending.handling;
@@ -96,7 +96,7 @@ pub(crate) fn refresh_calls(tstate: ThreadStateRef) {
 /// `pending::add`: either they see the new main state, or it sees what came.
 #[cold]
 pub(crate) fn become_main_state(tstate: ThreadStateRef) {
-    RUNTIME.main_state.store(tstate.as_raw(), Release);
+    RUNTIME.main_state.store(Some(tstate), Release);
     fence(SeqCst);
     if SIGNAL_TRIPPED.load(Relaxed) {
         set(tstate, SIGNALS_PENDING);

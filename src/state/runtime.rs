@@ -39,25 +39,25 @@ pub(crate) struct Runtime {
     /// OS identity of the main thread (S-BD-09).
     pub(crate) main_thread: AtomicUsize,
     /// State of the main thread in the main interpreter.
-    pub(crate) main_state: AtomicPtr<ThreadState>,
+    pub(crate) main_state: Link<ThreadStateRef>,
     /// 0 once a sub-interpreter was made (S-GS-15).
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
     /// Started handles that somebody refers to and that are not joined yet (H4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
-    /// Handles of ended threads that nobody refers to, waiting to be joined (H4).
+    /// Handles of ended threads without a reference, waiting to be joined (H4).
     pub(crate) unjoined: AtomicPtr<_PyThreadHandle>,
     /// Open guards of all interpreters, newest first (`life::guards`).
     pub(crate) open_guards: AtomicPtr<c_void>,
     /// Calls for the main thread (S-PC-01).
     pub(crate) main_pending: PendingQueue,
     /// Blocks of dead states: of the size in force, and of other sizes.
-    spare_states: AtomicPtr<ThreadState>,
-    misfit_states: AtomicPtr<ThreadState>,
+    spare_states: Link<ThreadStateRef>,
+    misfit_states: Link<ThreadStateRef>,
     spare_interps: Link<Interp>,
     /// States left over at finalization, kept for their OS threads.
-    pub(crate) abandoned: AtomicPtr<ThreadState>,
+    pub(crate) abandoned: Link<ThreadStateRef>,
     /// The host's PyTState_LATE_*; -1: it chose none.
     pub(crate) late_policy: AtomicI32,
     /// The environment's, in force where the host chose none; -1: none either.
@@ -82,17 +82,17 @@ pub(crate) static RUNTIME: Runtime = Runtime {
     finalizing: AtomicPtr::new(core::ptr::null_mut()),
     finalizing_thread: AtomicUsize::new(0),
     main_thread: AtomicUsize::new(0),
-    main_state: AtomicPtr::new(core::ptr::null_mut()),
+    main_state: Link::new(),
     gilstate_check: AtomicI32::new(1),
     stop: StopScope::new(),
     handles: AtomicPtr::new(core::ptr::null_mut()),
     unjoined: AtomicPtr::new(core::ptr::null_mut()),
     open_guards: AtomicPtr::new(core::ptr::null_mut()),
     main_pending: PendingQueue::new(MAX_MAIN),
-    spare_states: AtomicPtr::new(core::ptr::null_mut()),
-    misfit_states: AtomicPtr::new(core::ptr::null_mut()),
+    spare_states: Link::new(),
+    misfit_states: Link::new(),
     spare_interps: Link::new(),
-    abandoned: AtomicPtr::new(core::ptr::null_mut()),
+    abandoned: Link::new(),
     late_policy: AtomicI32::new(-1),
     late_by_environment: AtomicI32::new(-1),
     check_level: AtomicI32::new(0),
@@ -122,8 +122,8 @@ impl Runtime {
     }
 
     pub(crate) fn main_state(&self) -> Option<ThreadStateRef> {
-        // SAFETY: NULL or live: the pointer is emptied when the state is deleted.
-        unsafe { ThreadStateRef::from_raw(self.main_state.load(Ordering::Acquire)) }
+        // It is emptied when the state is deleted.
+        self.main_state.load(Ordering::Acquire)
     }
 
     /// Whether the caller is the main OS thread.
@@ -155,11 +155,9 @@ impl Runtime {
         }
         let head = self.lock();
         self.host_size.store(size, Relaxed);
-        let kept = [&self.spare_states, &self.misfit_states]
-            .map(|list| list.swap(core::ptr::null_mut(), Relaxed));
+        let kept = [&self.spare_states, &self.misfit_states].map(|list| list.swap(None, Relaxed));
         for mut next in kept {
-            // SAFETY: spare blocks are mapped and used by nobody.
-            while let Some(tstate) = unsafe { ThreadStateRef::from_raw(next) } {
+            while let Some(tstate) = next {
                 next = tstate.spare.load(Relaxed);
                 self.keep_state_block(tstate, &head);
             }
@@ -181,8 +179,7 @@ impl Runtime {
 
     /// A spare block for a thread state (T1).
     pub(crate) fn take_state_block(&self, _head: &HeadGuard) -> Option<ThreadStateRef> {
-        // SAFETY: spare blocks are mapped and used by nobody.
-        let spare = unsafe { ThreadStateRef::from_raw(self.spare_states.load(Relaxed)) }?;
+        let spare = self.spare_states.load(Relaxed)?;
         self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
         Some(spare)
     }
@@ -202,7 +199,7 @@ impl Runtime {
         let fits = tstate.host_size.load(Relaxed) == self.host_size();
         let list = if fits { &self.spare_states } else { &self.misfit_states };
         tstate.spare.store(list.load(Relaxed), Relaxed);
-        list.store(tstate.as_raw(), Relaxed);
+        list.store(Some(tstate), Relaxed);
     }
 
     /// A pooled interpreter block.
@@ -235,8 +232,7 @@ impl Runtime {
     ) -> impl Iterator<Item = ThreadStateRef> {
         let mut next = self.abandoned.load(Relaxed);
         core::iter::from_fn(move || {
-            // SAFETY: kept blocks are mapped while they are in the list.
-            let tstate = unsafe { ThreadStateRef::from_raw(next) }?;
+            let tstate = next?;
             next = tstate.spare.load(Relaxed);
             Some(tstate)
         })
@@ -288,7 +284,7 @@ impl Runtime {
         Handles { next: self.handles.load(Relaxed) }.chain(self.unjoined_handles(head))
     }
 
-    /// The handles of ended threads that nobody refers to.
+    /// The handles of ended threads without a reference.
     pub(crate) fn unjoined_handles(&self, _head: &HeadGuard) -> Handles {
         Handles { next: self.unjoined.load(Relaxed) }
     }
@@ -296,7 +292,7 @@ impl Runtime {
     /// Drops one reference to a state's block, which is a spare one at the last
     /// one (T2).
     pub(crate) fn drop_state_ref(&'static self, tstate: ThreadStateRef) {
-        // A lone reference needs no read-modify-write: nobody else can take one.
+        // A lone reference needs no read-modify-write: no other thread can take one.
         if tstate.refs.load(Ordering::Acquire) != 1
             && tstate.refs.fetch_sub(1, Ordering::AcqRel) != 1
         {

@@ -4,7 +4,7 @@
 //! different ones (S-STW-01). While a thread that is attached to one interpreter
 //! (its home) pauses another, its home is not paused: two that pause each
 //! other's would both stand. Requests that conflict are served in the order of
-//! their arrival, and whoever just ended a pause goes to the end of the queue:
+//! their arrival, and a requester that just ended a pause goes to the end of the queue:
 //! no requester starves.
 //!
 //! Who waits owns nothing: a thread whose interpreter ends while it waits holds
@@ -174,7 +174,7 @@ impl Gate {
         self.grant(head)
     }
 
-    /// Admits whoever conflicts with no pause and with no older request.
+    /// Admits each request that conflicts with no pause and with no older request.
     fn grant(&self, head: &HeadGuard<'_>) -> Granted {
         let mut granted: *mut Request = ptr::null_mut();
         let mut link = &self.first;
@@ -236,7 +236,7 @@ impl Gate {
         data.countdown.store(count, Relaxed);
     }
 
-    /// In a fork child: nobody waits, no pause goes on. The only thread calls it.
+    /// In a fork child: no thread waits, no pause goes on. The only thread calls it.
     pub(crate) fn reset_in_child(&self) {
         self.first.store(ptr::null_mut(), Relaxed);
         self.all.store(0, Relaxed);
@@ -254,7 +254,7 @@ mod tests {
     fn interps<const N: usize>() -> [Interp; N] {
         core::array::from_fn(|_| {
             let block = Box::leak(Box::new(InterpBlock::new()));
-            // SAFETY: leaked, so mapped for ever.
+            // SAFETY: leaked, so never unmapped.
             unsafe { Interp::from_ptr(core::ptr::from_mut(block).cast()) }.expect("not NULL")
         })
     }

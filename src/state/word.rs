@@ -52,7 +52,7 @@ pub(crate) fn try_attach(word: &AtomicI32) -> TryAttach {
     }
 }
 
-/// ATTACHED to DETACHED, by the owner. A plain store: nobody else moves an
+/// ATTACHED to DETACHED, by the owner. A plain store: no other thread moves an
 /// attached word.
 #[inline]
 pub(crate) fn detach(word: &AtomicI32) {
@@ -76,7 +76,7 @@ pub(crate) fn resume(word: &AtomicI32) -> bool {
     word.compare_exchange(SUSPENDED, DETACHED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// To SHUTTING_DOWN, for ever.
+/// To SHUTTING_DOWN, which is final.
 pub(crate) fn shut_down(word: &AtomicI32) {
     word.store(SHUTTING_DOWN, Ordering::Release);
 }

@@ -216,7 +216,7 @@ fn finish_handle(handle: Handle) {
     // A thread that set its event has given its reference up, or was about to:
     // then the block is leaked rather than freed twice.
     let left = handle.exiting.is_set();
-    handle.tstate.store(core::ptr::null_mut(), Relaxed);
+    handle.tstate.store(None, Relaxed);
     // SAFETY: the only thread of the process, so no thread waits.
     unsafe { handle.joining.reset_in_child() };
     // SAFETY: as above.
@@ -255,7 +255,7 @@ fn keep_interp(forker: Forker, interp: Interp) {
     if RUNTIME.main_interp() == Some(interp) {
         match kept {
             Some(tstate) => requests::become_main_state(tstate),
-            None => RUNTIME.main_state.store(kept_raw, Release),
+            None => RUNTIME.main_state.store(kept, Release),
         }
     } else if let Some(tstate) = kept {
         // A call may have been noticed by a state that did not survive.

@@ -173,7 +173,7 @@ fn list_ending(
 ) -> usize {
     let mut count = 0;
     for handle in RUNTIME.handles(head) {
-        let stateless = handle.tstate.load(Acquire).is_null();
+        let stateless = handle.tstate.is_none(Acquire);
         if stateless && is_awaited_thread(interp, handle, head) {
             if let Some(slot) = out.get_mut(count) {
                 *slot = info_of_handle(handle, now, head);

@@ -6,7 +6,6 @@ use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::describe::{Name, Text, push_last_place, word_name};
 use crate::state::guard::{self, InterpGuard};
 use crate::state::interp::Interp;
-use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use core::fmt::Write;
@@ -38,10 +37,8 @@ pub(crate) fn dump(fd: i32, interp: Option<Interp>, waiting: Option<i64>) {
 }
 
 fn dump_interp(fd: i32, interp: Interp, waiting: Option<i64>, now: i64, left: &mut usize) {
-    let mut tstate: *mut PyThreadState = interp.threads.load(Acquire);
-    // SAFETY: states in the list are live, or were a moment ago and their
-    // blocks are still mapped (T1).
-    while let Some(one) = unsafe { ThreadStateRef::from_ptr(tstate) } {
+    let mut tstate = interp.threads.load(Acquire);
+    while let Some(one) = tstate {
         tstate = one.next().load(Acquire);
         *left = left.saturating_sub(1);
         if *left == 0 {

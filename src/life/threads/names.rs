@@ -36,8 +36,7 @@ pub(crate) fn name_state(tstate: ThreadStateRef, name: &[u8]) -> Kept {
 pub(crate) fn name_thread(handle: Handle, name: &[u8]) -> Kept {
     let head = RUNTIME.lock();
     handle.last.set_name(name);
-    // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    if let Some(tstate) = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) } {
+    if let Some(tstate) = handle.tstate.load(Acquire) {
         tstate.set_name(name);
         tell_trace(tstate, name);
     }

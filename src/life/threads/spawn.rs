@@ -144,8 +144,7 @@ fn fill(handle: Handle, interp: Interp, body: Body, arg: *mut c_void, kind: Daem
 /// identity finds the state before the thread runs.
 fn name_thread(handle: Handle) {
     let head = RUNTIME.lock();
-    // SAFETY: under the head lock the pointer is NULL or names a linked state.
-    if let Some(tstate) = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) } {
+    if let Some(tstate) = handle.tstate.load(Acquire) {
         tstate.thread_id_cell().store(handle.ident() as usize, Relaxed);
     }
     drop(head);
@@ -179,9 +178,7 @@ impl Run for Started {
 /// abandoned now, it is kept for this thread.
 fn take_state(handle: Handle) -> Option<ThreadStateRef> {
     let head = RUNTIME.lock();
-    // SAFETY: under the head lock the pointer is NULL or names a linked state;
-    // it lives until this thread deletes it, or is kept for it.
-    let tstate = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    let tstate = handle.tstate.load(Acquire);
     if let Some(tstate) = tstate {
         tstate.record_thread();
     }
@@ -218,9 +215,7 @@ fn run(handle: Handle, tstate: ThreadStateRef) {
 /// Attaches, clears and deletes the calling thread's own state, unless the host
 /// did that (or finalized). `Err`: the state of something else is attached.
 fn drop_own_state(handle: Handle) -> Result<(), ThreadStateRef> {
-    // SAFETY: the state lives until this thread deletes it, or is kept for it
-    // when finalization gives it up.
-    let own = unsafe { ThreadStateRef::from_raw(handle.tstate.load(Acquire)) };
+    let own = handle.tstate.load(Acquire);
     let own = match (own, current::current()) {
         (Some(own), Some(now)) if own == now => own,
         (_, Some(other)) => return Err(other),

@@ -17,7 +17,7 @@ use crate::state::guard_count::GuardCount;
 use crate::state::link::{Link, Stable};
 use crate::state::object::PyObject;
 use crate::state::pending_queue::{MAX_INTERPRETER, PendingQueue};
-use crate::state::public::{_ts, PyInterpreterState};
+use crate::state::public::PyInterpreterState;
 use crate::state::qsbr::Qsbr;
 use crate::state::stop_scope::StopScope;
 use crate::state::thread::{ThreadState, ThreadStateRef};
@@ -58,10 +58,10 @@ pub(crate) struct InterpBlock {
     /// Older interpreter, or next in the pool.
     pub(crate) next: Link<Interp>,
     /// Newest thread state.
-    pub(crate) threads: AtomicPtr<_ts>,
+    pub(crate) threads: Link<ThreadStateRef>,
     /// States that were made while a pause stood, to be linked at its end
     /// (`sched::frozen`), and 1: states of the list are to be unlinked then.
-    pub(crate) joining: AtomicPtr<ThreadState>,
+    pub(crate) joining: Link<ThreadStateRef>,
     pub(crate) leaving: AtomicU32,
     /// Last id given to a thread state.
     pub(crate) last_thread_id: AtomicU64,
@@ -108,7 +108,7 @@ pub(crate) struct InterpBlock {
     pub(crate) deferred_last: AtomicPtr<c_void>,
 }
 
-/// A pointer to an interpreter block (I1: mapped for ever once made).
+/// A pointer to an interpreter block (I1: never unmapped).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interp(NonNull<InterpBlock>);
 
@@ -205,15 +205,15 @@ impl InterpName {
 }
 
 impl InterpBlock {
-    /// An interpreter block that nobody uses.
+    /// An interpreter block that is not in use.
     pub(crate) const fn new() -> InterpBlock {
         InterpBlock {
             alive: AtomicU32::new(0),
             id: AtomicI64::new(-1),
             incarnation: AtomicU64::new(0),
             next: Link::new(),
-            threads: AtomicPtr::new(core::ptr::null_mut()),
-            joining: AtomicPtr::new(core::ptr::null_mut()),
+            threads: Link::new(),
+            joining: Link::new(),
             leaving: AtomicU32::new(0),
             last_thread_id: AtomicU64::new(0),
             first_state: AtomicPtr::new(core::ptr::null_mut()),
@@ -253,8 +253,8 @@ impl InterpBlock {
     pub(crate) fn begin_life(&self, id: i64) {
         self.id.store(id, Relaxed);
         self.incarnation.store(self.incarnation.load(Relaxed) + 1, Relaxed);
-        self.threads.store(core::ptr::null_mut(), Relaxed);
-        self.joining.store(core::ptr::null_mut(), Relaxed);
+        self.threads.store(None, Relaxed);
+        self.joining.store(None, Relaxed);
         self.leaving.store(0, Relaxed);
         self.last_thread_id.store(0, Relaxed);
         self.first_state.store(core::ptr::null_mut(), Relaxed);

@@ -29,7 +29,7 @@
 use crate::os::clock;
 use crate::os::function::FunctionCell;
 use crate::state::gil_word::Gil;
-use crate::state::link::Link;
+use crate::state::link::{Link, Stable};
 use crate::state::object::PyObject;
 use crate::state::public::{_ts, PyInterpreterState, PyThreadState};
 use crate::state::qsbr::Qsbr;
@@ -126,7 +126,7 @@ pub(crate) struct ThreadState {
     /// When a shutdown may call it (again).
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
-    pub(crate) spare: AtomicPtr<ThreadState>,
+    pub(crate) spare: Link<ThreadStateRef>,
     /// Bytes of the host after this struct.
     pub(crate) host_size: AtomicUsize,
     name: [AtomicU64; NAME_SIZE / 8],
@@ -135,6 +135,21 @@ pub(crate) struct ThreadState {
 /// A pointer to a live thread state (T1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ThreadStateRef(NonNull<ThreadState>);
+
+// SAFETY: T1.
+unsafe impl Stable for ThreadStateRef {
+    type Block = ThreadState;
+
+    #[inline(always)]
+    fn as_raw(self) -> *mut ThreadState {
+        self.0.as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn from_raw(pointer: *mut ThreadState) -> Option<ThreadStateRef> {
+        NonNull::new(pointer).map(ThreadStateRef)
+    }
+}
 
 impl core::fmt::Pointer for ThreadStateRef {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -268,8 +283,8 @@ impl ThreadState {
         holds_gil: holds_gil as AtomicI32;
         gil_requested: gil_requested as AtomicI32;
         id_cell: id as AtomicU64;
-        prev: prev as AtomicPtr<_ts>;
-        next: next as AtomicPtr<_ts>;
+        prev: prev as Link<ThreadStateRef>;
+        next: next as Link<ThreadStateRef>;
         interp_cell: interp as AtomicPtr<PyInterpreterState>;
         dict: dict as AtomicPtr<PyObject>;
         async_exc: async_exc as AtomicPtr<PyObject>;
