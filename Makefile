@@ -31,7 +31,7 @@ header: ## copy the headers that the sources make into include/
 	    || { cat $(BUILD)/header.log; exit 1; }
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile packaging/install.mk | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile packaging/*.mk | \
 	    expand -t 20
 
 clean: ## remove what the C builds made (cargo clean does the rest)
@@ -364,5 +364,6 @@ bench-locks-cpython: $(BUILD)/bench/locks-ours $(BUILD)/bench/locks-cpython
 endif
 
 include packaging/install.mk
+include packaging/release.mk
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/harness/*.d)

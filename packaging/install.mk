@@ -1,13 +1,16 @@
 # ---- Installing -----------------------------------------------------------
 #
 # `make install` needs no cargo once the library is built, so that it works
-# under sudo. PREFIX, LIBDIR, INCLUDEDIR and DESTDIR mean what they usually do.
+# under sudo. PREFIX, LIBDIR, INCLUDEDIR, MANDIR and DESTDIR mean what they usually do.
 # What is installed is listed in $(INSTALLED); `make uninstall` removes that.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
 CMAKEDIR ?= $(LIBDIR)/cmake/pytstate
+MANUAL_HEADERS := include/pytstate.h include/pytstate/internal.h \
+    include/pytstate/macros.h
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SONAME := libpytstate.so.0
 COMPAT_FOLDERS := compat compat/cpython compat/internal
@@ -23,7 +26,8 @@ INSTALLED = $(LIBDIR)/libpytstate.so.$(VERSION) $(LIBDIR)/$(SONAME) \
             $(LIBDIR)/libpytstate.so $(LIBDIR)/libpytstate.a \
             $(LIBDIR)/.debug/libpytstate.so.$(VERSION).debug \
             $(LIBDIR)/pkgconfig/pytstate.pc $(CMAKEDIR)/pytstateConfig.cmake \
-            $(CMAKEDIR)/pytstateConfigVersion.cmake $(HEADERS)
+            $(CMAKEDIR)/pytstateConfigVersion.cmake $(HEADERS) \
+            $(MANDIR)/man7/pytstate.7
 
 # Where the variables of the templates go.
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
@@ -51,10 +55,15 @@ install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## libr
 	for file in pytstateConfig.cmake pytstateConfigVersion.cmake; do \
 	    $(FILL) packaging/$$file.in > $(DESTDIR)$(CMAKEDIR)/$$file || exit 1; \
 	done
+	@$(MAKE) --no-print-directory man
+	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
+	@install -m 644 $(BUILD)/man/man3/*.3 $(DESTDIR)$(MANDIR)/man3/
+	@install -m 644 $(BUILD)/man/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
 	@packaging/refresh-loader '$(DESTDIR)' '$(LIBDIR)'
 
-uninstall: ## remove exactly what `make install` put there: PREFIX, DESTDIR
+uninstall: man ## remove exactly what `make install` put there: PREFIX, DESTDIR
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	@rm -f $(patsubst $(BUILD)/man/%,$(DESTDIR)$(MANDIR)/%,$(wildcard $(BUILD)/man/man3/*.3))
 	@for folder in $(DESTDIR)$(CMAKEDIR) $(DESTDIR)$(LIBDIR)/.debug \
 	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat/internal \
 	    $(DESTDIR)$(INCLUDEDIR)/pytstate/compat/cpython \
