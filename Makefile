@@ -42,9 +42,13 @@ $(shell mkdir -p $(BUILD))
 # ---- The library ----------------------------------------------------------
 
 .PHONY: lib-debug lib-release
+# A build that will take a while says so.
 lib-debug:
+	@[ -e $(TARGET)/debug/libpytstate.so ] || echo '# cargo builds the library (debug)'
 	@$(CARGO) build --quiet --lib
 lib-release:
+	@[ -e $(TARGET)/release/libpytstate.so ] || \
+	    echo '# cargo builds the library (release): about a minute'
 	@$(CARGO) build --quiet --lib --release
 
 # ---- C programs, once per variant ---------------------------------------

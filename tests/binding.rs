@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{library_folder, present, read, run, shared_library};
+use common::{cc, library_folder, read, run, shared_library};
 
 /// A host that loads the other library first, for all to see, and ours for itself.
 const HOST: &str = r#"
@@ -64,10 +64,6 @@ fn the_dynamic_linker_looks_up_no_function_of_ours_for_us() {
 
 #[test]
 fn with_a_library_of_the_same_names_before_us_ours_are_called() {
-    if !present("gcc") {
-        eprintln!("SKIP: no gcc");
-        return;
-    }
     let folder = library_folder("binding");
     let mut theirs = String::from("#include <stdio.h>\n#include <stdlib.h>\n");
     for name in read("include/pytstate.sym").lines().filter(|name| !name.starts_with("PyExc_")) {
@@ -76,7 +72,7 @@ fn with_a_library_of_the_same_names_before_us_ours_are_called() {
     }
     fs::write(folder.join("theirs.c"), theirs).expect("a scratch file");
     fs::write(folder.join("host.c"), HOST).expect("a scratch file");
-    let compile = |args: &[&str]| run(Command::new("gcc").args(args).current_dir(&folder));
+    let compile = |args: &[&str]| run(cc().args(args).current_dir(&folder));
     compile(&["-w", "-shared", "-fPIC", "theirs.c", "-o", "theirs.so"]);
     compile(&["-D_GNU_SOURCE", "host.c", "-o", "host", "-ldl"]);
     let host = |part: &str| {

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{present, read, root, without_c_comments};
+use common::{read, root, without_c_comments};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -168,7 +168,7 @@ fn member(declaration: &str) -> Option<String> {
 fn names_of(peer: &Peer, folder: &Path) -> BTreeSet<String> {
     let file = folder.join("names.c");
     fs::write(&file, "#include <Python.h>\n").expect("a scratch file");
-    let mut command = Command::new("cc");
+    let mut command = common::cc();
     command.args(["-E", "-dD", "-P"]).args(&peer.flags).arg(&file);
     let text = common::run(&mut command);
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -207,7 +207,7 @@ fn assertions(known: &BTreeSet<String>, folder: &Path) -> String {
     program.push_str("return 0; }\n");
     let (file, binary) = (folder.join("values.c"), folder.join("values"));
     fs::write(&file, program).expect("a scratch file");
-    let mut cc = Command::new("cc");
+    let mut cc = common::cc();
     cc.arg("-I").arg(root().join("include")).arg(&file).arg("-o").arg(&binary);
     common::run(&mut cc);
     common::run(&mut Command::new(binary))
@@ -236,15 +236,14 @@ fn what_we_share_with_a_real_cpython_is_the_same_there() {
         source.push_str(&assertions(&known, &folder));
         source.push_str("#ifdef __cplusplus\n}\n#endif\n");
         for (compiler, standard, file) in
-            [("cc", "-std=c11", "a.c"), ("c++", "-std=c++17", "a.cpp")]
+            [(Some(common::cc()), "-std=c11", "a.c"), (common::cxx(), "-std=c++17", "a.cpp")]
         {
-            if !present(compiler) {
-                eprintln!("SKIP no {compiler}");
+            let Some(mut command) = compiler else {
+                eprintln!("SKIP there is no C++ compiler");
                 continue;
-            }
+            };
             let file = folder.join(file);
             fs::write(&file, &source).expect("a scratch file");
-            let mut command = Command::new(compiler);
             command.args([standard, "-fsyntax-only", "-Wno-deprecated-declarations"]);
             common::run(command.args(&peer.flags).arg(&file));
         }
