@@ -99,7 +99,7 @@ static void finalizer_ours(void *arg) {
 }
 
 static void finalize_ours(void) {
-    begin_ours();
+    begin_runtime(0x030D0000); /* the rules of 3.14 refuse such a join */
     PyInterpreterState *interp = PyInterpreterState_Get();
     need(PyTState_SetLateAttachPolicy(policy()) == 0);
     need(PyUnstable_AtExit(interp, finalizer_ours, NULL) == 0);
