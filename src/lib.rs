@@ -50,6 +50,7 @@ pub use state::config::*;
 pub use state::guard::PyInterpreterGuard;
 #[cfg(not(loom))]
 pub use state::handle::{_PyThreadHandle, PyThreadHandle};
+#[cfg(not(loom))]
 pub use state::interp::{
     PyTState_PHASE_ATEXIT, PyTState_PHASE_FINALIZING, PyTState_PHASE_GONE, PyTState_PHASE_RUNNING,
     PyTState_PHASE_WAITING_GUARDS, PyTState_PHASE_WAITING_THREADS,
