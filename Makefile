@@ -76,7 +76,9 @@ endef
 comma := ,
 OURS := -DPYTSTATE_UNDER_TEST=1 -Iinclude
 # $(call shared,PROFILE): links the shared library of that profile.
-shared = -L$(TARGET)/$(1) -lpytstate -Wl,-rpath,$(abspath $(TARGET)/$(1))
+# The path of the tree may have spaces, which make's functions would split.
+FROM_HERE := $(if $(filter /%,$(TARGET)),,$(CURDIR)/)
+shared = -L$(TARGET)/$(1) -lpytstate -Wl,-rpath,"$(FROM_HERE)$(TARGET)/$(1)"
 so = $(TARGET)/$(1)/libpytstate.so
 
 $(eval $(call variant,debug,c_tests,$(OURS) -O0 -g,\
