@@ -416,6 +416,22 @@ typedef struct PyTState_ObjectHooks {
     struct PyMutex *(*object_mutex)(PyObject*);
 } PyTState_ObjectHooks;
 
+/** A function that is told of a thread state. */
+typedef void (*PyTState_StateHook)(PyThreadState*, void*);
+
+/**
+ * What a host does around a fork: its own locks, in its own order. Every member
+ * may be NULL; each gets PyTState_Config.hook_arg.
+ */
+typedef struct PyTState_ForkHooks {
+    /** Before the library takes its locks, by the thread that forks. */
+    void (*before)(void*);
+    /** In the parent, after the library has freed its locks. */
+    void (*parent)(void*);
+    /** In the child, after the library is whole again. */
+    void (*child)(void*);
+} PyTState_ForkHooks;
+
 /**
  * Settings of PyTState_Initialize(). Zero the struct, or call
  * PyTState_Config_Init(), then set what differs.
@@ -438,6 +454,50 @@ typedef struct PyTState_Config {
     size_t host_tstate_size;
     /** Hooks for the host's objects, or NULL. Copied. */
     const struct PyTState_ObjectHooks *objects;
+    /** Argument of the functions below. */
+    void *hook_arg;
+    /**
+     * Called for every new thread state, before other threads can see it, or
+     * NULL.
+     */
+    PyTState_StateHook on_new;
+    /** Called after a state was attached, by its thread, or NULL. */
+    PyTState_StateHook on_attach;
+    /**
+     * Called before a state is detached, also for a pause, by its thread, or
+     * NULL.
+     */
+    PyTState_StateHook on_detach;
+    /**
+     * Called when a state is cleared, after its own on_delete and before its
+     * exit event is set, or NULL. Once for every state that on_new was called
+     * for, unless a fork child discards it.
+     */
+    PyTState_StateHook on_delete;
+    /**
+     * Called when something is asked of a state that was not asked before (a
+     * bit of its eval_breaker is set), or NULL. By any thread, also in a signal
+     * handler and with locks of the library held: it must be async-signal-safe
+     * and call nothing of the library.
+     */
+    PyTState_StateHook on_request;
+    /**
+     * Bytes that the host wants beside every interpreter, zeroed:
+     * PyTState_InterpHostData().
+     */
+    size_t interp_host_size;
+    /**
+     * Called for a new interpreter before it has a state, or NULL. A result
+     * other than 0 refuses the interpreter.
+     */
+    int (*interp_init)(PyInterpreterState*, void*);
+    /**
+     * Called when an interpreter is gone, after its last state, or NULL. Not
+     * called for one that interp_init refused or that a fork child discards.
+     */
+    void (*interp_fini)(PyInterpreterState*, void*);
+    /** Functions around a fork, or NULL. Copied. */
+    const struct PyTState_ForkHooks *fork;
 } PyTState_Config;
 
 /** Options of a new interpreter (CPython 3.12+). */
@@ -4278,6 +4338,27 @@ void PyTState_StartTheWorld(PyInterpreterState *interp_or_NULL);
 void PyTState_VisitThreads(PyInterpreterState *interp_or_NULL,
                            int (*visit)(PyThreadState*, void*),
                            void *arg);
+
+/**
+ * Returns the host's bytes beside an interpreter
+ * (PyTState_Config.interp_host_size), zeroed when it was made.
+ *
+ * @param interp The interpreter. Must not be NULL. Borrowed.
+ * @return The bytes, aligned for any type; NULL if the host asked for none.
+ *     Valid until PyTState_Config.interp_fini has returned for the interpreter.
+ *
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any, while the interpreter lives. Async-signal-safe.
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `interp` is NULL or an interpreter that is not deleted.
+ */
+void *PyTState_InterpHostData(PyInterpreterState *interp);
 
 /**
  * Sets how long a waiting thread lets another one keep the GIL before it asks

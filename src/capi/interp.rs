@@ -41,6 +41,7 @@ pub unsafe extern "C" fn PyInterpreterState_New() -> *mut PyInterpreterState {
         Err(NewInterpError::NoId) => {
             "failed to get an interpreter ID: the runtime is not initialized"
         }
+        Err(NewInterpError::Refused) => "interp_init refused the interpreter",
         Err(NewInterpError::TooLate) => "the end of the runtime is committed",
     };
     super::ret::exit_with(c"PyInterpreterState_New", text)

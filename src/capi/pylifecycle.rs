@@ -18,6 +18,8 @@ use crate::state::public::PyThreadState;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use core::ffi::{CStr, c_int};
+use core::mem::offset_of;
+use core::ptr;
 
 /// Origin codes of interpreters (_PyInterpreterState_GetWhence in CPython).
 const WHENCE_LEGACY_CAPI: i64 = 2;
@@ -80,24 +82,71 @@ fn initialize_or_exit(func: &CStr, settings: &Settings) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_Initialize(config: *const PyTState_Config) -> PyStatus {
     const FUNC: &CStr = c"PyTState_Initialize";
-    // SAFETY: this function's contract.
-    let settings = match unsafe { arg::nullable(config) } {
-        None => Settings::DEFAULT,
-        Some(config) if config.size != 0 && config.size < size_of::<PyTState_Config>() => {
-            return PyStatus::error(
-                FUNC,
-                c"PyTState_Config.size is smaller than this library's struct",
-            );
-        }
-        Some(config) => match Settings::from_config(config) {
+    let settings = if config.is_null() {
+        Settings::DEFAULT
+    } else {
+        // SAFETY: this function's contract.
+        let config = unsafe { whole(config) };
+        match config.and_then(|config| Settings::from_config(&config)) {
             Ok(settings) => settings,
             Err(text) => return PyStatus::error(FUNC, text),
-        },
+        }
     };
     match init::initialize(&settings) {
         Ok(()) => PyStatus::ok(),
         Err(text) => PyStatus::error(FUNC, text),
     }
+}
+
+fn defaults() -> PyTState_Config {
+    PyTState_Config {
+        size: size_of::<PyTState_Config>(),
+        gil: 0,
+        late_attach: 0,
+        compat: 0,
+        check_level: 0,
+        host_tstate_size: 0,
+        objects: ptr::null(),
+        hook_arg: ptr::null_mut(),
+        on_new: None,
+        on_attach: None,
+        on_detach: None,
+        on_delete: None,
+        on_request: None,
+        interp_host_size: 0,
+        interp_init: None,
+        interp_fini: None,
+        fork: ptr::null(),
+    }
+}
+
+/// A host's configuration as this library's struct: what a host that was
+/// compiled with an older header does not have is zero, and what only a newer
+/// header has must be.
+///
+/// # Safety
+/// `config` points to a PyTState_Config of `size` bytes.
+unsafe fn whole(config: *const PyTState_Config) -> Result<PyTState_Config, &'static CStr> {
+    const FIRST: usize = offset_of!(PyTState_Config, hook_arg);
+    // SAFETY: every struct begins with its size.
+    let size = unsafe { (*config).size };
+    let mut known = defaults();
+    // 0: all defaults, and nothing else is set in what every host has.
+    let has = if size == 0 { FIRST } else { size.min(size_of::<PyTState_Config>()) };
+    if has < FIRST {
+        return Err(c"PyTState_Config.size is smaller than that of the first version");
+    }
+    // SAFETY: the host's struct has that many bytes, and so has ours.
+    unsafe { ptr::copy_nonoverlapping(config.cast::<u8>(), (&raw mut known).cast(), has) };
+    let more = size.saturating_sub(size_of::<PyTState_Config>());
+    // SAFETY: the host's struct has `size` bytes.
+    let rest = unsafe { core::slice::from_raw_parts(config.cast::<u8>().add(has), more) };
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(
+            c"PyTState_Config has a setting that this version of the library does not know",
+        );
+    }
+    Ok(known)
 }
 
 /// Fills `config` with the defaults.
@@ -116,17 +165,8 @@ pub unsafe extern "C" fn PyTState_Config_Init(config: *mut PyTState_Config) {
     if config.is_null() {
         arg::null(c"PyTState_Config_Init", "config");
     }
-    let defaults = PyTState_Config {
-        size: size_of::<PyTState_Config>(),
-        gil: 0,
-        late_attach: 0,
-        compat: 0,
-        check_level: 0,
-        host_tstate_size: 0,
-        objects: core::ptr::null(),
-    };
     // SAFETY: this function's contract.
-    unsafe { config.write(defaults) };
+    unsafe { config.write(defaults()) };
 }
 
 /// Returns whether the runtime is initialized.

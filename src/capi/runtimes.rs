@@ -1,6 +1,7 @@
 //! For runtimes that are not Python: what CPython keeps internal, or does not have, as public calls (extension API 11).
 
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::Ordering::Acquire;
 
 use super::arg;
 use super::pytime::PyTime_t;
@@ -115,6 +116,26 @@ pub unsafe extern "C" fn PyTState_VisitThreads(
     if visit::visit(interp, one).is_err() {
         misuse(FUNC, format_args!("this thread holds a pause or a visit of another scope"));
     }
+}
+
+/// Returns the host's bytes beside an interpreter (PyTState_Config.interp_host_size), zeroed when it was made.
+///
+/// @param interp  The interpreter. Must not be NULL. Borrowed.
+/// @return The bytes, aligned for any type; NULL if the host asked for none. Valid until PyTState_Config.interp_fini has
+///         returned for the interpreter.
+///
+/// Errors:  fatal if NULL.
+/// Blocks:  no.
+/// Threads: any, while the interpreter lives. Async-signal-safe.
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_InterpHostData(interp: *mut PyInterpreterState) -> *mut c_void {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"PyTState_InterpHostData") };
+    interp.host_data.load(Acquire)
 }
 
 /// Sets how long a waiting thread lets another one keep the GIL before it asks for it.

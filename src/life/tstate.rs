@@ -17,10 +17,12 @@ use crate::sched::callout::{self, Callout};
 use crate::sched::current::{self, interp_of, leave_gilstate_slot};
 use crate::sched::gilstate_slot;
 use crate::sched::standing;
+use crate::sched::state_hooks;
 use crate::sched::{attach, frozen, raise, thread_end};
 use crate::state::error_kind;
 use crate::state::eval_breaker::{self, CALLS_TO_DO};
 use crate::state::handle::Handle;
+use crate::state::hooks::Told;
 use crate::state::interp::Interp;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
@@ -101,10 +103,12 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, 
         // it is bound must be kept for this thread.
         tstate.record_thread();
     }
+    state_hooks::tell(Told::New, tstate);
     let head = RUNTIME.lock();
     let is_other = origin.first_of.is_some_and(|life| life != interp.incarnation.load(Relaxed));
     if !interp.is_alive() || is_other || is_too_late(interp, origin) {
         drop(head);
+        state_hooks::tell(Told::Delete, tstate);
         tstate.set_status(status::DELETED);
         RUNTIME.drop_state_ref(tstate);
         return Err(NewError::Refused);
@@ -239,6 +243,7 @@ pub(crate) fn finish_clear(tstate: ThreadStateRef) {
     if tstate.has(status::CLEARED) {
         return;
     }
+    state_hooks::tell(Told::Delete, tstate);
     tstate.event.set();
     trace::at(Point::ExitEventSet, Event::At(Mark::ExitEvent), || interp_of(tstate).id());
     tstate.set_status(status::CLEARED);
@@ -259,6 +264,7 @@ fn unlink_and_give_back(tstate: ThreadStateRef) {
 
 /// Deletes the attached, cleared state of the calling thread.
 pub(crate) fn delete_current(tstate: ThreadStateRef) {
+    state_hooks::tell(Told::Detach, tstate);
     trace::at(Point::DeleteBegin, Event::At(Mark::Deletion), || interp_of(tstate).id());
     attach::detaching(tstate);
     // Once unlinked, nothing keeps the interpreter from being ended and used again.
@@ -325,6 +331,7 @@ pub(crate) fn give_back(tstate: ThreadStateRef) {
 
 /// Throws away a state that never ran: its start failed.
 pub(crate) fn discard(tstate: ThreadStateRef) {
+    state_hooks::tell(Told::Delete, tstate);
     tstate.set_status(status::FINALIZING | status::CLEARED);
     tstate.event.set();
     unlink_and_give_back(tstate);

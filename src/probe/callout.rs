@@ -22,6 +22,9 @@ pub(crate) enum Callout {
     UnblockFunction,
     SyncHook,
     Visitor,
+    StateHook,
+    InterpHook,
+    ForkHook,
 }
 
 impl Callout {
@@ -40,6 +43,9 @@ impl Callout {
             Callout::FreeFunction => "a free function",
             Callout::UnblockFunction => "an unblock function",
             Callout::SyncHook => "a sync hook",
+            Callout::StateHook => "a thread state hook",
+            Callout::InterpHook => "an interpreter hook",
+            Callout::ForkHook => "a fork hook",
             Callout::Visitor => "a visitor of thread states",
         }
     }

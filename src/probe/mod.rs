@@ -45,6 +45,13 @@ pub(crate) use sync_point::point;
 #[cfg(not(loom))]
 use crate::sync::fork_lock::ForkRow;
 
+/// Whether the host is told of every attach and detach: they then take the path
+/// that looks at everything.
+#[cfg(not(loom))]
+pub(crate) fn tell_host_of_attaches(on: bool) {
+    mode::tell_host(on);
+}
+
 /// In a model a point is nothing.
 #[cfg(loom)]
 #[inline(always)]

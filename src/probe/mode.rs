@@ -6,6 +6,7 @@
 //! | `SYNC`    | a sync point somewhere has a pause, an order or a hook |
 //! | `PERTURB` | random sleeps at points |
 //! | `TRACE`   | a trace runs |
+//! | `HOOKS`   | the host is told of attaches and detaches |
 //! | `TSAN`    | the host is compiled with ThreadSanitizer, which is told of attaches and detaches |
 //!
 //! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
@@ -23,6 +24,9 @@ pub(super) const SYNC: u32 = 1 << 1;
 pub(super) const PERTURB: u32 = 1 << 2;
 /// A trace runs.
 pub(super) const TRACE: u32 = 1 << 3;
+
+/// The host is told of attaches and detaches.
+const HOOKS: u32 = 1 << 5;
 
 /// ThreadSanitizer is told.
 pub(super) const TSAN: u32 = 1 << 4;
@@ -43,4 +47,9 @@ pub(super) fn turn_on(bits: u32) {
 /// Clears bits.
 pub(super) fn turn_off(bits: u32) {
     MODE.fetch_and(!bits, Relaxed);
+}
+
+/// Sends every attach and detach by the path on which the host is told, or not.
+pub(super) fn tell_host(on: bool) {
+    if on { turn_on(HOOKS) } else { turn_off(HOOKS) }
 }

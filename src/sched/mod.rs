@@ -17,6 +17,8 @@ pub(crate) mod current;
 #[cfg(not(loom))]
 pub(crate) mod callout;
 #[cfg(not(loom))]
+pub(crate) mod state_hooks;
+#[cfg(not(loom))]
 pub(crate) mod misuse;
 #[cfg(not(loom))]
 pub(crate) mod raise;

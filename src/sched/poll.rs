@@ -7,11 +7,13 @@ use crate::probe::Point;
 use crate::probe::trace::{self, Event, Span};
 use crate::sched::current::{interp_of, set_current};
 use crate::sched::standing::{self, NONE, suspend_word_or_detach, wait_resumed};
+use crate::sched::state_hooks;
 use crate::sched::{async_exc, attach, gil, pending, signals};
 use crate::state::error_kind::Raised;
 use crate::state::eval_breaker::{
     self, ASYNC_EXCEPTION, CALLS_TO_DO, GIL_DROP_REQUEST, PLEASE_STOP, SIGNALS_PENDING,
 };
+use crate::state::hooks::Told;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{STOOD, ThreadStateRef};
 use core::sync::atomic::Ordering::Relaxed;
@@ -64,6 +66,7 @@ fn suspend_if_asked(tstate: ThreadStateRef) {
 }
 
 fn suspend_self_and_release_gil(tstate: ThreadStateRef) {
+    state_hooks::tell(Told::Detach, tstate);
     attach::detaching(tstate);
     tstate.stamp();
     attach::note_detaching(tstate);

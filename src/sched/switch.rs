@@ -9,9 +9,10 @@ use crate::probe::{self, Point};
 use crate::sched::current::{gilstate, interp_of, set_current, take_source_location};
 use crate::sched::fatal::fatal;
 use crate::sched::gilstate_slot::become_gilstate;
-use crate::sched::{gil, handover, late, qsbr, standing};
+use crate::sched::{gil, handover, late, qsbr, standing, state_hooks};
 use crate::state::eval_breaker;
 use crate::state::gil_word::Gil;
+use crate::state::hooks::Told;
 use crate::state::thread::ThreadStateRef;
 use crate::state::word::{self, TryAttach};
 use core::sync::atomic::Ordering::Relaxed;
@@ -87,6 +88,7 @@ fn attach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
     note_attached(tstate, gil);
     publish_attached::<S>(tstate, gil);
     trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(tstate).id());
+    state_hooks::tell(Told::Attach, tstate);
     true
 }
 
@@ -118,6 +120,7 @@ fn attach_contended<S: Sections>(tstate: ThreadStateRef, taken: bool) -> bool {
     note_attached(tstate, gil);
     publish_attached::<S>(tstate, gil);
     trace::at(Point::AttachDone, Event::Begin(Span::Attached), || interp_of(tstate).id());
+    state_hooks::tell(Told::Attach, tstate);
     true
 }
 
@@ -204,6 +207,7 @@ pub(crate) fn detach<S: Sections>(tstate: ThreadStateRef) -> bool {
 #[cold]
 #[inline(never)]
 fn detach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
+    state_hooks::tell(Told::Detach, tstate);
     trace::at(Point::DetachBegin, Event::Begin(Span::Detached), || interp_of(tstate).id());
     let gil = gil_of(tstate);
     note_detaching(tstate);

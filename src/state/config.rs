@@ -1,7 +1,8 @@
 //! Configuration: of one interpreter (CPython's struct) and of the runtime.
 
 use crate::state::object::PyTState_ObjectHooks;
-use core::ffi::{CStr, c_int};
+use crate::state::public::{PyInterpreterState, PyThreadState};
+use core::ffi::{CStr, c_int, c_void};
 
 /// Options of a new interpreter (CPython 3.12+).
 #[repr(C)]
@@ -142,6 +143,52 @@ pub struct PyTState_Config {
     pub host_tstate_size: usize,
     /// Hooks for the host's objects, or NULL. Copied.
     pub objects: *const PyTState_ObjectHooks,
+    /// Argument of the functions below.
+    pub hook_arg: *mut c_void,
+    /// Called for every new thread state, before other threads can see it, or
+    /// NULL.
+    pub on_new: PyTState_StateHook,
+    /// Called after a state was attached, by its thread, or NULL.
+    pub on_attach: PyTState_StateHook,
+    /// Called before a state is detached, also for a pause, by its thread, or
+    /// NULL.
+    pub on_detach: PyTState_StateHook,
+    /// Called when a state is cleared, after its own on_delete and before its
+    /// exit event is set, or NULL. Once for every state that on_new was called
+    /// for, unless a fork child discards it.
+    pub on_delete: PyTState_StateHook,
+    /// Called when something is asked of a state that was not asked before (a
+    /// bit of its eval_breaker is set), or NULL. By any thread, also in a signal
+    /// handler and with locks of the library held: it must be async-signal-safe
+    /// and call nothing of the library.
+    pub on_request: PyTState_StateHook,
+    /// Bytes that the host wants beside every interpreter, zeroed:
+    /// PyTState_InterpHostData().
+    pub interp_host_size: usize,
+    /// Called for a new interpreter before it has a state, or NULL. A result
+    /// other than 0 refuses the interpreter.
+    pub interp_init: Option<unsafe extern "C" fn(*mut PyInterpreterState, *mut c_void) -> c_int>,
+    /// Called when an interpreter is gone, after its last state, or NULL. Not
+    /// called for one that interp_init refused or that a fork child discards.
+    pub interp_fini: Option<unsafe extern "C" fn(*mut PyInterpreterState, *mut c_void)>,
+    /// Functions around a fork, or NULL. Copied.
+    pub fork: *const PyTState_ForkHooks,
+}
+
+/// A function that is told of a thread state.
+pub type PyTState_StateHook = Option<unsafe extern "C" fn(*mut PyThreadState, *mut c_void)>;
+
+/// What a host does around a fork: its own locks, in its own order. Every member
+/// may be NULL; each gets PyTState_Config.hook_arg.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PyTState_ForkHooks {
+    /// Before the library takes its locks, by the thread that forks.
+    pub before: Option<unsafe extern "C" fn(*mut c_void)>,
+    /// In the parent, after the library has freed its locks.
+    pub parent: Option<unsafe extern "C" fn(*mut c_void)>,
+    /// In the child, after the library is whole again.
+    pub child: Option<unsafe extern "C" fn(*mut c_void)>,
 }
 
 /// CPython version whose rules apply where versions differ.

@@ -7,6 +7,7 @@
 //! Mirrors CPython 3.13 `_Py_set_eval_breaker_bit` (pycore_ceval.h); bit values
 //! as there.
 
+use crate::state::hooks::{self, Told};
 use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
@@ -18,7 +19,14 @@ pub(crate) const PLEASE_STOP: usize = 1 << 5;
 
 /// Sets a bit on `state`.
 pub(crate) fn set(tstate: ThreadStateRef, bit: usize) {
-    tstate.eval_breaker().fetch_or(bit, AcqRel);
+    let before = tstate.eval_breaker().fetch_or(bit, AcqRel);
+    if before & bit == 0 {
+        if let Some((function, arg)) = hooks::get(Told::Request) {
+            // SAFETY: the host's function and argument. It may be called in a
+            // signal handler and with locks held, which its contract says.
+            unsafe { function(tstate.as_ptr(), arg) };
+        }
+    }
 }
 
 /// Clears a bit on `state`; free when it is not set.

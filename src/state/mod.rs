@@ -15,6 +15,8 @@ pub(crate) mod public;
 #[cfg(not(loom))]
 pub(crate) mod config;
 #[cfg(not(loom))]
+pub(crate) mod hooks;
+#[cfg(not(loom))]
 pub(crate) mod link;
 #[cfg(not(loom))]
 pub(crate) mod guard_count;

@@ -23,7 +23,9 @@ use crate::probe::trace::{self, Event, Mark};
 use crate::probe::{self, Point};
 use crate::sched::blocking::Detach;
 use crate::sched::current::{current, traced_interp};
+use crate::sched::state_hooks;
 use crate::sched::stw::{self, Scope};
+use crate::state::hooks::Fork;
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
@@ -81,6 +83,7 @@ pub(crate) fn before() -> Result<(), Misplaced> {
     if stw::is_requester() {
         return Err(Misplaced::InOwnPause);
     }
+    state_hooks::tell_fork(Fork::Before);
     hold();
     Ok(())
 }
@@ -118,6 +121,7 @@ pub(crate) fn after_in_parent() -> Result<(), Misplaced> {
         return Err(Misplaced::NotBetween);
     }
     release();
+    state_hooks::tell_fork(Fork::Parent);
     Ok(())
 }
 
@@ -133,6 +137,7 @@ pub(crate) unsafe fn after_in_child(tstate: ThreadStateRef) -> Result<(), Mispla
     FORKER.store(0, Relaxed);
     // SAFETY: the caller's contract.
     unsafe { child::reset_in_child(Survivors::Only(tstate)) };
+    state_hooks::tell_fork(Fork::Child);
     Ok(())
 }
 
@@ -168,6 +173,7 @@ impl ForkHandlers for Handlers {
             // The host has called PyOS_BeforeFork.
             return;
         }
+        state_hooks::tell_fork(Fork::Before);
         if stw::is_requester() {
             hold_stopped();
             BY_HANDLERS.store(HELD_IN_PAUSE, Relaxed);
@@ -189,8 +195,9 @@ impl ForkHandlers for Handlers {
                 let _ = init::INIT.unlock();
             }
             HELD_IN_PAUSE => release_stopped(),
-            _ => {}
+            _ => return,
         }
+        state_hooks::tell_fork(Fork::Parent);
     }
 
     fn in_child() {
@@ -201,6 +208,7 @@ impl ForkHandlers for Handlers {
         // SAFETY: the C library calls this on the only thread of the child,
         // before anything else of the library can be called in it.
         unsafe { child::reset_in_child(Survivors::OwnStates) };
+        state_hooks::tell_fork(Fork::Child);
     }
 }
 

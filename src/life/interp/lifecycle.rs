@@ -1,6 +1,7 @@
 //! Making, clearing and deleting interpreter states (S-IN).
 
 use crate::life::at_exit::{self, When};
+use crate::life::interp::host_data::{self, Unconstructed};
 use crate::life::phase;
 use crate::life::tstate;
 use crate::probe::Point;
@@ -25,8 +26,10 @@ pub(crate) enum NewInterpError {
     NoMemory,
     /// The runtime was never initialized.
     NoId,
-    /// The runtime is gone, or committed to its end.
+    /// The runtime is gone, or has committed its finalization.
     TooLate,
+    /// The host's interp_init refused it.
+    Refused,
 }
 
 /// Makes an interpreter state with the next id; an id is used up even if the
@@ -77,6 +80,13 @@ pub(crate) fn new(
     }
     drop(head);
     trace::at(Point::InterpNew, Event::At(Mark::InterpreterNew), || id);
+    if let Err(why) = host_data::construct(interp) {
+        discard(interp, life);
+        return Err(match why {
+            Unconstructed::NoMemory => NewInterpError::NoMemory,
+            Unconstructed::Refused => NewInterpError::Refused,
+        });
+    }
     Ok((interp, life))
 }
 
@@ -150,17 +160,18 @@ pub(crate) enum DeleteError {
 /// Deletes a cleared interpreter and the states it still has. A caller that is
 /// attached to it is detached first (S-IN-07).
 pub(crate) fn delete(interp: Interp) -> Result<(), DeleteError> {
-    delete_with(interp, phase::set)
+    delete_with(interp, phase::set, true)
 }
 
 /// [`delete`] that tells no hook of the host's that the interpreter is gone.
 pub(crate) fn delete_silently(interp: Interp) -> Result<(), DeleteError> {
-    delete_with(interp, |interp, phase| interp.phase.store(phase, Relaxed))
+    delete_with(interp, |interp, phase| interp.phase.store(phase, Relaxed), false)
 }
 
 fn delete_with(
     interp: Interp,
     set_phase: impl FnOnce(Interp, core::ffi::c_int),
+    hosts_told: bool,
 ) -> Result<(), DeleteError> {
     if let Some(tstate) = current().filter(|tstate| interp_of(*tstate) == interp) {
         let _ = attach::detach(tstate);
@@ -194,6 +205,7 @@ fn delete_with(
     interp.alive.store(0, Release);
     drop(head);
     set_phase(interp, PyTState_PHASE_GONE);
+    host_data::destroy(interp, hosts_told);
     lot::unpark_all(gone_key(interp));
     let head = RUNTIME.lock();
     RUNTIME.pool_interp_block(interp, &head);

@@ -5,6 +5,8 @@
 /// for announces nothing.
 pub(crate) use crate::life::threads::wait::RESCAN_NS;
 
+mod host_data;
+
 pub(crate) mod lifecycle;
 
 pub(crate) mod rounds;

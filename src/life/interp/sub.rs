@@ -65,6 +65,7 @@ fn create_detached(
     let (interp, life) = lifecycle::new(config, kind, whence).map_err(|error| match error {
         NewInterpError::NoMemory => c"no memory for a new interpreter",
         NewInterpError::NoId => c"failed to get an interpreter ID",
+        NewInterpError::Refused => c"interp_init refused the interpreter",
         NewInterpError::TooLate => NO_RUNTIME,
     })?;
     tstate::new_bound(interp, Origin::first(life)).map_err(|error| match error {

@@ -15,6 +15,7 @@ use crate::sched::{attach, late, signals};
 use crate::state::config::{
     GilKind, PyInterpreterConfig, PyInterpreterConfig_OWN_GIL, PyTState_INTERP_NO_GIL,
 };
+use crate::state::hooks;
 use crate::state::interp::WHENCE_RUNTIME;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
@@ -23,7 +24,7 @@ use crate::sync::mutex::PyMutex;
 use crate::sync::owed;
 use core::ffi::CStr;
 use core::sync::atomic::{
-    AtomicI64,
+    AtomicI64, AtomicUsize,
     Ordering::{Relaxed, Release},
 };
 
@@ -33,11 +34,18 @@ pub(crate) static INIT: PyMutex = PyMutex::new();
 /// INIT in the fork table.
 pub(crate) static FORK_ROWS: [ForkRow; 1] = [fork_row!(INIT)];
 
+/// Identity of the thread that initializes the runtime at this moment, or 0.
+static INITIALIZER: AtomicUsize = AtomicUsize::new(0);
+
 /// Initializes the runtime and attaches the main state to the caller, which
 /// becomes the main thread. Nothing happens when it is initialized already.
 pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
     if finalize::is_under_way_here() {
         return Err(c"the runtime is finalizing");
+    }
+    // A function of the host that initialization calls.
+    if INITIALIZER.load(Relaxed) == thread::ident() as usize {
+        return Err(c"the runtime is being initialized");
     }
     loop {
         // Without INIT, which the other thread may need to fork.
@@ -53,7 +61,11 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
             let free = || {
                 let _ = INIT.unlock();
             };
-            Some(owed::or_give_back(free, || first_time(settings)))
+            // Relaxed, both: a thread finds only itself in it.
+            INITIALIZER.store(thread::ident() as usize, Relaxed);
+            let result = owed::or_give_back(free, || first_time(settings));
+            INITIALIZER.store(0, Relaxed);
+            Some(result)
         };
         let _ = INIT.unlock();
         if let Some(result) = result {
@@ -79,6 +91,7 @@ fn first_time(settings: &Settings) -> Result<(), &'static CStr> {
     };
     let (main, life) =
         lifecycle::new(&config, kind, WHENCE_RUNTIME).map_err(|error| match error {
+            NewInterpError::Refused => c"interp_init refused the main interpreter",
             NewInterpError::NoMemory => c"no memory for the main interpreter",
             NewInterpError::NoId | NewInterpError::TooLate => c"failed to get an interpreter ID",
         })?;
@@ -144,6 +157,8 @@ fn apply(settings: &Settings) {
     let late = if settings.environment { environment::late_policy() } else { None };
     RUNTIME.late_by_environment.store(late.unwrap_or(-1), Relaxed);
     RUNTIME.set_compat(settings.compat());
+    hooks::set(&settings.hooks);
+    probe::tell_host_of_attaches(settings.hooks.watches_attaches());
     // SAFETY: no thread has a state of this life of the runtime yet.
     unsafe { RUNTIME.set_objects(settings.objects) };
 }

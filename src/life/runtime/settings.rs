@@ -6,6 +6,7 @@ use crate::state::config::{
     Compat, GilKind, PyTState_CHECK_FATAL, PyTState_CHECK_STRICT, PyTState_Config,
     PyTState_GIL_NONE, PyTState_GIL_SHARED, PyTState_LATE_ABORT, PyTState_LATE_HANG,
 };
+use crate::state::hooks::{InterpHooks, StateHooks};
 use crate::state::object::PyTState_ObjectHooks;
 use core::ffi::CStr;
 
@@ -20,6 +21,7 @@ pub(crate) struct Settings {
     check_level: i32,
     pub(super) host_size: usize,
     pub(super) objects: PyTState_ObjectHooks,
+    pub(super) hooks: StateHooks,
     pub(crate) install_signals: bool,
     /// The environment is read (`life::environment`).
     pub(super) environment: bool,
@@ -34,6 +36,7 @@ impl Settings {
         check_level: PyTState_CHECK_FATAL,
         host_size: 0,
         objects: PyTState_ObjectHooks::NONE,
+        hooks: StateHooks::NONE,
         install_signals: true,
         environment: true,
     };
@@ -92,6 +95,9 @@ impl Settings {
         if config.host_tstate_size > isize::MAX as usize / 2 {
             return Err(c"PyTState_Config.host_tstate_size is too large");
         }
+        if config.interp_host_size > isize::MAX as usize / 2 {
+            return Err(c"PyTState_Config.interp_host_size is too large");
+        }
         // SAFETY: NULL or the host's table, valid during the call.
         let objects = unsafe { config.objects.as_ref() };
         Ok(Settings {
@@ -101,8 +107,31 @@ impl Settings {
             check_level: config.check_level,
             host_size: config.host_tstate_size,
             objects: objects.copied().unwrap_or(PyTState_ObjectHooks::NONE),
+            hooks: hooks_of(config),
             install_signals: true,
             environment: true,
         })
+    }
+}
+
+/// The functions that a host's configuration names.
+fn hooks_of(config: &PyTState_Config) -> StateHooks {
+    // SAFETY: NULL or the host's table, valid during the call.
+    let fork = unsafe { config.fork.as_ref() };
+    StateHooks {
+        functions: [
+            config.on_new,
+            config.on_attach,
+            config.on_detach,
+            config.on_delete,
+            config.on_request,
+        ],
+        interp: InterpHooks {
+            size: config.interp_host_size,
+            init: config.interp_init,
+            fini: config.interp_fini,
+        },
+        fork: fork.map_or([None; 3], |fork| [fork.before, fork.parent, fork.child]),
+        arg: config.hook_arg,
     }
 }

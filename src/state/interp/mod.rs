@@ -106,6 +106,10 @@ pub(crate) struct InterpBlock {
     /// Blocks that are freed later, oldest first, and the last of them.
     pub(crate) deferred: AtomicPtr<c_void>,
     pub(crate) deferred_last: AtomicPtr<c_void>,
+    /// The host's bytes, NULL if it wants none, and 1 once the host has made
+    /// what is in them (`life::host_data`).
+    pub(crate) host_data: AtomicPtr<c_void>,
+    pub(crate) constructed: AtomicU32,
 }
 
 /// A pointer to an interpreter block (I1: never unmapped).
@@ -244,6 +248,8 @@ impl InterpBlock {
             qsbr: Qsbr::new(),
             deferred: AtomicPtr::new(core::ptr::null_mut()),
             deferred_last: AtomicPtr::new(core::ptr::null_mut()),
+            host_data: AtomicPtr::new(core::ptr::null_mut()),
+            constructed: AtomicU32::new(0),
         }
     }
 
