@@ -140,7 +140,7 @@ unsafe fn whole(config: *const PyTState_Config) -> Result<PyTState_Config, &'sta
     unsafe { ptr::copy_nonoverlapping(config.cast::<u8>(), (&raw mut known).cast(), has) };
     let more = size.saturating_sub(size_of::<PyTState_Config>());
     // SAFETY: the host's struct has `size` bytes.
-    let rest = unsafe { core::slice::from_raw_parts(config.cast::<u8>().add(has), more) };
+    let rest = unsafe { core::slice::from_raw_parts(config.cast::<u8>().wrapping_add(has), more) };
     if rest.iter().any(|&byte| byte != 0) {
         return Err(
             c"PyTState_Config has a setting that this version of the library does not know",
