@@ -1,0 +1,153 @@
+//! Threads that are blocked in the kernel by what is not controlled, or compute without coming to a point.
+//!
+//! The watcher looks each millisecond. A running thread that has come to no point since, and is found in the same
+//! system call twice, is outside: another one gets the token. When it comes to its next point it waits at its gate.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::decide::Next;
+use super::threads::decimal;
+use super::{Held, NO_THREAD, stop};
+use crate::sys;
+
+/// Looks after which a thread that computes all the time is left to itself, if others can go on: 100 ms.
+const BUSY_LOOKS: u32 = 100;
+/// Looks after which the run is given up if nobody else can go on: 2 s.
+const STUCK_LOOKS: u32 = 2_000;
+
+/// What the watcher saw last time.
+pub(super) struct Seen {
+    running: u16,
+    stamp: u64,
+    looks: u32,
+    length: usize,
+    text: [u8; 192],
+}
+
+impl Seen {
+    pub(super) fn new() -> Self {
+        Self { running: NO_THREAD, stamp: 0, looks: 0, length: 0, text: [0; 192] }
+    }
+}
+
+/// Reads a file of a task of this process.
+fn read_of_task<'a>(tid: i32, file: &[u8], place: &'a mut [u8]) -> &'a [u8] {
+    let mut path = [0_u8; 64];
+    let mut digits = [0_u8; 10];
+    let digits = decimal(&mut digits, tid.unsigned_abs().into());
+    let mut used = 0;
+    for part in [b"/proc/self/task/".as_slice(), digits, b"/", file, b"\0"] {
+        path[used..used + part.len()].copy_from_slice(part);
+        used += part.len();
+    }
+    sys::read_file(&path[..used], place)
+}
+
+/// The number of the system call in a line of `/proc/self/task/N/syscall`.
+fn number_of(line: &[u8]) -> Option<u32> {
+    let text = core::str::from_utf8(line).ok()?;
+    text.split(' ').next()?.trim().parse().ok()
+}
+
+/// Whether the first thread of the process has ended: it stays until the process ends.
+pub(super) fn is_zombie(tid: i32) -> bool {
+    let mut place = [0_u8; 192];
+    let stat = read_of_task(tid, b"stat", &mut place);
+    let end_of_name = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    stat.get(end_of_name + 2) == Some(&b'Z')
+}
+
+impl Held {
+    /// Called by the watcher at its gate, about once a millisecond.
+    pub(super) fn watch(&mut self, me: u16, seen: &mut Seen) {
+        let running = self.running;
+        if running == NO_THREAD {
+            self.look_again(me);
+            return;
+        }
+        if seen.running != running || seen.stamp != self.stamp {
+            *seen = Seen::new();
+            (seen.running, seen.stamp) = (running, self.stamp);
+            return;
+        }
+        seen.looks += 1;
+        let tid = self.thread(running).tid.load(Relaxed);
+        if tid == 0 {
+            return;
+        }
+        let mut place = [0_u8; 192];
+        let text = self.without(|| read_of_task(tid, b"syscall", &mut place));
+        if self.running != running || self.stamp != seen.stamp {
+            return;
+        }
+        let number = number_of(text);
+        let waits_here = number == Some(libc::SYS_futex as u32) && self.is_gate_of_engine(text);
+        let same = !text.is_empty() && text == &seen.text[..seen.length];
+        seen.length = text.len();
+        seen.text[..text.len()].copy_from_slice(text);
+        if let Some(number) = number {
+            if same && !waits_here {
+                self.leave_outside(running, me, number);
+            }
+            return;
+        }
+        if seen.looks >= BUSY_LOOKS && seen.looks % BUSY_LOOKS == 0 {
+            if self.other_can_go_on(running) {
+                self.leave_outside(running, me, u32::MAX);
+            } else if seen.looks >= STUCK_LOOKS {
+                stop::spins(self, running);
+            }
+        }
+    }
+
+    /// The thread waits for this library's own lock only.
+    fn is_gate_of_engine(&self, line: &[u8]) -> bool {
+        let Some(text) = core::str::from_utf8(line).ok() else { return true };
+        let address = text.split(' ').nth(1).and_then(|word| word.strip_prefix("0x"));
+        let address = address.and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        address == Some((&raw const super::GATE).addr())
+    }
+
+    fn other_can_go_on(&mut self, running: u16) -> bool {
+        self.thread(running).outside = true;
+        let found = (0..self.live_count).any(|at| {
+            let number = self.live[at];
+            self.could_go(number)
+        });
+        self.thread(running).outside = false;
+        found
+    }
+
+    /// The running thread is outside: another one gets the token.
+    fn leave_outside(&mut self, running: u16, me: u16, syscall: u32) {
+        self.thread(running).outside = true;
+        self.note_outside(running, syscall);
+        self.thread(running).op.point = super::points::OUTSIDE;
+        self.count_passage(running);
+        let next = self.decide(running);
+        if let Next::Goes(to) = next {
+            if to == me {
+                self.watcher = me;
+                return;
+            }
+        }
+        self.hand_on(next, me);
+    }
+
+    /// Nobody can go on, and somebody is outside: looks whether that has changed.
+    fn look_again(&mut self, me: u16) {
+        let any = (0..self.live_count).any(|at| {
+            let number = self.live[at];
+            self.could_go(number)
+        });
+        if !any {
+            return;
+        }
+        let next = self.decide(me);
+        if let Next::Goes(to) = next {
+            if to != me {
+                self.hand_on(next, me);
+            }
+        }
+    }
+}
