@@ -231,7 +231,8 @@ impl Engine {
             }
         }
         let current = candidates.iter().position(|c| c.thread == came && !c.timer);
-        let view = View { candidates, current, yielded, enabling, step };
+        let own_timer = candidates.iter().position(|c| c.thread == came && c.timer);
+        let view = View { candidates, current, own_timer, yielded, enabling, step };
         self.chooser.choose(&view)
     }
 

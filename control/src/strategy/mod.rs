@@ -40,6 +40,8 @@ pub(crate) struct View<'a> {
     pub(crate) candidates: &'a [Candidate],
     /// The thread that came to the point, if it is a candidate.
     pub(crate) current: Option<usize>,
+    /// The deadline of that thread, if it cannot go on and its deadline is a candidate.
+    pub(crate) own_timer: Option<usize>,
     /// That thread lets others go first.
     pub(crate) yielded: bool,
     /// What that thread did last has made another thread a candidate.
