@@ -9,8 +9,16 @@ use common::{files, read};
 
 /// Layers with their height. Layers of one height do not see each other,
 /// except where `ALSO` says so.
-const HEIGHT: &[(&str, u32)] =
-    &[("os", 0), ("sync", 1), ("probe", 1), ("state", 2), ("sched", 3), ("life", 4), ("capi", 5)];
+const HEIGHT: &[(&str, u32)] = &[
+    ("os", 0),
+    ("control", 1),
+    ("sync", 2),
+    ("probe", 2),
+    ("state", 3),
+    ("sched", 4),
+    ("life", 5),
+    ("capi", 6),
+];
 
 /// Arrows inside one height: (from, to).
 const ALSO: &[(&str, &str)] = &[("sync", "probe")];

@@ -9,8 +9,15 @@
 //!
 //! Without `PYTSTATE_CONTROL` or `PYTSTATE_SCHEDULE` in the environment every call goes straight on.
 
-#![cfg_attr(test, allow(dead_code, reason = "the exported functions, which use all this, are not in a test program"))]
+#![cfg_attr(
+    test,
+    allow(
+        dead_code,
+        reason = "the exported functions, which use all this, are not in a test program"
+    )
+)]
 
+mod door;
 mod engine;
 mod entry;
 mod interpose;

@@ -147,7 +147,8 @@ const BLOCKED: u64 = {
 /// Blocks signals; returns the mask of before.
 pub(crate) fn block_signals() -> u64 {
     let mut before = 0_u64;
-    let (new, old) = ((&raw const BLOCKED_NOW).expose_provenance(), (&raw mut before).expose_provenance());
+    let (new, old) =
+        ((&raw const BLOCKED_NOW).expose_provenance(), (&raw mut before).expose_provenance());
     // SAFETY: both masks live across the call.
     unsafe { call(libc::SYS_rt_sigprocmask, [libc::SIG_BLOCK as usize, new, old, 8, 0, 0]) };
     before

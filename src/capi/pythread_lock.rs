@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_int, c_longlong, c_void};
 use super::arg;
 use crate::os::clock::Deadline;
 use crate::os::mem;
+use crate::probe::{self, Point};
 use crate::sched::blocking::{DetachAndSignals, detached};
 use crate::sched::fatal::fatal;
 use crate::state::config::Compat;
@@ -100,6 +101,7 @@ pub unsafe extern "C" fn PyThread_free_lock(lock: PyThread_type_lock) {
 pub unsafe extern "C" fn PyThread_acquire_lock(lock: PyThread_type_lock, waitflag: c_int) -> c_int {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if waitflag == 0 {
         return c_int::from(lock.try_acquire());
     }
@@ -131,6 +133,7 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock_timed") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if lock.try_acquire() {
         return PyLockStatus::PY_LOCK_ACQUIRED;
     }
@@ -164,6 +167,7 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock_timed_with_retries") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if lock.try_acquire() {
         return PyLockStatus::PY_LOCK_ACQUIRED;
     }
@@ -203,7 +207,10 @@ pub unsafe extern "C" fn PyThread_release_lock(lock: PyThread_type_lock) {
     const FUNC: &CStr = c"PyThread_release_lock";
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, FUNC) };
+    let address = core::ptr::from_ref(lock);
     if lock.release().is_ok() {
+        // A thread that took it meanwhile may have freed it: only its address is used here.
+        probe::point_on(Point::PythreadReleased, address);
         return;
     }
     if RUNTIME.compat() >= Compat::V3_15 {

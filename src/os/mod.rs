@@ -3,6 +3,7 @@
 pub(crate) mod at_exit;
 pub(crate) mod atomic;
 pub(crate) mod clock;
+pub(crate) mod engine;
 pub(crate) mod env;
 pub(crate) mod errno;
 pub(crate) mod file;

@@ -14,7 +14,8 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use super::text::{Printable, parse_seconds};
-use super::{nearest, perturb::Setting, sync_point, text, trace};
+use super::{mode, nearest, perturb::Setting, sync_point, text, trace};
+use crate::control;
 use crate::os::env::{self, Var};
 use crate::os::signal;
 
@@ -62,6 +63,10 @@ variables! {
     LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
         word(text, &[("hang", Late::Hang), ("exit", Late::Exit), ("abort", Late::Abort)])
     };
+    /// A schedule to repeat. Applied by the preload library of the command pytstate, which `os::engine` loads.
+    SCHEDULE: () = c"PYTSTATE_SCHEDULE", "a schedule file", |_| None;
+    /// What the command pytstate tells its preload library. Applied there.
+    CONTROL: () = c"PYTSTATE_CONTROL", "made by the command pytstate", |_| None;
     /// Threads that keep others waiting that long are named. Applied by `life::environment`.
     WATCHDOG: i64 = c"PYTSTATE_WATCHDOG", "a number of seconds, such as 5 or 0.25", parse_seconds;
     /// A finalization that waits prints that often for what. Applied by `life::environment`.
@@ -162,6 +167,9 @@ fn is_trusted() -> bool {
 
 /// Reads the rows of this layer and turns on what they ask for. Called once.
 pub(super) fn apply() {
+    if control::is_on() {
+        mode::turn_on(mode::CONTROL);
+    }
     if let Some(limit_ns) = SYNC_LIMIT.get() {
         sync_point::set_limit(limit_ns);
     }

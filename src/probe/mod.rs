@@ -34,7 +34,7 @@ pub(crate) mod trace;
 pub(crate) use point::Point;
 #[cfg(not(loom))]
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
-pub(crate) use sync_point::point;
+pub(crate) use sync_point::{point, point_on};
 
 #[cfg(not(loom))]
 mod mode;
@@ -43,6 +43,11 @@ mod mode;
 #[cfg(loom)]
 #[inline(always)]
 pub(crate) fn point(_at: Point) {}
+
+/// In a model a point is nothing.
+#[cfg(loom)]
+#[inline(always)]
+pub(crate) fn point_on<T>(_at: Point, _object: *const T) {}
 
 /// Makes this layer whole in a fork child: frees its locks and forgets the threads held at points.
 ///

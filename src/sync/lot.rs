@@ -20,6 +20,7 @@ use super::atomic::{AtomicU32, Cell, Ordering, const_unless_loom};
 use super::owed;
 use super::rank::{self, Rank, RankedLock};
 use super::waiting::Waiting;
+use crate::control;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
 use crate::os::tsan;
@@ -182,7 +183,7 @@ loom::lazy_static! {
 }
 
 fn bucket(key: *const ()) -> &'static Bucket {
-    &LOT[key.addr() % BUCKETS]
+    &LOT[control::spread(key) % BUCKETS]
 }
 
 /// Sleeps on `key` until unparked or `deadline` passed, if `validate` agrees.

@@ -118,7 +118,9 @@ impl Status {
     /// The status with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        use Status::{Absent, BadVersion, Deadlock, Ended, GivenUp, Livelock, Running, SpinsOutside};
+        use Status::{
+            Absent, BadVersion, Deadlock, Ended, GivenUp, Livelock, Running, SpinsOutside,
+        };
         [Absent, Running, Ended, Deadlock, Livelock, SpinsOutside, GivenUp, BadVersion]
             .into_iter()
             .find(|status| *status as u32 == number)

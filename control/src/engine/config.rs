@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use super::threads::{Life, Wait};
 use super::{Engine, GATE, Held, ME, NO_THREAD, enter};
 use crate::protocol::{
-    Area, ITEMS, Item, MAGIC, Request, SCHEDULE_VARIABLE, Schedule, Status, Strategy, VARIABLE, VERSION,
-    request_flag,
+    Area, ITEMS, Item, MAGIC, Request, SCHEDULE_VARIABLE, Schedule, Status, Strategy, VARIABLE,
+    VERSION, request_flag,
 };
 use crate::strategy::Draw;
 use crate::sys;
@@ -56,7 +56,9 @@ fn map(path: Option<&str>, size: usize) -> Option<*mut u8> {
     }
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping.
-    let area = unsafe { libc::mmap(core::ptr::null_mut(), size, access, flags | libc::MAP_NORESERVE, file, 0) };
+    let area = unsafe {
+        libc::mmap(core::ptr::null_mut(), size, access, flags | libc::MAP_NORESERVE, file, 0)
+    };
     if file >= 0 {
         // SAFETY: opened above.
         unsafe { libc::close(file) };
@@ -152,7 +154,9 @@ pub(crate) fn begin() {
     let Some(asked) = asked() else { return };
     let shared = asked.shm.is_some();
     let Some(area) = map(asked.shm.as_deref(), size_of::<Area>()) else {
-        sys::complain(b"pytstate: the area that PYTSTATE_CONTROL names cannot be mapped; not controlled\n");
+        sys::complain(
+            b"pytstate: the area that PYTSTATE_CONTROL names cannot be mapped; not controlled\n",
+        );
         return;
     };
     let Some(page) = map(None, 4096) else { return };
@@ -214,12 +218,14 @@ impl Engine {
     fn begin_run(&mut self) {
         let request = self.area().request;
         self.note_points();
-        (self.watcher, self.dying, self.heir, self.running) = (NO_THREAD, NO_THREAD, NO_THREAD, NO_THREAD);
+        (self.watcher, self.dying, self.heir, self.running) =
+            (NO_THREAD, NO_THREAD, NO_THREAD, NO_THREAD);
         let or = |value: u32, default: u64| if value == 0 { default } else { value.into() };
         let k = or(request.k, 100);
         self.limits.unfair = or(request.unfair_limit, (10 * k).max(2_000));
         self.limits.fair = or(request.fair_limit, 10 * self.limits.unfair);
-        self.limits.patience_ns = if request.patience_ns == 0 { 1_000_000_000 } else { request.patience_ns };
+        self.limits.patience_ns =
+            if request.patience_ns == 0 { 1_000_000_000 } else { request.patience_ns };
         self.limits.flags = request.flags;
         self.limits.strategy = request.strategy;
         self.clock.set_epoch(request.epoch_ns);
@@ -249,7 +255,9 @@ impl Held {
     /// The caller is the only thread of a fork child: a world of its own, which is not recorded.
     pub(super) fn become_child(&mut self) {
         let me = (ME.get().wrapping_sub(1)) as u16;
-        let Some(own) = map(None, size_of::<Area>()) else { super::stop::give_up(b"no memory in a fork child") };
+        let Some(own) = map(None, size_of::<Area>()) else {
+            super::stop::give_up(b"no memory in a fork child")
+        };
         let own: *mut Area = own.cast();
         // SAFETY: two areas; the parts are plain numbers.
         unsafe {

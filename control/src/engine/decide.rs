@@ -29,7 +29,8 @@ struct Candidates {
     count: usize,
 }
 
-const NOBODY: Candidate = Candidate { thread: NO_THREAD, timer: false, kind: Kind::None, object: 0 };
+const NOBODY: Candidate =
+    Candidate { thread: NO_THREAD, timer: false, kind: Kind::None, object: 0 };
 
 /// How long a candidate has waited: smaller is longer.
 type Age = (bool, i64, u64);
@@ -50,10 +51,14 @@ impl Engine {
         }
         match thread.wait {
             Wait::Nothing => true,
-            Wait::Mutex(mutex) => super::library::mutex_is_free(mutex, thread.tid.load(core::sync::atomic::Ordering::Relaxed)),
+            Wait::Mutex(mutex) => super::library::mutex_is_free(
+                mutex,
+                thread.tid.load(core::sync::atomic::Ordering::Relaxed),
+            ),
             Wait::Semaphore(semaphore) => super::library::semaphore_is_up(semaphore),
             Wait::Read(lock) => {
-                let first = self.objects.known(lock).is_some_and(|lock| lock.writer_first && !lock.writer);
+                let first =
+                    self.objects.known(lock).is_some_and(|lock| lock.writer_first && !lock.writer);
                 let writer_waits = first && self.has_writer_waiting(lock);
                 self.objects.known(lock).is_none_or(|lock| !lock.writer) && !writer_waits
             }
@@ -84,7 +89,10 @@ impl Engine {
 
     fn has_deadline(&self, number: u16) -> bool {
         let thread = &self.threads[usize::from(number)];
-        thread.takes_part() && !thread.hung && thread.deadline != NEVER && thread.outcome == Outcome::Granted
+        thread.takes_part()
+            && !thread.hung
+            && thread.deadline != NEVER
+            && thread.outcome == Outcome::Granted
     }
 
     fn candidate(&self, number: u16, timer: bool) -> Candidate {
@@ -195,7 +203,11 @@ impl Engine {
             self.put_default_first(list, came, yielded);
             let blocked = current.is_none();
             let candidates = &list.list[..list.count];
-            let chosen = if candidates.len() == 1 { 0 } else { self.choose(came, candidates, yielded, enabling) };
+            let chosen = if candidates.len() == 1 {
+                0
+            } else {
+                self.choose(came, candidates, yielded, enabling)
+            };
             let choice = candidates[chosen];
             let mut flags = 0;
             if yielded {
@@ -216,7 +228,13 @@ impl Engine {
     }
 
     /// One of two or more candidates.
-    fn choose(&mut self, came: u16, candidates: &[Candidate], yielded: bool, enabling: bool) -> usize {
+    fn choose(
+        &mut self,
+        came: u16,
+        candidates: &[Candidate],
+        yielded: bool,
+        enabling: bool,
+    ) -> usize {
         let step = self.count_choice();
         if step == self.limits.unfair && self.limits.strategy != p::Strategy::Items as u32 {
             self.in_tail = true;

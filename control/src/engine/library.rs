@@ -46,7 +46,9 @@ pub(crate) fn mutex_is_held_by(mutex: usize, tid: i32) -> bool {
 pub(super) fn semaphore_is_up(semaphore: usize) -> bool {
     let mut value: c_int = 0;
     // SAFETY: a thread of the program is inside a call with this semaphore.
-    unsafe { crate::real::sem_getvalue(core::ptr::with_exposed_provenance_mut(semaphore), &raw mut value) };
+    unsafe {
+        crate::real::sem_getvalue(core::ptr::with_exposed_provenance_mut(semaphore), &raw mut value)
+    };
     value > 0
 }
 

@@ -4,8 +4,8 @@ use super::park::Scratch;
 use super::threads::{Life, Wait, hash, mix};
 use super::{Engine, NO_THREAD, points};
 use crate::protocol::{
-    Area, Kind, MODULES, OUTSIDES, OutsideRow, POINT_NAME, POINTS, STEPS, StepRow, THREAD_NAME, ThreadState,
-    step_flag,
+    Area, Kind, MODULES, OUTSIDES, OutsideRow, POINT_NAME, POINTS, STEPS, StepRow, THREAD_NAME,
+    ThreadState, step_flag,
 };
 use crate::strategy::Candidate;
 
@@ -60,8 +60,11 @@ impl Engine {
     pub(super) fn note_thread(&mut self, number: u16) {
         let count = self.count as u32;
         let thread = self.thread(number);
-        let (path, start, gone) =
-            (thread.path, thread.start.map_or(0, |start| start as usize), thread.life == Life::Gone);
+        let (path, start, gone) = (
+            thread.path,
+            thread.start.map_or(0, |start| start as usize),
+            thread.life == Life::Gone,
+        );
         let row = &mut self.area().threads[usize::from(number)];
         row.path = path;
         row.start = start as u64;
@@ -153,7 +156,13 @@ impl Engine {
     }
 
     /// Logs a decision. The threads' `op`s are still those of before.
-    pub(super) fn log_step(&mut self, came: u16, candidates: &[Candidate], chosen: usize, flags: u8) {
+    pub(super) fn log_step(
+        &mut self,
+        came: u16,
+        candidates: &[Candidate],
+        chosen: usize,
+        flags: u8,
+    ) {
         let enabled = candidates.iter().fold(0_u64, |sum, candidate| {
             let path = self.threads[usize::from(candidate.thread)].path_hash;
             sum.wrapping_add(mix(path, candidate.timer.into()))
@@ -171,7 +180,15 @@ impl Engine {
         self.log_row(came, waiters[chosen], enabled, waiters.len(), chosen, step_flag::WAKE);
     }
 
-    fn log_row(&mut self, came: u16, next: u16, enabled: u64, options: usize, chosen: usize, flags: u8) {
+    fn log_row(
+        &mut self,
+        came: u16,
+        next: u16,
+        enabled: u64,
+        options: usize,
+        chosen: usize,
+        flags: u8,
+    ) {
         let next_hash = self.thread(next).path_hash;
         let time_ns = self.clock.now();
         self.note_place(came);
@@ -240,7 +257,9 @@ impl Engine {
         let step = area.report.steps.max(1);
         let count = (area.report.outsides as usize).min(OUTSIDES);
         let rows = area.outsides[..count].iter_mut().rev();
-        if let Some(row) = rows.into_iter().find(|row| row.thread == u32::from(number) && row.back == 0) {
+        if let Some(row) =
+            rows.into_iter().find(|row| row.thread == u32::from(number) && row.back == 0)
+        {
             row.back = step;
         }
     }

@@ -24,7 +24,9 @@ pub(crate) mod threads;
 mod visit;
 
 pub(crate) use config::begin;
-pub(crate) use library::{futex_word, mutex_is_held_by, mutex_is_shared, rwlock_flags, semaphore_is_shared};
+pub(crate) use library::{
+    futex_word, mutex_is_held_by, mutex_is_shared, rwlock_flags, semaphore_is_shared,
+};
 pub(crate) use threads::{Op, Outcome, Wait};
 pub(crate) use visit::*;
 
@@ -195,7 +197,12 @@ impl Held {
         });
         let me = ME.get();
         if me != 0 && self.thread((me - 1) as u16).outside {
-            let op = Op { point: points::OUTSIDE_BACK, kind: crate::protocol::Kind::None, object: 0, place: 0 };
+            let op = Op {
+                point: points::OUTSIDE_BACK,
+                kind: crate::protocol::Kind::None,
+                object: 0,
+                place: 0,
+            };
             let _ = self.visit((me - 1) as u16, op, Terms::FREE);
         }
         result

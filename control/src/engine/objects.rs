@@ -63,7 +63,8 @@ impl Objects {
     }
 
     fn start(address: usize) -> usize {
-        (address >> 2).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (usize::BITS - CAPACITY.trailing_zeros())
+        (address >> 2).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            >> (usize::BITS - CAPACITY.trailing_zeros())
     }
 
     fn position(&self, address: usize) -> Option<usize> {

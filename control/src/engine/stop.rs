@@ -12,7 +12,11 @@ use crate::sys;
 static PLACE: Scratch<[u8; MESSAGE]> = Scratch::new([0; MESSAGE]);
 
 /// Writes the message, and ends the process.
-fn stop(engine: &mut Engine, status: Status, write: impl FnOnce(&mut Engine, &mut Writer<'_>)) -> ! {
+fn stop(
+    engine: &mut Engine,
+    status: Status,
+    write: impl FnOnce(&mut Engine, &mut Writer<'_>),
+) -> ! {
     engine.note_all_threads();
     PLACE.with(|place| {
         let mut writer = Writer::new(place);
@@ -54,7 +58,10 @@ pub(super) fn livelock(engine: &mut Engine, last: u16) -> ! {
     engine.area().report.last_thread = last.into();
     stop(engine, Status::Livelock, |engine, out| {
         let steps = engine.area_ref().report.k;
-        let _ = writeln!(out, "livelock: the program has not ended after {steps} decisions, the last of them fair");
+        let _ = writeln!(
+            out,
+            "livelock: the program has not ended after {steps} decisions, the last of them fair"
+        );
         tell_threads(engine, out);
     })
 }
@@ -65,7 +72,10 @@ pub(super) fn spins(engine: &mut Engine, running: u16) -> ! {
     stop(engine, Status::SpinsOutside, |engine, out| {
         let _ = write!(out, "given up: ");
         name(engine, running, out);
-        let _ = write!(out, " runs without coming to a point, and no other thread can go on; its last point was ");
+        let _ = write!(
+            out,
+            " runs without coming to a point, and no other thread can go on; its last point was "
+        );
         let point = engine.thread(running).op.point;
         let _ = writeln!(out, "{}", point_name(engine, point));
     })
@@ -145,7 +155,12 @@ impl Engine {
         let _ = writeln!(
             out,
             "pytstate: status {}, {} threads, {} decisions, {} with a choice, digest {:016x}, order {:016x}",
-            report.status, report.threads, report.steps, report.k, report.digest, report.order_digest
+            report.status,
+            report.threads,
+            report.steps,
+            report.k,
+            report.digest,
+            report.order_digest
         );
         sys::complain(out.bytes());
     }

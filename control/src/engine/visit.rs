@@ -154,7 +154,8 @@ impl Engine {
         let thread = self.thread(number);
         thread.start = Some(start);
         thread.arg = arg;
-        thread.op = Op { point: points::THREAD_BEGIN, kind: Kind::Life, object: 0, place: start as usize };
+        thread.op =
+            Op { point: points::THREAD_BEGIN, kind: Kind::Life, object: 0, place: start as usize };
         thread.passages[usize::from(points::THREAD_BEGIN)] = 1;
         thread.wait = Wait::Nothing;
         number
@@ -193,12 +194,21 @@ impl Engine {
     }
 
     /// The threads that wait for a signal on `object`, in the order of their arrival, as far as `wanted` says.
-    pub(crate) fn waiters(&self, object: usize, wanted: impl Fn(usize) -> bool, into: &mut [u16]) -> usize {
+    pub(crate) fn waiters(
+        &self,
+        object: usize,
+        wanted: impl Fn(usize) -> bool,
+        into: &mut [u16],
+    ) -> usize {
         let mut count = 0;
         for &number in self.live() {
             let thread = &self.threads[usize::from(number)];
             let waits = matches!(thread.wait, Wait::Signal(its) if its == object);
-            if waits && thread.outcome == Outcome::Granted && wanted(thread.detail) && count < into.len() {
+            if waits
+                && thread.outcome == Outcome::Granted
+                && wanted(thread.detail)
+                && count < into.len()
+            {
                 into[count] = number;
                 count += 1;
             }

@@ -95,7 +95,11 @@ entry!(pthread_barrier_wait, 1 => wait);
 /// The word of a `pthread_once_t` whose function has returned.
 const DONE: c_int = 2;
 
-unsafe extern "C" fn once(o: *mut pthread_once_t, function: extern "C" fn(), place: usize) -> c_int {
+unsafe extern "C" fn once(
+    o: *mut pthread_once_t,
+    function: extern "C" fn(),
+    place: usize,
+) -> c_int {
     let me = match engine::me() {
         // SAFETY: the program's word; a plain look first, as the C library does.
         Some(me) if unsafe { o.read_volatile() } & DONE == 0 => me,
@@ -107,7 +111,8 @@ unsafe extern "C" fn once(o: *mut pthread_once_t, function: extern "C" fn(), pla
     let op = Op { point: points::ONCE, kind: Kind::Acquire, object: at(o), place };
     loop {
         let owner = held.objects.at(at(o)).owner;
-        let wait = if owner == NO_THREAD || owner == me { Wait::Nothing } else { Wait::Signal(at(o)) };
+        let wait =
+            if owner == NO_THREAD || owner == me { Wait::Nothing } else { Wait::Signal(at(o)) };
         if held.visit(me, op, Terms::of(wait)) == Outcome::Interrupted {
             held.let_signals_in();
         }

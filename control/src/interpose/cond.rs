@@ -11,7 +11,13 @@ use crate::entry::entry;
 use crate::protocol::{Kind, THREADS};
 use crate::real;
 
-fn waited(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, point: u16, deadline: i64, place: usize) -> Option<c_int> {
+fn waited(
+    c: *mut pthread_cond_t,
+    m: *mut pthread_mutex_t,
+    point: u16,
+    deadline: i64,
+    place: usize,
+) -> Option<c_int> {
     let me = engine::me()?;
     let mut held = engine::enter();
     if held.objects.at(at(c)).shared {
@@ -26,7 +32,11 @@ fn waited(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, point: u16, deadline:
         return Some(status);
     }
     held.note_owner(at(m), NO_THREAD);
-    let terms = Terms { detail: at(m), interruptible: true, ..Terms::of(Wait::Signal(at(c))).until(deadline) };
+    let terms = Terms {
+        detail: at(m),
+        interruptible: true,
+        ..Terms::of(Wait::Signal(at(c))).until(deadline)
+    };
     let sleep = Op { point: points::COND_SLEEP, ..op };
     let outcome = held.visit(me, sleep, terms);
     let relock = Op { point: points::COND_RELOCK, kind: Kind::Acquire, object: at(m), place };
@@ -53,7 +63,12 @@ unsafe extern "C" fn wait(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, place
         .unwrap_or_else(|| unsafe { real::pthread_cond_wait(c, m) })
 }
 
-unsafe extern "C" fn timedwait(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn timedwait(
+    c: *mut pthread_cond_t,
+    m: *mut pthread_mutex_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     let deadline = engine::me().and_then(|_| {
         let monotonic = engine::enter().objects.at(at(c)).monotonic;
         engine::deadline(if monotonic { libc::CLOCK_MONOTONIC } else { libc::CLOCK_REALTIME }, when)
@@ -116,7 +131,11 @@ unsafe extern "C" fn broadcast(c: *mut pthread_cond_t, place: usize) -> c_int {
     engine::passing_through(|| unsafe { real::pthread_cond_broadcast(c) })
 }
 
-unsafe extern "C" fn init(c: *mut pthread_cond_t, attributes: *const pthread_condattr_t, _place: usize) -> c_int {
+unsafe extern "C" fn init(
+    c: *mut pthread_cond_t,
+    attributes: *const pthread_condattr_t,
+    _place: usize,
+) -> c_int {
     if engine::me().is_some() {
         let (mut clock, mut shared) = (libc::CLOCK_REALTIME, 0);
         if !attributes.is_null() {
@@ -159,12 +178,21 @@ fn thrd(status: c_int) -> c_int {
     }
 }
 
-unsafe extern "C" fn cnd_wait_(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, place: usize) -> c_int {
+unsafe extern "C" fn cnd_wait_(
+    c: *mut pthread_cond_t,
+    m: *mut pthread_mutex_t,
+    place: usize,
+) -> c_int {
     // SAFETY: cnd_t and mtx_t are the pthread types in this C library.
     thrd(unsafe { wait(c, m, place) })
 }
 
-unsafe extern "C" fn cnd_timedwait_(c: *mut pthread_cond_t, m: *mut pthread_mutex_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn cnd_timedwait_(
+    c: *mut pthread_cond_t,
+    m: *mut pthread_mutex_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     // SAFETY: as above.
     thrd(unsafe { timedwait(c, m, when, place) })
 }

@@ -37,7 +37,11 @@ fn wait(me: u16, word: usize, expected: usize, deadline: i64, bits: usize) -> c_
         drop(held);
         return fail(libc::EAGAIN).into();
     }
-    let terms = Terms { interruptible: true, detail: bits, ..Terms::of(Wait::Signal(word)).until(deadline) };
+    let terms = Terms {
+        interruptible: true,
+        detail: bits,
+        ..Terms::of(Wait::Signal(word)).until(deadline)
+    };
     let sleep = Op { point: points::FUTEX_SLEEP, ..op };
     let outcome = held.visit(me, sleep, terms);
     drop(held);
@@ -78,7 +82,15 @@ fn wake(me: u16, word: usize, wanted: usize, bits: usize) -> usize {
 /// As for the system call.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+pub unsafe extern "C" fn syscall(
+    number: c_long,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> c_long {
     // SAFETY: this function's contract.
     unsafe { called(number, [a, b, c, d, e, f]) }
 }
@@ -88,7 +100,11 @@ unsafe fn called(number: c_long, args: [usize; 6]) -> c_long {
     if let Some(me) = engine::me() {
         if number == libc::SYS_futex {
             let command = b & 127;
-            let bits = if command == WAIT_BITSET || command == WAKE_BITSET { f & ALL_BITS } else { ALL_BITS };
+            let bits = if command == WAIT_BITSET || command == WAKE_BITSET {
+                f & ALL_BITS
+            } else {
+                ALL_BITS
+            };
             if command == WAIT || command == WAIT_BITSET {
                 if let Some(deadline) = deadline(command, d, b) {
                     return wait(me, a, c, deadline, bits);

@@ -12,7 +12,13 @@ use crate::protocol::Kind;
 use crate::real;
 
 /// Takes the mutex for `me`, with the engine held. `ETIMEDOUT` once the deadline has passed.
-pub(super) fn acquire(held: &mut Held, me: u16, m: *mut pthread_mutex_t, op: Op, deadline: i64) -> c_int {
+pub(super) fn acquire(
+    held: &mut Held,
+    me: u16,
+    m: *mut pthread_mutex_t,
+    op: Op,
+    deadline: i64,
+) -> c_int {
     let terms = Terms::of(Wait::Mutex(at(m))).until(deadline);
     loop {
         match held.visit(me, op, terms) {
@@ -52,10 +58,15 @@ fn locked(m: *mut pthread_mutex_t, point: u16, deadline: i64, place: usize) -> O
 
 unsafe extern "C" fn lock(m: *mut pthread_mutex_t, place: usize) -> c_int {
     // SAFETY: the program's call.
-    locked(m, points::MUTEX_LOCK, NEVER, place).unwrap_or_else(|| unsafe { real::pthread_mutex_lock(m) })
+    locked(m, points::MUTEX_LOCK, NEVER, place)
+        .unwrap_or_else(|| unsafe { real::pthread_mutex_lock(m) })
 }
 
-unsafe extern "C" fn timedlock(m: *mut pthread_mutex_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn timedlock(
+    m: *mut pthread_mutex_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     let deadline = engine::me().and_then(|_| engine::deadline(libc::CLOCK_REALTIME, when));
     deadline
         .and_then(|deadline| locked(m, points::MUTEX_TIMEDLOCK, deadline, place))
@@ -63,7 +74,12 @@ unsafe extern "C" fn timedlock(m: *mut pthread_mutex_t, when: *const timespec, p
         .unwrap_or_else(|| unsafe { real::pthread_mutex_timedlock(m, when) })
 }
 
-unsafe extern "C" fn clocklock(m: *mut pthread_mutex_t, clock: clockid_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn clocklock(
+    m: *mut pthread_mutex_t,
+    clock: clockid_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     let deadline = engine::me().and_then(|_| engine::deadline(clock, when));
     deadline
         .and_then(|deadline| locked(m, points::MUTEX_TIMEDLOCK, deadline, place))
@@ -101,7 +117,11 @@ unsafe extern "C" fn unlock(m: *mut pthread_mutex_t, place: usize) -> c_int {
     status
 }
 
-unsafe extern "C" fn init(m: *mut pthread_mutex_t, attributes: *const pthread_mutexattr_t, _place: usize) -> c_int {
+unsafe extern "C" fn init(
+    m: *mut pthread_mutex_t,
+    attributes: *const pthread_mutexattr_t,
+    _place: usize,
+) -> c_int {
     if engine::me().is_some() {
         engine::forget(at(m));
     }
@@ -140,7 +160,11 @@ unsafe extern "C" fn mtx_lock_(m: *mut pthread_mutex_t, place: usize) -> c_int {
     thrd(unsafe { lock(m, place) })
 }
 
-unsafe extern "C" fn mtx_timedlock_(m: *mut pthread_mutex_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn mtx_timedlock_(
+    m: *mut pthread_mutex_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     // SAFETY: as above.
     thrd(unsafe { timedlock(m, when, place) })
 }

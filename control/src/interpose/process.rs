@@ -49,7 +49,9 @@ pub unsafe extern "C" fn __libc_start_main(
     MAIN.store(program, Relaxed);
     let own: Main = main;
     // SAFETY: as the start code's call; `own` runs its main.
-    unsafe { real::__libc_start_main(own as *mut c_void, argc, argv, init, fini, rtld_fini, stack_end) }
+    unsafe {
+        real::__libc_start_main(own as *mut c_void, argc, argv, init, fini, rtld_fini, stack_end)
+    }
 }
 
 unsafe extern "C" fn exits(status: c_int, place: usize) -> ! {
@@ -87,7 +89,9 @@ unsafe extern "C" fn forks(place: usize) -> libc::pid_t {
 /// A constant number of processors: what a program does with it is part of the schedule.
 unsafe extern "C" fn configuration(name: c_int, _place: usize) -> c_long {
     const PROCESSORS: c_long = 2;
-    if engine::me().is_some() && (name == libc::_SC_NPROCESSORS_ONLN || name == libc::_SC_NPROCESSORS_CONF) {
+    if engine::me().is_some()
+        && (name == libc::_SC_NPROCESSORS_ONLN || name == libc::_SC_NPROCESSORS_CONF)
+    {
         return PROCESSORS;
     }
     // SAFETY: the program's call.

@@ -84,38 +84,64 @@ fn locked(l: *mut pthread_rwlock_t, what: For, deadline: i64, place: usize) -> O
 
 unsafe extern "C" fn rdlock(l: *mut pthread_rwlock_t, place: usize) -> c_int {
     // SAFETY: the program's call.
-    locked(l, For::Reading, NEVER, place).unwrap_or_else(|| unsafe { real::pthread_rwlock_rdlock(l) })
+    locked(l, For::Reading, NEVER, place)
+        .unwrap_or_else(|| unsafe { real::pthread_rwlock_rdlock(l) })
 }
 
 unsafe extern "C" fn wrlock(l: *mut pthread_rwlock_t, place: usize) -> c_int {
     // SAFETY: the program's call.
-    locked(l, For::Writing, NEVER, place).unwrap_or_else(|| unsafe { real::pthread_rwlock_wrlock(l) })
+    locked(l, For::Writing, NEVER, place)
+        .unwrap_or_else(|| unsafe { real::pthread_rwlock_wrlock(l) })
 }
 
-fn timed(l: *mut pthread_rwlock_t, what: For, clock: clockid_t, when: *const timespec, place: usize) -> Option<c_int> {
+fn timed(
+    l: *mut pthread_rwlock_t,
+    what: For,
+    clock: clockid_t,
+    when: *const timespec,
+    place: usize,
+) -> Option<c_int> {
     engine::me()?;
     locked(l, what, engine::deadline(clock, when)?, place)
 }
 
-unsafe extern "C" fn timedrdlock(l: *mut pthread_rwlock_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn timedrdlock(
+    l: *mut pthread_rwlock_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     timed(l, For::Reading, libc::CLOCK_REALTIME, when, place)
         // SAFETY: the program's call.
         .unwrap_or_else(|| unsafe { real::pthread_rwlock_timedrdlock(l, when) })
 }
 
-unsafe extern "C" fn timedwrlock(l: *mut pthread_rwlock_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn timedwrlock(
+    l: *mut pthread_rwlock_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     timed(l, For::Writing, libc::CLOCK_REALTIME, when, place)
         // SAFETY: the program's call.
         .unwrap_or_else(|| unsafe { real::pthread_rwlock_timedwrlock(l, when) })
 }
 
-unsafe extern "C" fn clockrdlock(l: *mut pthread_rwlock_t, clock: clockid_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn clockrdlock(
+    l: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     timed(l, For::Reading, clock, when, place)
         // SAFETY: the program's call.
         .unwrap_or_else(|| unsafe { real::pthread_rwlock_clockrdlock(l, clock, when) })
 }
 
-unsafe extern "C" fn clockwrlock(l: *mut pthread_rwlock_t, clock: clockid_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn clockwrlock(
+    l: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     timed(l, For::Writing, clock, when, place)
         // SAFETY: the program's call.
         .unwrap_or_else(|| unsafe { real::pthread_rwlock_clockwrlock(l, clock, when) })
@@ -163,7 +189,11 @@ unsafe extern "C" fn unlock(l: *mut pthread_rwlock_t, place: usize) -> c_int {
     status
 }
 
-unsafe extern "C" fn init(l: *mut pthread_rwlock_t, attributes: *const pthread_rwlockattr_t, _place: usize) -> c_int {
+unsafe extern "C" fn init(
+    l: *mut pthread_rwlock_t,
+    attributes: *const pthread_rwlockattr_t,
+    _place: usize,
+) -> c_int {
     if engine::me().is_some() {
         engine::forget(at(l));
     }

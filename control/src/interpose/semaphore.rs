@@ -57,7 +57,12 @@ unsafe extern "C" fn timedwait(s: *mut sem_t, when: *const timespec, place: usiz
         .unwrap_or_else(|| unsafe { real::sem_timedwait(s, when) })
 }
 
-unsafe extern "C" fn clockwait(s: *mut sem_t, clock: clockid_t, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn clockwait(
+    s: *mut sem_t,
+    clock: clockid_t,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     let deadline = engine::me().and_then(|_| engine::deadline(clock, when));
     deadline
         .and_then(|deadline| waited(s, points::SEM_TIMEDWAIT, deadline, place))

@@ -42,7 +42,9 @@ unsafe extern "C" fn create(
     let number = engine::enter().create(me, start, arg);
     let carried = core::ptr::without_provenance_mut(usize::from(number));
     // SAFETY: the program's call, but for the function, which takes a number.
-    let status = engine::passing_through(|| unsafe { real::pthread_create(place, attributes, run, carried) });
+    let status = engine::passing_through(|| unsafe {
+        real::pthread_create(place, attributes, run, carried)
+    });
     let mut held = engine::enter();
     if status != 0 {
         held.remove_thread(number);
@@ -116,7 +118,11 @@ unsafe extern "C" fn clockjoin(
     when: *const timespec,
     place: usize,
 ) -> c_int {
-    let deadline = if when.is_null() { Some(NEVER) } else { engine::me().and_then(|_| engine::deadline(clock, when)) };
+    let deadline = if when.is_null() {
+        Some(NEVER)
+    } else {
+        engine::me().and_then(|_| engine::deadline(clock, when))
+    };
     match deadline.and_then(|deadline| ended(t, points::JOIN_TIMED, deadline, place)) {
         // SAFETY: the program's call; the thread is gone.
         Some(0) => unsafe { real::pthread_join(t, value) },
@@ -126,7 +132,12 @@ unsafe extern "C" fn clockjoin(
     }
 }
 
-unsafe extern "C" fn timedjoin(t: pthread_t, value: *mut *mut c_void, when: *const timespec, place: usize) -> c_int {
+unsafe extern "C" fn timedjoin(
+    t: pthread_t,
+    value: *mut *mut c_void,
+    when: *const timespec,
+    place: usize,
+) -> c_int {
     // SAFETY: the program's call.
     unsafe { clockjoin(t, value, libc::CLOCK_REALTIME, when, place) }
 }

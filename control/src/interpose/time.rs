@@ -104,7 +104,11 @@ unsafe extern "C" fn thrd_yields(place: usize) {
     unsafe { yields(place) };
 }
 
-unsafe extern "C" fn thrd_sleeps(request: *const timespec, left: *mut timespec, place: usize) -> c_int {
+unsafe extern "C" fn thrd_sleeps(
+    request: *const timespec,
+    left: *mut timespec,
+    place: usize,
+) -> c_int {
     // SAFETY: the program's call.
     unsafe { nano(request, left, place) }
 }

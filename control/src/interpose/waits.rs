@@ -35,7 +35,14 @@ fn is_ready(fds: usize) -> bool {
 }
 
 /// Waits until one of the descriptors is ready: 0; or for `ETIMEDOUT` or `EINTR`.
-fn wait_for(me: u16, point: u16, list: *mut pollfd, count: usize, deadline: i64, place: usize) -> c_int {
+fn wait_for(
+    me: u16,
+    point: u16,
+    list: *mut pollfd,
+    count: usize,
+    deadline: i64,
+    place: usize,
+) -> c_int {
     let fds = Fds { list, count };
     let op = Op { point, kind: Kind::Wait, object: 0, place };
     let wait = Wait::Outside(is_ready, (&raw const fds).expose_provenance());
@@ -68,7 +75,12 @@ fn polled(me: u16, list: *mut pollfd, count: usize, deadline: i64, place: usize)
     }
 }
 
-unsafe extern "C" fn polls(list: *mut pollfd, count: nfds_t, timeout: c_int, place: usize) -> c_int {
+unsafe extern "C" fn polls(
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: c_int,
+    place: usize,
+) -> c_int {
     let Some(me) = engine::me() else {
         // SAFETY: the program's call.
         return unsafe { real::poll(list, count, timeout) };
@@ -170,7 +182,8 @@ unsafe extern "C" fn reads(fd: c_int, into: *mut c_void, size: usize, place: usi
 
 fn is_nonblocking(fd: c_int) -> bool {
     // SAFETY: only asks.
-    let flags = unsafe { sys::call(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
+    let flags =
+        unsafe { sys::call(libc::SYS_fcntl, [fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
     flags >= 0 && flags as c_int & libc::O_NONBLOCK != 0
 }
 
@@ -192,8 +205,15 @@ fn has_ended(pid: usize) -> bool {
     result != 0 || info.si_signo != 0
 }
 
-unsafe extern "C" fn waitpids(pid: libc::pid_t, status: *mut c_int, options: c_int, place: usize) -> libc::pid_t {
-    if let Some(me) = engine::me().filter(|_| options & libc::WNOHANG == 0 && options & libc::WUNTRACED == 0) {
+unsafe extern "C" fn waitpids(
+    pid: libc::pid_t,
+    status: *mut c_int,
+    options: c_int,
+    place: usize,
+) -> libc::pid_t {
+    if let Some(me) =
+        engine::me().filter(|_| options & libc::WNOHANG == 0 && options & libc::WUNTRACED == 0)
+    {
         let op = Op { point: points::WAITPID, kind: Kind::Wait, object: 0, place };
         let wait = Wait::Outside(has_ended, pid as u32 as usize);
         let terms = Terms { interruptible: true, ..Terms::of(wait) };
@@ -217,4 +237,3 @@ entry!(select, 5 => selects);
 entry!(read, 3 => reads);
 entry!(waitpid, 3 => waitpids);
 entry!(wait, 1 => waits);
-
