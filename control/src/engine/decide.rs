@@ -67,7 +67,8 @@ impl Engine {
             }
             Wait::Gone(other) => self.thread(other).life == Life::Gone,
             Wait::Signal(_) | Wait::Time => false,
-            Wait::Outside(test, data) => test(data),
+            // What children do depends on real time: they count only when nothing else can happen.
+            Wait::Outside(test, data) => (self.forks == 0 || self.is_idle) && test(data),
         }
     }
 
@@ -195,9 +196,13 @@ impl Engine {
         let yielded = self.yields(came);
         let now = self.next_stamp();
         LIST.with(|list| {
-            let enabling = self.collect(list);
-            if list.count == 0 {
-                return self.nobody(came);
+            let mut enabling = self.collect(list);
+            if list.count == 0 && self.let_early_in() {
+                enabling = self.collect(list);
+            }
+            let only_timers = list.list[..list.count].iter().all(|candidate| candidate.timer);
+            if list.count == 0 || (only_timers && !self.timers_due && self.has_outside()) {
+                return self.nobody(came, list.count == 0);
             }
             let current = list.list[..list.count].iter().position(|c| c.thread == came && !c.timer);
             self.put_default_first(list, came, yielded);
@@ -294,10 +299,21 @@ impl Engine {
         })
     }
 
-    fn nobody(&mut self, came: u16) -> Next {
-        if !self.has_outside() {
+    /// Threads that came back too early for a replay go on if no other can: whether there are any.
+    fn let_early_in(&mut self) -> bool {
+        let mut found = false;
+        for at in 0..self.live_count {
+            let number = self.live[at];
+            found |= core::mem::take(&mut self.thread(number).early);
+        }
+        found
+    }
+
+    fn nobody(&mut self, came: u16, nothing: bool) -> Next {
+        if nothing && !self.has_outside() {
             stop::deadlock(self, came);
         }
+        self.idle_looks = 0;
         let now = self.next_stamp();
         self.thread(came).since = now;
         self.running = NO_THREAD;

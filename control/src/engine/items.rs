@@ -49,6 +49,16 @@ impl Items {
         self.list = list.leak().as_mut_ptr();
     }
 
+    /// Whether an item that is left says that the thread comes back.
+    pub(super) fn has_back(&self, who: u64) -> bool {
+        if self.count == 0 {
+            return false;
+        }
+        // SAFETY: as in `take`.
+        let list = unsafe { core::slice::from_raw_parts(self.list, self.count) };
+        list.iter().any(|wanted| !wanted.used && wanted.what == What::Back && wanted.who == who)
+    }
+
     fn take(&mut self, key: u64, what: impl Fn(What) -> bool) -> Option<Wanted> {
         if self.count == 0 {
             return None;

@@ -244,6 +244,10 @@ impl Engine {
         let place = self.thread(number).op.place as u64;
         let area = self.area();
         let out = area.report.steps;
+        let logged = (out as usize).min(STEPS);
+        if let Some(row) = area.steps[..logged].iter_mut().rev().find(|row| row.thread == number) {
+            row.flags |= step_flag::OUTSIDE;
+        }
         let at = area.report.outsides as usize;
         area.report.outsides += 1;
         if at < OUTSIDES {

@@ -74,9 +74,13 @@ pub(crate) struct Engine {
     is_child: bool,
     forks: u32,
     pid: i32,
-    /// The running thread's last act has made another thread ready.
-    spurious_left: u32,
     in_tail: bool,
+    /// Nobody can go on, and the watcher looks whether that has changed outside.
+    is_idle: bool,
+    /// How often it has looked.
+    idle_looks: u32,
+    /// It has looked so often that deadlines may pass.
+    timers_due: bool,
 }
 
 /// What the request sets for a run.
@@ -115,8 +119,10 @@ static ENGINE: Global = Global(UnsafeCell::new(Engine {
     is_child: false,
     forks: 0,
     pid: 0,
-    spurious_left: 0,
     in_tail: false,
+    is_idle: false,
+    idle_looks: 0,
+    timers_due: false,
 }));
 
 /// 0 free, 1 held, 2 held and somebody may sleep.

@@ -8,12 +8,20 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::decide::Next;
 use super::threads::decimal;
 use super::{Held, NO_THREAD, stop};
+use crate::protocol::What;
 use crate::sys;
 
 /// Looks after which a thread that computes all the time is left to itself, if others can go on: 100 ms.
 const BUSY_LOOKS: u32 = 100;
 /// Looks after which the run is given up if nobody else can go on: 2 s.
 const STUCK_LOOKS: u32 = 2_000;
+
+/// Looks, of [`IDLE_NS`] each, before a deadline passes although somebody is outside: 5 ms.
+const PATIENT_LOOKS: u32 = 25;
+/// How long the watcher sleeps while nobody can go on.
+pub(super) const IDLE_NS: i64 = 200_000;
+/// In a replay, looks before a thread counts as outside that was not in the run that was recorded.
+const UNEXPECTED_LOOKS: u32 = 100;
 
 /// What the watcher saw last time.
 pub(super) struct Seen {
@@ -86,7 +94,7 @@ impl Held {
         seen.length = text.len();
         seen.text[..text.len()].copy_from_slice(text);
         if let Some(number) = number {
-            if same && !waits_here {
+            if same && !waits_here && self.may_leave(running, seen.looks) {
                 self.leave_outside(running, me, number);
             }
             return;
@@ -98,6 +106,13 @@ impl Held {
                 stop::spins(self, running);
             }
         }
+    }
+
+    /// Whether the thread may count as outside: in a replay, where it did in the run that was recorded.
+    fn may_leave(&mut self, running: u16, looks: u32) -> bool {
+        !self.is_replay()
+            || self.take_item(running, |what| what == What::Outside).is_some()
+            || looks >= UNEXPECTED_LOOKS
     }
 
     /// The thread waits for this library's own lock only.
@@ -120,11 +135,7 @@ impl Held {
 
     /// The running thread is outside: another one gets the token.
     fn leave_outside(&mut self, running: u16, me: u16, syscall: u32) {
-        self.thread(running).outside = true;
-        self.note_outside(running, syscall);
-        self.thread(running).op.point = super::points::OUTSIDE;
-        self.count_passage(running);
-        let next = self.decide(running);
+        let next = self.choose_instead(running, syscall);
         if let Next::Goes(to) = next {
             if to == me {
                 self.watcher = me;
@@ -134,16 +145,26 @@ impl Held {
         self.hand_on(next, me);
     }
 
-    /// Nobody can go on, and somebody is outside: looks whether that has changed.
+    /// Chooses who goes on in place of a thread that is outside.
+    pub(super) fn choose_instead(&mut self, number: u16, syscall: u32) -> Next {
+        self.thread(number).outside = true;
+        self.note_outside(number, syscall);
+        self.thread(number).op.point = super::points::OUTSIDE;
+        self.count_passage(number);
+        self.decide(number)
+    }
+
+    /// Nobody can go on, and somebody is outside: looks whether that has changed. Deadlines pass only after some looks.
     fn look_again(&mut self, me: u16) {
+        self.idle_looks += 1;
+        self.is_idle = true;
+        self.timers_due = self.idle_looks >= PATIENT_LOOKS;
         let any = (0..self.live_count).any(|at| {
             let number = self.live[at];
-            self.could_go(number)
+            if self.timers_due { self.could_go(number) } else { self.is_ready(number) }
         });
-        if !any {
-            return;
-        }
-        let next = self.decide(me);
+        let next = if any { self.decide(me) } else { Next::Nobody };
+        (self.is_idle, self.timers_due) = (false, false);
         if let Next::Goes(to) = next {
             if to != me {
                 self.hand_on(next, me);

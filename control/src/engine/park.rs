@@ -141,7 +141,11 @@ impl Held {
                 }
                 continue;
             }
-            let limit = if self.watcher == me { WATCH_NS } else { -1 };
+            let limit = match (self.watcher == me, self.running) {
+                (false, _) => -1,
+                (true, NO_THREAD) => outside::IDLE_NS,
+                (true, _) => WATCH_NS,
+            };
             self.without(|| sys::futex_wait(gate, 0, limit));
             if gate.load(Acquire) != GO && self.watcher == me {
                 self.watch(me, &mut seen);

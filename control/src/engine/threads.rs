@@ -93,6 +93,8 @@ pub(crate) struct Thread {
     pub(crate) detail: usize,
     /// It is blocked in the kernel by what is not controlled, or computes without coming to a point.
     pub(crate) outside: bool,
+    /// A replay: it came back earlier than in the run that was recorded, and waits for its item.
+    pub(crate) early: bool,
     pub(crate) hung: bool,
     /// When it last gave up the token, or came to be.
     pub(crate) since: u64,
@@ -135,6 +137,7 @@ impl Thread {
         interruptible: false,
         detail: 0,
         outside: false,
+        early: false,
         hung: false,
         since: 0,
         timer_since: 0,
@@ -155,7 +158,7 @@ impl Thread {
 
     /// Whether it can be chosen at all.
     pub(crate) fn takes_part(&self) -> bool {
-        matches!(self.life, Life::Live | Life::Dying) && !self.outside
+        matches!(self.life, Life::Live | Life::Dying) && !self.outside && !self.early
     }
 
     /// Its path, without the NUL.

@@ -1,12 +1,13 @@
 //! Coming to a point: what the interposed functions call.
 
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::clock::{self, NEVER};
 use super::decide::Next;
 use super::threads::{Life, Op, Outcome, Wait};
 use super::{Engine, Held, ME, NO_THREAD, enter, points, stop};
-use crate::protocol::{Kind, ThreadState};
+use crate::protocol::{Kind, Strategy, ThreadState, What};
 use crate::real::Start;
 use crate::sys;
 
@@ -65,6 +66,9 @@ impl Held {
     }
 
     fn announce_on(&mut self, me: u16, op: Op, terms: Terms) {
+        if self.is_replay() && !self.thread(me).outside {
+            self.leave_as_recorded(me);
+        }
         self.publish(me, op, terms);
         self.count_passage(me);
     }
@@ -75,6 +79,9 @@ impl Held {
         } else if self.live_count == 1 && self.is_ready(me) {
             // Alone: nothing to choose.
         } else {
+            if self.is_replay() {
+                self.await_others(me);
+            }
             let next = self.decide(me);
             self.hand_on(next, me);
             if next != Next::Goes(me) {
@@ -92,6 +99,8 @@ impl Held {
         self.thread(me).outside = false;
         self.note_back(me);
         if self.running != NO_THREAD {
+            let hash = self.thread(me).path_hash;
+            self.thread(me).early = self.is_replay() && self.items.has_back(hash);
             self.adopt_watcher(me);
             self.park(me);
             return;
@@ -105,7 +114,39 @@ impl Held {
     }
 }
 
+impl Held {
+    /// A replay: if the thread was outside behind its last point when the run was recorded, but was fast now, it is
+    /// taken for outside all the same.
+    fn leave_as_recorded(&mut self, me: u16) {
+        if self.take_item(me, |what| what == What::Outside).is_some() {
+            let next = self.choose_instead(me, u32::MAX);
+            self.hand_on(next, me);
+        }
+    }
+
+    /// A replay: waits for the threads that were back from outside here when the run was recorded.
+    fn await_others(&mut self, me: u16) {
+        const LIMIT_NS: i64 = 2_000_000_000;
+        const LOOK_NS: i64 = 50_000;
+        static NOBODY_WAKES: AtomicU32 = AtomicU32::new(0);
+        while let Some(wanted) = self.take_item(me, |what| what == What::Back) {
+            let same = |t: &u16| self.threads[usize::from(*t)].path_hash == wanted.who;
+            let Some(other) = self.live().iter().copied().find(same) else { continue };
+            let limit = sys::real_ns() + LIMIT_NS;
+            while self.thread(other).outside && sys::real_ns() < limit {
+                self.without(|| sys::futex_wait(&NOBODY_WAKES, 0, LOOK_NS));
+            }
+            self.thread(other).early = false;
+        }
+    }
+}
+
 impl Engine {
+    /// Whether the choices are those of a run that was recorded.
+    pub(super) fn is_replay(&self) -> bool {
+        self.limits.strategy == Strategy::Items as u32
+    }
+
     fn publish(&mut self, me: u16, op: Op, terms: Terms) {
         let ordinal = self.objects.ordinal(op.object);
         let now = self.clock.now();

@@ -118,10 +118,9 @@ fn pct_of_depth_3_finds_each_pair_of_change_points_as_often_as_it_must() {
     let bound = RUNS / (2 * 10 * 10);
     for a in 1..9 {
         // Overtaken after `a` steps, and the other one after one step more.
-        let seen = pairs.get(&vec![a, a + 1, 19 - 9 + 1]).or(pairs.get(&vec![a, a + 1])).copied();
-        let any =
-            pairs.iter().filter(|(s, _)| s.starts_with(&[a, a + 1])).map(|(_, n)| n).sum::<u64>();
-        assert!(any >= bound / 2, "{a}: {seen:?} {any} of {RUNS}, bound {bound}");
+        let seen: u64 =
+            pairs.iter().filter(|(s, _)| s.starts_with(&[a, a + 1])).map(|(_, n)| n).sum();
+        assert!(seen >= bound / 2, "{a}: {seen} of {RUNS}, bound {bound}");
     }
 }
 
