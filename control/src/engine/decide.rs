@@ -300,7 +300,7 @@ impl Engine {
     }
 
     /// Threads that came back too early for a replay go on if no other can: whether there are any.
-    fn let_early_in(&mut self) -> bool {
+    pub(super) fn let_early_in(&mut self) -> bool {
         let mut found = false;
         for at in 0..self.live_count {
             let number = self.live[at];

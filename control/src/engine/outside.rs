@@ -3,10 +3,10 @@
 //! The watcher looks each millisecond. A running thread that has come to no point since, and is found in the same
 //! system call twice, is outside: another one gets the token. When it comes to its next point it waits at its gate.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::decide::Next;
-use super::threads::decimal;
+use super::threads::{decimal, hash};
 use super::{Held, NO_THREAD, stop};
 use crate::protocol::What;
 use crate::sys;
@@ -65,7 +65,53 @@ pub(super) fn is_zombie(tid: i32) -> bool {
     stat.get(end_of_name + 2) == Some(&b'Z')
 }
 
+/// How long a thread that was woken outside is waited for, and how often it is looked at meanwhile.
+const SETTLE_NS: i64 = 20_000_000;
+const SETTLE_LOOK_NS: i64 = 20_000;
+
+/// Nobody wakes it: waiting on it is sleeping.
+static NOTHING: AtomicU32 = AtomicU32::new(0);
+
 impl Held {
+    /// Sleeps for a moment of real time, with the engine free for others.
+    pub(super) fn nap(&mut self, ns: i64) {
+        self.without(|| sys::futex_wait(&NOTHING, 0, ns));
+    }
+
+    /// Before a decision: what the running thread did may have woken a thread outside. It is waited for until it is at
+    /// its next point, or blocked again, so that the same threads are candidates in every run.
+    pub(super) fn settle_outside(&mut self) {
+        for at in 0..self.live_count {
+            let Some(&number) = self.live().get(at) else { return };
+            if self.thread(number).outside && self.thread(number).blocked_in != 0 {
+                self.settle(number);
+            }
+        }
+    }
+
+    fn settle(&mut self, number: u16) {
+        let tid = self.thread(number).tid.load(Relaxed);
+        let limit = sys::real_ns() + SETTLE_NS;
+        let (mut before, mut looks) = (0, 0);
+        while self.thread(number).outside {
+            let mut place = [0_u8; 192];
+            let text = read_of_task(tid, b"syscall", &mut place);
+            let now = if number_of(text).is_some() && !self.is_gate_of_engine(text) {
+                hash(text)
+            } else {
+                0
+            };
+            let known = self.thread(number).blocked_in;
+            if now == known || (now != 0 && now == before && looks > 2) || sys::real_ns() > limit {
+                self.thread(number).blocked_in = if now == 0 { known } else { now };
+                return;
+            }
+            before = now;
+            looks += 1;
+            self.nap(SETTLE_LOOK_NS);
+        }
+    }
+
     /// Called by the watcher at its gate, about once a millisecond.
     pub(super) fn watch(&mut self, me: u16, seen: &mut Seen) {
         let running = self.running;
@@ -95,12 +141,14 @@ impl Held {
         seen.text[..text.len()].copy_from_slice(text);
         if let Some(number) = number {
             if same && !waits_here && self.may_leave(running, seen.looks) {
+                self.thread(running).blocked_in = hash(&seen.text[..seen.length]);
                 self.leave_outside(running, me, number);
             }
             return;
         }
         if seen.looks >= BUSY_LOOKS && seen.looks % BUSY_LOOKS == 0 {
             if self.other_can_go_on(running) {
+                self.thread(running).blocked_in = 0;
                 self.leave_outside(running, me, u32::MAX);
             } else if seen.looks >= STUCK_LOOKS {
                 stop::spins(self, running);
@@ -111,6 +159,8 @@ impl Held {
     /// Whether the thread may count as outside: in a replay, where it did in the run that was recorded.
     fn may_leave(&mut self, running: u16, looks: u32) -> bool {
         !self.is_replay()
+            // No decision was made at the beginning of a thread, so that no item can be about it.
+            || self.thread(running).op.point == super::points::THREAD_BEGIN
             || self.take_item(running, |what| what == What::Outside).is_some()
             || looks >= UNEXPECTED_LOOKS
     }
@@ -135,6 +185,7 @@ impl Held {
 
     /// The running thread is outside: another one gets the token.
     fn leave_outside(&mut self, running: u16, me: u16, syscall: u32) {
+        self.settle_outside();
         let next = self.choose_instead(running, syscall);
         if let Next::Goes(to) = next {
             if to == me {
@@ -159,6 +210,9 @@ impl Held {
         self.idle_looks += 1;
         self.is_idle = true;
         self.timers_due = self.idle_looks >= PATIENT_LOOKS;
+        if self.timers_due {
+            let _ = self.let_early_in();
+        }
         let any = (0..self.live_count).any(|at| {
             let number = self.live[at];
             if self.timers_due { self.could_go(number) } else { self.is_ready(number) }

@@ -170,6 +170,7 @@ impl Held {
             if tid != 0 && !sys::task_exists(pid, tid) || (tid == pid && outside::is_zombie(tid)) {
                 self.dying = NO_THREAD;
                 self.heir = NO_THREAD;
+                self.settle_outside();
                 let next = self.end_of(dying);
                 self.watcher = me;
                 if let Next::Goes(to) = next {

@@ -93,6 +93,8 @@ pub(crate) struct Thread {
     pub(crate) detail: usize,
     /// It is blocked in the kernel by what is not controlled, or computes without coming to a point.
     pub(crate) outside: bool,
+    /// Hash of what the kernel said of it when it was found outside; 0: it computed.
+    pub(crate) blocked_in: u64,
     /// A replay: it came back earlier than in the run that was recorded, and waits for its item.
     pub(crate) early: bool,
     pub(crate) hung: bool,
@@ -137,6 +139,7 @@ impl Thread {
         interruptible: false,
         detail: 0,
         outside: false,
+        blocked_in: 0,
         early: false,
         hung: false,
         since: 0,

@@ -1,6 +1,5 @@
 //! Coming to a point: what the interposed functions call.
 
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::clock::{self, NEVER};
@@ -79,6 +78,7 @@ impl Held {
         } else if self.live_count == 1 && self.is_ready(me) {
             // Alone: nothing to choose.
         } else {
+            self.settle_outside();
             if self.is_replay() {
                 self.await_others(me);
             }
@@ -128,13 +128,12 @@ impl Held {
     fn await_others(&mut self, me: u16) {
         const LIMIT_NS: i64 = 2_000_000_000;
         const LOOK_NS: i64 = 50_000;
-        static NOBODY_WAKES: AtomicU32 = AtomicU32::new(0);
         while let Some(wanted) = self.take_item(me, |what| what == What::Back) {
             let same = |t: &u16| self.threads[usize::from(*t)].path_hash == wanted.who;
             let Some(other) = self.live().iter().copied().find(same) else { continue };
             let limit = sys::real_ns() + LIMIT_NS;
             while self.thread(other).outside && sys::real_ns() < limit {
-                self.without(|| sys::futex_wait(&NOBODY_WAKES, 0, LOOK_NS));
+                self.nap(LOOK_NS);
             }
             self.thread(other).early = false;
         }
@@ -195,8 +194,12 @@ impl Engine {
         let thread = self.thread(number);
         thread.start = Some(start);
         thread.arg = arg;
-        thread.op =
-            Op { point: points::THREAD_BEGIN, kind: Kind::Life, object: 0, place: start as usize };
+        thread.op = Op {
+            point: points::THREAD_BEGIN,
+            kind: Kind::Life,
+            object: 0, // One further, because places are addresses behind calls.
+            place: start as usize + 1,
+        };
         thread.passages[usize::from(points::THREAD_BEGIN)] = 1;
         thread.wait = Wait::Nothing;
         number
