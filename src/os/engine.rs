@@ -34,13 +34,13 @@ pub(crate) fn table() -> Option<&'static Table> {
 
 #[cfg(all(target_os = "linux", not(loom)))]
 mod start {
+    use super::super::env;
     use super::{Relaxed, TABLE, Table, c_char};
     use core::ffi::{CStr, c_int};
     use core::mem::MaybeUninit;
 
     const CONTROL: &CStr = c"PYTSTATE_CONTROL";
     const SCHEDULE: &CStr = c"PYTSTATE_SCHEDULE";
-    const PRELOAD: &CStr = c"LD_PRELOAD";
     const LIBRARY: &[u8] = b"libpytstate_control.so";
     const PATH: usize = 4096;
 
@@ -50,8 +50,9 @@ mod start {
         argv: *const *const c_char,
         _env: *const *const c_char,
     ) {
-        let asked = is_set(CONTROL) || is_set(SCHEDULE);
-        if !asked || is_privileged() {
+        let asked = env::is_set(CONTROL) || env::is_set(SCHEDULE);
+        // A program with more rights than its user takes no library from the environment.
+        if !asked || env::is_secure() {
             return;
         }
         // SAFETY: the name is NUL-terminated.
@@ -62,7 +63,7 @@ mod start {
             if found.size >= size_of::<Table>() {
                 TABLE.store(table, Relaxed);
             }
-        } else if is_set(SCHEDULE) {
+        } else if env::is_set(SCHEDULE) {
             preload(argv);
         }
     }
@@ -72,42 +73,24 @@ mod start {
     static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_char) =
         constructor;
 
-    fn is_set(name: &CStr) -> bool {
-        // SAFETY: a NUL-terminated name; nothing changes the environment before main.
-        !unsafe { libc::getenv(name.as_ptr()) }.is_null()
-    }
-
-    /// A program with more rights than its user takes no library from the environment.
-    fn is_privileged() -> bool {
-        // SAFETY: no preconditions.
-        unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-    }
-
     /// Starts the program anew with the preload library that stands beside this one, so that
     /// `PYTSTATE_SCHEDULE=FILE ./program` needs no command. Returns if it cannot be done.
     fn preload(argv: *const *const c_char) {
         let mut path = [0_u8; PATH];
-        let Some(length) = beside_this_library(&mut path) else {
-            return complain(b"pytstate: PYTSTATE_SCHEDULE is ignored: libpytstate_control.so is not beside libpytstate.so\n");
-        };
-        // SAFETY: NUL-terminated.
-        let before = unsafe { libc::getenv(PRELOAD.as_ptr()) };
-        if !before.is_null() {
-            // SAFETY: getenv's strings are NUL-terminated.
-            let before = unsafe { CStr::from_ptr(before) }.to_bytes_with_nul();
+        let Some(length) = beside_this_library(&mut path) else { return };
+        if let Some(before) = env::preloaded() {
+            let before = before.to_bytes_with_nul();
             if before.windows(LIBRARY.len()).any(|part| part == LIBRARY)
                 || length + 1 + before.len() > PATH
             {
-                return complain(b"pytstate: PYTSTATE_SCHEDULE is ignored: the preload library could not be loaded\n");
+                return;
             }
             path[length] = b':';
             path[length + 1..length + 1 + before.len()].copy_from_slice(before);
         }
-        // SAFETY: both are NUL-terminated; there is one thread.
-        unsafe { libc::setenv(PRELOAD.as_ptr(), path.as_ptr().cast(), 1) };
+        env::set_preloaded(&path);
         // SAFETY: the program's own arguments; returns only if it failed.
         unsafe { libc::execv(c"/proc/self/exe".as_ptr(), argv) };
-        complain(b"pytstate: PYTSTATE_SCHEDULE is ignored: the program cannot be started anew\n");
     }
 
     /// Writes the path of the preload library, if it is there; its length.
@@ -135,10 +118,5 @@ mod start {
         path[length] = 0;
         // SAFETY: NUL-terminated.
         (unsafe { libc::access(path.as_ptr().cast(), libc::R_OK) } == 0).then_some(length)
-    }
-
-    fn complain(text: &[u8]) {
-        // SAFETY: readable for its whole length.
-        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     }
 }

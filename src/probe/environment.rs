@@ -169,6 +169,15 @@ fn is_trusted() -> bool {
 pub(super) fn apply() {
     if control::is_on() {
         mode::turn_on(mode::CONTROL);
+    } else {
+        let mut buffer = [0; 128];
+        for variable in [&SCHEDULE, &CONTROL] {
+            if let Some(value) = variable.read(&mut buffer) {
+                let why =
+                    "libpytstate_control.so was not loaded; it must stand beside libpytstate.so";
+                variable.refuse(value.to_bytes(), format_args!("{why}"));
+            }
+        }
     }
     if let Some(limit_ns) = SYNC_LIMIT.get() {
         sync_point::set_limit(limit_ns);

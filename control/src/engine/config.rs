@@ -77,8 +77,10 @@ fn read_whole(path: &str) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let mut part = [0_u8; 4096];
     loop {
+        // Not `libc::read`: within this library that name is the interposed function.
+        let args = [file as usize, part.as_mut_ptr().expose_provenance(), part.len(), 0, 0, 0];
         // SAFETY: `part` is writable for its whole length.
-        let got = unsafe { libc::read(file, part.as_mut_ptr().cast(), part.len()) };
+        let got = unsafe { sys::call(libc::SYS_read, args) };
         let Ok(got @ 1..) = usize::try_from(got) else { break };
         text.extend_from_slice(&part[..got]);
     }
@@ -105,6 +107,7 @@ fn asked() -> Option<Asked> {
         let path = variable(SCHEDULE_VARIABLE)?;
         asked.request.flags |= request_flag::ABORT;
         take_schedule(&mut asked, &path)?;
+        leave_word(&path);
         return Some(asked);
     };
     for pair in text.split_whitespace() {
@@ -123,12 +126,23 @@ fn asked() -> Option<Asked> {
             "k" => request.k = number as u32,
             "flags" => request.flags = number as u32,
             "cpu" => request.cpu = number as u32,
+            "pid" if number != u64::from(sys::getpid().unsigned_abs()) => return None,
             "verbose" => asked.verbose = number != 0,
             "schedule" => take_schedule(&mut asked, value)?,
             _ => {}
         }
     }
     Some(asked)
+}
+
+/// A program that this process starts is not meant by the schedule; one that it becomes is.
+fn leave_word(path: &str) {
+    let word = format!("pid={} flags={} schedule={path}", sys::getpid(), request_flag::ABORT);
+    let (name, word) = (std::ffi::CString::new(VARIABLE), std::ffi::CString::new(word));
+    if let (Ok(name), Ok(word)) = (name, word) {
+        // SAFETY: both are NUL-terminated; there is one thread.
+        unsafe { libc::setenv(name.as_ptr(), word.as_ptr(), 1) };
+    }
 }
 
 /// Takes the request from a schedule file.
