@@ -35,7 +35,8 @@ impl Number {
     }
 }
 
-/// Whether an engine controls this process.
+/// Whether an engine controls this process. One relaxed load.
+#[inline]
 pub(crate) fn is_on() -> bool {
     engine::table().is_some()
 }
@@ -46,6 +47,30 @@ pub(crate) fn point(number: &Number, name: &CStr, object: *const ()) {
         let number = number.get(table, name);
         // SAFETY: the engine takes any number that it gave, and uses the object's address only.
         unsafe { (table.point)(number, object.cast()) };
+    }
+}
+
+/// `window!("gil.settle")`: a place between two steps that other threads may come between.
+///
+/// It is no sync point: no test can hold a thread here, and no list names it. Only a controlled scheduler sees it.
+/// Off, it is one relaxed load and a branch that is not taken; it stands on slow paths only.
+macro_rules! window {
+    ($name:literal) => {{
+        static NUMBER: $crate::control::Number = $crate::control::Number::UNKNOWN;
+        if $crate::control::is_on() {
+            $crate::control::pass_window(&NUMBER, concat!($name, "\0"));
+        }
+    }};
+}
+
+pub(crate) use window;
+
+/// The cold path of [`window!`].
+#[cold]
+#[inline(never)]
+pub(crate) fn pass_window(number: &Number, name: &'static str) {
+    if let Ok(name) = CStr::from_bytes_with_nul(name.as_bytes()) {
+        point(number, name, core::ptr::null());
     }
 }
 

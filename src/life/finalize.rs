@@ -10,6 +10,7 @@
 //! LIFE-3: at the commit no guard is open, no awaited state is linked, and every
 //! other state stands; so an awaited thread is never late.
 
+use crate::control::window;
 use crate::life::at_exit;
 use crate::life::interp;
 use crate::life::leftovers;
@@ -59,6 +60,7 @@ pub(crate) fn finalize() -> Finalized {
     }
     probe::point(Point::FinalizeBegin);
     let me = thread::ident() as usize;
+    window!("finalize.claim");
     if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
         return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }

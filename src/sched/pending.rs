@@ -3,6 +3,7 @@
 //! Mirrors CPython 3.13 `_PyEval_AddPendingCall`, `make_pending_calls`
 //! (ceval_gil.c).
 
+use crate::control::window;
 use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::breaker::{self, CALLS_TO_DO, Raised};
@@ -42,6 +43,7 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push(call);
+            window!("pending.pushed");
             // Pairs with the fence in `breaker::become_main_state`: either this sees
             // the main state, or an initialization that makes one sees the call.
             fence(SeqCst);
@@ -102,6 +104,7 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     if !claim(interp, state) {
         return Ok(());
     }
+    window!("pending.claimed");
     breaker::clear(state, CALLS_TO_DO);
     let pass = Pass::new(interp);
     let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
@@ -115,6 +118,7 @@ fn make_calls(state: Ts, on_main: bool) -> Result<(), Raised> {
     if result.is_err() || left {
         breaker::set(state, CALLS_TO_DO);
     }
+    window!("pending.unclaim");
     interp.pending.unclaim();
     result
 }

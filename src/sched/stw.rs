@@ -24,6 +24,7 @@
 //!
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
+use crate::control::window;
 use crate::os::clock::Deadline;
 use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
@@ -182,6 +183,7 @@ pub(crate) fn start(scope: Scope) {
         breaker::clear(state, PLEASE_STOP);
         let _ = word::resume(state.word());
     });
+    window!("stw.resuming");
     // Pairs with the fence in `wait_resumed`: whoever sleeps there is seen
     // here, or has seen its word change.
     fence(SeqCst);
@@ -262,6 +264,7 @@ pub(crate) fn suspend_if_asked(state: Ts) {
     // the release of the word publishes it.
     state.turn.store(STOOD, Relaxed);
     stand(state);
+    window!("stw.stood");
     wait_resumed(state, STOOD);
     attach::attach(state);
     // Relaxed: a pause that still reads OWED only waits a little longer.
@@ -308,6 +311,7 @@ fn wait_resumed(state: Ts, turn: u32) {
     // Pairs with the fence in `start`.
     fence(SeqCst);
     let word = state.word();
+    window!("stw.waiting");
     while word.load(Acquire) == word::SUSPENDED {
         let _ = lot::park(
             state.word_key(),

@@ -8,6 +8,7 @@
 
 use super::atomic::const_unless_loom;
 use super::raw::RawLock;
+use crate::control::window;
 use core::marker::PhantomData;
 
 /// Every kind of internal lock, outermost first.
@@ -177,6 +178,10 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         held::remove(self.lock.rank);
         let was_held = self.lock.raw.unlock();
+        if self.lock.rank == Rank::Head {
+            // What was read under the lock may be out of date from here on.
+            window!("head.unlocked");
+        }
         debug_assert!(was_held, "{:?} was freed under its guard", self.lock.rank);
     }
 }
