@@ -178,6 +178,7 @@ pub(crate) fn begin() {
     unsafe { libc::madvise(page.cast(), 4096, libc::MADV_WIPEONFORK) };
     let area: *mut Area = area.cast();
     let mut held = enter();
+    held.to_wake = NO_THREAD;
     held.area = area;
     if !shared {
         held.area().request = asked.request;
@@ -236,7 +237,13 @@ impl Engine {
             (NO_THREAD, NO_THREAD, NO_THREAD, NO_THREAD);
         let or = |value: u32, default: u64| if value == 0 { default } else { value.into() };
         let k = or(request.k, 100);
-        self.limits.unfair = or(request.unfair_limit, (10 * k).max(2_000));
+        // As long as nothing is known of the program, it may be a long one; the default needs no fairness to end.
+        let unknown = match (request.k, request.strategy == Strategy::Default as u32) {
+            (_, true) => 200_000,
+            (0, false) => 20_000,
+            _ => 0,
+        };
+        self.limits.unfair = or(request.unfair_limit, (10 * k).max(2_000).max(unknown));
         self.limits.fair = or(request.fair_limit, 10 * self.limits.unfair);
         self.limits.patience_ns =
             if request.patience_ns == 0 { 1_000_000_000 } else { request.patience_ns };

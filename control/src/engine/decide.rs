@@ -13,6 +13,9 @@ use crate::strategy::{Candidate, View};
 /// A thread that passes one place so often in a row lets others go first there.
 const MANY: u32 = 100;
 
+/// What a decision of the fair tail costs in virtual time.
+const TAIL_STEP_NS: i64 = 100_000;
+
 /// What became of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -49,6 +52,7 @@ impl Engine {
         if thread.outcome != Outcome::Granted {
             return true;
         }
+        let thread = &self.threads[usize::from(number)];
         match thread.wait {
             Wait::Nothing => true,
             Wait::Mutex(mutex) => super::library::mutex_is_free(
@@ -67,8 +71,11 @@ impl Engine {
             }
             Wait::Gone(other) => self.thread(other).life == Life::Gone,
             Wait::Signal(_) | Wait::Time => false,
-            // What children do depends on real time: they count only when nothing else can happen.
-            Wait::Outside(test, data) => (self.forks == 0 || self.is_idle) && test(data),
+            // What children do depends on real time: see `Held::look_for_children`.
+            Wait::Outside(test, data) => {
+                let counts = thread.is_there || self.forks == 0 || self.is_idle;
+                counts && test(data)
+            }
         }
     }
 
@@ -85,7 +92,7 @@ impl Engine {
         let in_time = thread.deadline <= self.clock.now();
         let short = thread.deadline.saturating_sub(thread.armed_at) <= self.limits.patience_ns;
         let allowed = self.limits.flags & request_flag::LAST_RESORT_TIMERS == 0;
-        in_time || self.in_tail || (short && allowed)
+        in_time || (short && allowed)
     }
 
     fn has_deadline(&self, number: u16) -> bool {
@@ -244,6 +251,11 @@ impl Engine {
         if step == self.limits.unfair && self.limits.strategy != p::Strategy::Items as u32 {
             self.in_tail = true;
             self.chooser.make_fair();
+        }
+        if self.in_tail {
+            // Fair in time as well: what sleeps long comes to its turn.
+            let later = self.clock.after(TAIL_STEP_NS);
+            self.clock.advance_to(later);
         }
         if step > self.limits.fair && !self.has_outside() {
             stop::livelock(self, came);

@@ -62,6 +62,8 @@ pub(crate) struct Engine {
     /// The thread whose end a parked thread awaits.
     dying: u16,
     heir: u16,
+    /// Its gate was opened; it is woken when the lock is free.
+    to_wake: u16,
     pub(crate) clock: Clock,
     pub(crate) objects: Objects,
     chooser: Chooser,
@@ -109,6 +111,7 @@ static ENGINE: Global = Global(UnsafeCell::new(Engine {
     watcher: 0,
     dying: 0,
     heir: 0,
+    to_wake: 0,
     clock: Clock::new(),
     objects: Objects::new(),
     chooser: Chooser::new(),
@@ -176,9 +179,18 @@ fn lock() {
     }
 }
 
+/// Frees the lock, and then wakes whoever was chosen: it would only wait for the lock before that.
 fn unlock() {
+    // SAFETY: G1: the caller holds the lock.
+    let woken = unsafe { core::mem::replace(&mut (*ENGINE.0.get()).to_wake, NO_THREAD) };
     if GATE.swap(0, Release) == 2 {
         sys::futex_wake(&GATE, 1);
+    }
+    if woken != NO_THREAD {
+        // SAFETY: threads stay where they are.
+        let gate = unsafe { &raw const (*ENGINE.0.get()).threads[usize::from(woken)].gate };
+        // SAFETY: as above; an atomic may be shared.
+        sys::futex_wake(unsafe { &*gate }, 1);
     }
 }
 

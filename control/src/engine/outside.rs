@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::decide::Next;
-use super::threads::{decimal, hash};
+use super::threads::{Wait, decimal, hash};
 use super::{Held, NO_THREAD, stop};
 use crate::protocol::What;
 use crate::sys;
@@ -69,6 +69,10 @@ pub(super) fn is_zombie(tid: i32) -> bool {
 const SETTLE_NS: i64 = 20_000_000;
 const SETTLE_LOOK_NS: i64 = 20_000;
 
+/// Decisions after which a child is waited for, and for how long.
+const CHILD_DECISIONS: u64 = 100;
+const CHILD_NS: i64 = 200_000_000;
+
 /// Nobody wakes it: waiting on it is sleeping.
 static NOTHING: AtomicU32 = AtomicU32::new(0);
 
@@ -81,11 +85,33 @@ impl Held {
     /// Before a decision: what the running thread did may have woken a thread outside. It is waited for until it is at
     /// its next point, or blocked again, so that the same threads are candidates in every run.
     pub(super) fn settle_outside(&mut self) {
+        if self.forks != 0 {
+            self.look_for_children();
+        }
         for at in 0..self.live_count {
             let Some(&number) = self.live().get(at) else { return };
             if self.thread(number).outside && self.thread(number).blocked_in != 0 {
                 self.settle(number);
             }
+        }
+    }
+
+    /// What children do depends on real time. So that it does not decide who is a candidate, a thread that waits for one
+    /// becomes a candidate when nothing else can happen; or, if others go on all the time, after so many decisions,
+    /// and at that decision its child is waited for.
+    fn look_for_children(&mut self) {
+        for at in 0..self.live_count {
+            let Some(&number) = self.live().get(at) else { return };
+            let age = self.stamp.wrapping_sub(self.thread(number).since);
+            let Wait::Outside(test, data) = self.thread(number).wait else { continue };
+            if age == 0 || age % CHILD_DECISIONS != 0 || self.thread(number).is_there {
+                continue;
+            }
+            let limit = sys::real_ns() + CHILD_NS;
+            while !test(data) && sys::real_ns() < limit {
+                self.nap(IDLE_NS);
+            }
+            self.thread(number).is_there = test(data);
         }
     }
 

@@ -35,10 +35,12 @@ impl<T> Scratch<T> {
 }
 
 impl Engine {
-    fn open_gate(&self, thread: u16, word: u32) {
-        let gate = &self.threads[usize::from(thread)].gate;
-        gate.store(word, Release);
-        sys::futex_wake(gate, 1);
+    fn open_gate(&mut self, thread: u16, word: u32) {
+        self.threads[usize::from(thread)].gate.store(word, Release);
+        let earlier = core::mem::replace(&mut self.to_wake, thread);
+        if earlier != NO_THREAD {
+            sys::futex_wake(&self.threads[usize::from(earlier)].gate, 1);
+        }
     }
 
     /// Opens the gate of whoever was chosen, unless that is the caller; sees to a dying thread that was chosen.

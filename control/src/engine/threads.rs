@@ -97,6 +97,8 @@ pub(crate) struct Thread {
     pub(crate) blocked_in: u64,
     /// A replay: it came back earlier than in the run that was recorded, and waits for its item.
     pub(crate) early: bool,
+    /// What it waits for outside was looked for with patience, and is there.
+    pub(crate) is_there: bool,
     pub(crate) hung: bool,
     /// When it last gave up the token, or came to be.
     pub(crate) since: u64,
@@ -141,6 +143,7 @@ impl Thread {
         outside: false,
         blocked_in: 0,
         early: false,
+        is_there: false,
         hung: false,
         since: 0,
         timer_since: 0,

@@ -162,6 +162,7 @@ impl Engine {
         thread.interruptible = terms.interruptible;
         thread.detail = terms.detail;
         thread.was_ready = true;
+        thread.is_there = false;
     }
 
     pub(super) fn count_passage(&mut self, me: u16) {
