@@ -7,6 +7,7 @@ use crate::protocol::Kind;
 
 /// See `Table` in pytstate's `src/os/engine.rs`.
 #[repr(C)]
+#[allow(unreachable_pub, reason = "the type of an exported symbol")]
 pub struct Table {
     size: usize,
     name: unsafe extern "C" fn(*const c_char) -> u16,
@@ -51,6 +52,7 @@ unsafe extern "C" fn ordinal(object: *const c_void) -> u32 {
 /// What pytstate looks up when it is loaded.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
+#[allow(unreachable_pub, reason = "an exported symbol")]
 #[allow(non_upper_case_globals, reason = "the name that the library asks for")]
 pub static pytstate_control_v1: Table =
     Table { size: size_of::<Table>(), name, point, hang, ordinal };

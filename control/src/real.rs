@@ -146,7 +146,6 @@ functions! {
     fn pthread_create(t: *mut pthread_t, attributes: *const pthread_attr_t, start: Start, arg: *mut c_void) -> c_int;
     fn pthread_join(t: pthread_t, value: *mut *mut c_void) -> c_int;
     fn pthread_tryjoin_np(t: pthread_t, value: *mut *mut c_void) -> c_int;
-    fn pthread_timedjoin_np(t: pthread_t, value: *mut *mut c_void, when: *const timespec) -> c_int;
     fn pthread_clockjoin_np(t: pthread_t, value: *mut *mut c_void, clock: clockid_t, when: *const timespec) -> c_int;
     fn pthread_detach(t: pthread_t) -> c_int;
     fn pthread_exit(value: *mut c_void) -> !;
@@ -171,7 +170,6 @@ functions! {
     fn select(count: c_int, r: *mut libc::fd_set, w: *mut libc::fd_set, x: *mut libc::fd_set, timeout: *mut timeval) -> c_int;
     fn read(fd: c_int, into: *mut c_void, size: usize) -> isize;
     fn waitpid(pid: libc::pid_t, status: *mut c_int, options: c_int) -> libc::pid_t;
-    fn wait(status: *mut c_int) -> libc::pid_t;
     fn pause() -> c_int;
 
     fn fork() -> libc::pid_t;

@@ -21,7 +21,9 @@ pub(crate) struct Number(AtomicU16);
 
 impl Number {
     /// Not asked for yet.
-    pub(crate) const UNKNOWN: Self = Self(AtomicU16::new(0));
+    pub(crate) const fn unknown() -> Self {
+        Self(AtomicU16::new(0))
+    }
 
     fn get(&self, table: &engine::Table, name: &CStr) -> u16 {
         let known = self.0.load(Relaxed);
@@ -56,7 +58,7 @@ pub(crate) fn point(number: &Number, name: &CStr, object: *const ()) {
 /// Off, it is one relaxed load and a branch that is not taken; it stands on slow paths only.
 macro_rules! window {
     ($name:literal) => {{
-        static NUMBER: $crate::control::Number = $crate::control::Number::UNKNOWN;
+        static NUMBER: $crate::control::Number = $crate::control::Number::unknown();
         if $crate::control::is_on() {
             $crate::control::pass_window(&NUMBER, concat!($name, "\0"));
         }

@@ -126,7 +126,7 @@ fn pass(index: usize, object: *const ()) {
 /// Lets the controlled scheduler choose who goes on.
 fn control(index: usize, object: *const ()) {
     static NUMBERS: [control::Number; names::CAPACITY] =
-        [const { control::Number::UNKNOWN }; names::CAPACITY];
+        [const { control::Number::unknown() }; names::CAPACITY];
     // SAFETY: names of points are NUL-terminated and never change or go away (U1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     control::point(&NUMBERS[index], name, object);

@@ -280,12 +280,11 @@ impl Held {
             super::stop::give_up(b"no memory in a fork child")
         };
         let own: *mut Area = own.cast();
-        // SAFETY: two areas; the parts are plain numbers.
-        unsafe {
-            (*own).request = (*self.area).request;
-            (*own).report = (*self.area).report;
-            (*own).points = (*self.area).points;
-        }
+        // SAFETY: mapped above, and nobody else's; all of its bit patterns are valid.
+        let fresh = unsafe { &mut *own };
+        fresh.request = self.area_ref().request;
+        fresh.report = self.area_ref().report;
+        fresh.points = self.area_ref().points;
         self.area = own;
         self.is_child = true;
         self.pid = sys::getpid();

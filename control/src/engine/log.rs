@@ -72,10 +72,6 @@ impl Engine {
         self.area().report.threads = count;
     }
 
-    pub(crate) fn note_start(&mut self, number: u16, start: usize) {
-        self.area().threads[usize::from(number)].start = start as u64;
-    }
-
     pub(crate) fn note_name(&mut self, number: u16, name: &[u8]) {
         let mut place = [0_u8; THREAD_NAME];
         copy_name(&mut place, name);

@@ -23,6 +23,7 @@ mod text;
 pub(crate) mod threads;
 mod visit;
 
+#[cfg(not(test))]
 pub(crate) use config::begin;
 pub(crate) use library::{
     futex_word, mutex_is_held_by, mutex_is_shared, rwlock_flags, semaphore_is_shared,

@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use super::clock::NEVER;
 use super::decide::Next;
 use super::threads::{Wait, decimal, hash};
 use super::{Held, NO_THREAD, stop};
@@ -16,8 +17,8 @@ const BUSY_LOOKS: u32 = 100;
 /// Looks after which the run is given up if nobody else can go on: 2 s.
 const STUCK_LOOKS: u32 = 2_000;
 
-/// Looks, of [`IDLE_NS`] each, before a deadline passes although somebody is outside: 5 ms.
-const PATIENT_LOOKS: u32 = 25;
+/// How long nothing must happen before a deadline passes although somebody is outside; less if it is nearer.
+const PATIENT_NS: i64 = 5_000_000;
 /// How long the watcher sleeps while nobody can go on.
 pub(super) const IDLE_NS: i64 = 200_000;
 /// In a replay, looks before a thread counts as outside that was not in the run that was recorded.
@@ -94,6 +95,14 @@ impl Held {
                 self.settle(number);
             }
         }
+    }
+
+    fn earliest_deadline(&self) -> i64 {
+        let deadline = |&number: &u16| {
+            let thread = &self.threads[usize::from(number)];
+            if thread.takes_part() && !thread.hung { thread.deadline } else { NEVER }
+        };
+        self.live().iter().map(deadline).min().unwrap_or(NEVER)
     }
 
     /// What children do depends on real time. So that it does not decide who is a candidate, a thread that waits for one
@@ -235,8 +244,11 @@ impl Held {
     fn look_again(&mut self, me: u16) {
         self.idle_looks += 1;
         self.is_idle = true;
-        self.timers_due = self.idle_looks >= PATIENT_LOOKS;
-        if self.timers_due {
+        let waited_ns = i64::from(self.idle_looks) * IDLE_NS;
+        let left_ns = self.earliest_deadline().saturating_sub(self.clock.now());
+        let patience_ns = if self.forks == 0 { PATIENT_NS.min(left_ns) } else { CHILD_NS };
+        self.timers_due = waited_ns >= patience_ns;
+        if waited_ns >= PATIENT_NS {
             let _ = self.let_early_in();
         }
         let any = (0..self.live_count).any(|at| {

@@ -126,6 +126,10 @@ pub(crate) struct Thread {
 
 impl Thread {
     /// All zero, so that the table costs no page before it is used. `Engine::add_thread` fills in the rest.
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "each place of the table begins as a copy of it"
+    )]
     pub(crate) const UNUSED: Self = Self {
         gate: AtomicU32::new(0),
         parked: AtomicBool::new(false),

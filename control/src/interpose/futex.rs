@@ -82,7 +82,7 @@ fn wake(me: u16, word: usize, wanted: usize, bits: usize) -> usize {
 /// As for the system call.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syscall(
+pub(crate) unsafe extern "C" fn syscall(
     number: c_long,
     a: usize,
     b: usize,

@@ -20,15 +20,21 @@ fn at<T>(object: *const T) -> usize {
     object.expose_provenance()
 }
 
+/// The calling thread's `errno`.
+fn errno_place() -> &'static mut c_int {
+    // SAFETY: no preconditions.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the calling thread's own, as long as it lives; nobody keeps the reference.
+    unsafe { &mut *place }
+}
+
 /// Sets `errno` and returns -1.
 fn fail(error: c_int) -> c_int {
-    // SAFETY: the calling thread's own.
-    unsafe { *libc::__errno_location() = error };
+    *errno_place() = error;
     -1
 }
 
 /// The value of `errno`.
 fn errno() -> c_int {
-    // SAFETY: the calling thread's own.
-    unsafe { *libc::__errno_location() }
+    *errno_place()
 }

@@ -37,7 +37,7 @@ fn leave(point: u16, place: usize) {
 /// Called by the program's start code.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn __libc_start_main(
+pub(crate) unsafe extern "C" fn __libc_start_main(
     program: *mut c_void,
     argc: c_int,
     argv: *mut *mut c_char,

@@ -8,11 +8,14 @@ use crate::real;
 
 /// Fills `size` bytes at an address.
 pub(super) fn fill(into: usize, size: usize) -> usize {
-    let place: *mut u8 = core::ptr::with_exposed_provenance_mut(into);
-    for at in 0..size {
-        // SAFETY: the program's call: the place is as long as it says.
-        unsafe { place.add(at).write(engine::random_byte()) };
+    if size == 0 {
+        return 0;
     }
+    // SAFETY: the program's call: the place is as long as it says.
+    let place = unsafe {
+        core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(into), size)
+    };
+    place.fill_with(engine::random_byte);
     size
 }
 

@@ -135,17 +135,17 @@ unsafe extern "C" fn get_day(now: *mut timeval, zone: *mut c_void, _place: usize
     unsafe { real::gettimeofday(now, zone) }
 }
 
-unsafe extern "C" fn get_time(place: *mut time_t, _place: usize) -> time_t {
+unsafe extern "C" fn get_time(into: *mut time_t, _place: usize) -> time_t {
     if engine::me().is_some() {
         let now = engine::read_clock(libc::CLOCK_REALTIME) / 1_000_000_000;
-        if !place.is_null() {
+        if !into.is_null() {
             // SAFETY: the program's place for it.
-            unsafe { place.write(now) };
+            unsafe { into.write(now) };
         }
         return now;
     }
     // SAFETY: the program's call.
-    unsafe { real::time(place) }
+    unsafe { real::time(into) }
 }
 
 unsafe extern "C" fn get_timespec(now: *mut timespec, base: c_int, place: usize) -> c_int {

@@ -231,6 +231,24 @@ unsafe extern "C" fn waits(status: *mut c_int, place: usize) -> libc::pid_t {
     unsafe { waitpids(-1, status, 0, place) }
 }
 
+/// For [`Wait::Outside`]: only a signal ends a pause.
+fn never(_: usize) -> bool {
+    false
+}
+
+unsafe extern "C" fn pauses(place: usize) -> c_int {
+    let Some(me) = engine::me() else {
+        // SAFETY: the program's call.
+        return unsafe { real::pause() };
+    };
+    let op = Op { point: points::PAUSE, kind: Kind::Wait, object: 0, place };
+    let terms = Terms { interruptible: true, ..Terms::of(Wait::Outside(never, 0)) };
+    let _ = engine::visit(me, op, terms);
+    engine::act_on_cancel(me, place);
+    fail(libc::EINTR)
+}
+
+entry!(pause, 0 => pauses);
 entry!(poll, 3 => polls);
 entry!(ppoll, 4 => ppolls);
 entry!(select, 5 => selects);

@@ -63,6 +63,10 @@ pub(crate) struct Chooser {
     policy: Policy,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, in a static: nothing is allocated at a point"
+)]
 enum Policy {
     Default,
     Pct(Pct),
@@ -92,11 +96,6 @@ impl Chooser {
         } else {
             Policy::Default
         };
-    }
-
-    /// The run's generator.
-    pub(crate) fn draw(&mut self) -> &mut Draw {
-        &mut self.draw
     }
 
     /// The fair tail begins: uniform from now on.
