@@ -12,6 +12,8 @@ use super::{Held, NO_THREAD, stop};
 use crate::protocol::What;
 use crate::sys;
 
+/// Looks in a row that must see a thread at the same place of the same system call: a loaded machine is slow.
+const SAME_LOOKS: u32 = 3;
 /// Looks after which a thread that computes all the time is left to itself, if others can go on: 100 ms.
 const BUSY_LOOKS: u32 = 100;
 /// Looks after which the run is given up if nobody else can go on: 2 s.
@@ -29,13 +31,15 @@ pub(super) struct Seen {
     running: u16,
     stamp: u64,
     looks: u32,
+    /// Looks in a row that saw the same.
+    same: u32,
     length: usize,
     text: [u8; 192],
 }
 
 impl Seen {
     pub(super) fn new() -> Self {
-        Self { running: NO_THREAD, stamp: 0, looks: 0, length: 0, text: [0; 192] }
+        Self { running: NO_THREAD, stamp: 0, looks: 0, same: 0, length: 0, text: [0; 192] }
     }
 }
 
@@ -175,7 +179,8 @@ impl Held {
         seen.length = text.len();
         seen.text[..text.len()].copy_from_slice(text);
         if let Some(number) = number {
-            if same && !waits_here && self.may_leave(running, seen.looks) {
+            seen.same = if same { seen.same + 1 } else { 0 };
+            if seen.same >= SAME_LOOKS && !waits_here && self.may_leave(running, seen.looks) {
                 self.thread(running).blocked_in = hash(&seen.text[..seen.length]);
                 self.leave_outside(running, me, number);
             }
