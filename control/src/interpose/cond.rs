@@ -19,6 +19,7 @@ fn waited(
     place: usize,
 ) -> Option<c_int> {
     let me = engine::me()?;
+    engine::act_on_cancel(me, place);
     let mut held = engine::enter();
     if held.objects.at(at(c)).shared {
         return None;

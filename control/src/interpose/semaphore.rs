@@ -19,6 +19,7 @@ fn waited(s: *mut sem_t, point: u16, deadline: i64, place: usize) -> Option<c_in
     }
     let op = Op { point, kind: Kind::Acquire, object: at(s), place };
     let terms = Terms { interruptible: true, ..Terms::of(Wait::Semaphore(at(s))).until(deadline) };
+    engine::act_on_cancel(me, place);
     let mut held = engine::enter();
     loop {
         match held.visit(me, op, terms) {

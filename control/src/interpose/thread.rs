@@ -71,6 +71,7 @@ fn is_detached(attributes: *const pthread_attr_t) -> bool {
 /// Waits for the end of a controlled thread; then `real` will not wait. `None`: not ours to wait for.
 fn ended(t: pthread_t, point: u16, deadline: i64, place: usize) -> Option<c_int> {
     let me = engine::me()?;
+    engine::act_on_cancel(me, place);
     let mut held = engine::enter();
     let other = held.find(t)?;
     if other == me || held.thread(other).detached {

@@ -15,6 +15,8 @@ use crate::real;
 pub(super) fn sleep_until(me: u16, deadline: i64, place: usize) -> bool {
     let op = Op { point: points::SLEEP, kind: Kind::Sleep, object: 0, place };
     let terms = Terms { interruptible: true, ..Terms::of(Wait::Time).until(deadline) };
+    // A cancellation may have come while the thread did not wait.
+    engine::act_on_cancel(me, place);
     let outcome = engine::visit(me, op, terms);
     if outcome == Outcome::Interrupted {
         engine::act_on_cancel(me, place);

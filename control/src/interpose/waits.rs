@@ -47,6 +47,7 @@ fn wait_for(
     let op = Op { point, kind: Kind::Wait, object: 0, place };
     let wait = Wait::Outside(is_ready, (&raw const fds).expose_provenance());
     let terms = Terms { interruptible: true, ..Terms::of(wait).until(deadline) };
+    engine::act_on_cancel(me, place);
     match engine::visit(me, op, terms) {
         Outcome::Granted => 0,
         Outcome::TimedOut => libc::ETIMEDOUT,
