@@ -10,6 +10,7 @@
 
 #[cfg(not(loom))]
 pub mod capi;
+mod control;
 #[cfg(not(loom))]
 mod life;
 mod os;

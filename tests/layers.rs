@@ -8,8 +8,16 @@ use std::path::{Path, PathBuf};
 use common::{files, read, root};
 
 /// Layers with their height.
-const HEIGHT: &[(&str, u32)] =
-    &[("os", 0), ("sync", 1), ("probe", 2), ("state", 3), ("sched", 4), ("life", 5), ("capi", 6)];
+const HEIGHT: &[(&str, u32)] = &[
+    ("os", 0),
+    ("control", 1),
+    ("sync", 2),
+    ("probe", 3),
+    ("state", 4),
+    ("sched", 5),
+    ("life", 6),
+    ("capi", 7),
+];
 
 const MOST_LINES: usize = 600;
 

@@ -176,7 +176,7 @@ static inline size_t _Py_word_load_(size_t *word) {
 extern "C" {
 #endif
 
-#ifdef _Py_HAVE_INLINE_ATOMICS
+#if defined(_Py_HAVE_INLINE_ATOMICS) && !defined(PYTSTATE_NO_INLINE_FAST_PATHS)
 /** PyMutex_Lock(): one atomic read-modify-write if nobody has the mutex. */
 static inline void _PyMutex_Lock(PyMutex *m) {
     if (!_Py_byte_lock_(&m->_bits, _Py_UNLOCKED, _Py_LOCKED)) {

@@ -80,6 +80,7 @@ fn passed(unlocked: Result<Released, NotLocked>) -> Result<(), NotLocked> {
 /// `m` points to a mutex that outlives the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyMutex_Lock(m: *mut PyMutex) {
+    probe::point_on(Point::MutexLock, m);
     // SAFETY: this function's contract is `hot`'s.
     unsafe { arg::hot(m) }.lock(&mut Detach::at(Point::MutexWait));
 }
@@ -106,6 +107,7 @@ pub unsafe extern "C" fn PyMutex_Unlock(m: *mut PyMutex) {
     if passed(unlocked).is_err() {
         fatal(c"PyMutex_Unlock", format_args!("unlocking mutex that is not locked"));
     }
+    probe::point_on(Point::MutexUnlocked, m);
 }
 
 /// Returns whether the mutex is locked at this moment, by any thread.

@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_int, c_longlong, c_void};
 use super::arg;
 use crate::os::clock::Deadline;
 use crate::os::mem;
+use crate::probe::{self, Point};
 use crate::sched::fatal::fatal;
 use crate::sched::lock_rules;
 use crate::sync::mutex::LockOutcome;
@@ -97,6 +98,7 @@ pub unsafe extern "C" fn PyThread_free_lock(lock: PyThread_type_lock) {
 pub unsafe extern "C" fn PyThread_acquire_lock(lock: PyThread_type_lock, waitflag: c_int) -> c_int {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if waitflag == 0 {
         return c_int::from(lock.try_acquire());
     }
@@ -128,6 +130,7 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock_timed") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if lock.try_acquire() {
         return PyLockStatus::PY_LOCK_ACQUIRED;
     }
@@ -161,6 +164,7 @@ pub unsafe extern "C" fn PyThread_acquire_lock_timed_with_retries(
 ) -> PyLockStatus {
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, c"PyThread_acquire_lock_timed_with_retries") };
+    probe::point_on(Point::PythreadAcquire, lock);
     if lock.try_acquire() {
         return PyLockStatus::PY_LOCK_ACQUIRED;
     }
@@ -188,7 +192,11 @@ pub unsafe extern "C" fn PyThread_release_lock(lock: PyThread_type_lock) {
     const FUNC: &CStr = c"PyThread_release_lock";
     // SAFETY: this function's contract is the helper's.
     let lock = unsafe { this(lock, FUNC) };
-    if lock_rules::release(lock).is_err() {
+    let address = core::ptr::from_ref(lock);
+    if lock_rules::release(lock).is_ok() {
+        // A thread that took it meanwhile may have freed it: only its address is used here.
+        probe::point_on(Point::PythreadReleased, address);
+    } else {
         fatal(FUNC, format_args!("unlocking mutex that is not locked"));
     }
 }

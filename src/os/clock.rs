@@ -35,6 +35,10 @@ static KERNEL_ENTRY: core::sync::atomic::AtomicPtr<core::ffi::c_void> =
 pub(crate) fn prepare() {
     #[cfg(target_os = "linux")]
     {
+        if crate::os::engine::table().is_some() {
+            // The engine's clock is behind the function of the C library.
+            return;
+        }
         // SAFETY: the name is NUL-terminated; nothing is loaded.
         let object = unsafe {
             libc::dlopen(c"linux-vdso.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD)

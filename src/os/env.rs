@@ -74,6 +74,29 @@ pub(crate) fn each_name(prefix: &[u8], seen: &mut dyn FnMut(&[u8])) {
     }
 }
 
+/// Whether the variable is set, in a constructor or while no thread changes the environment.
+#[cfg(target_os = "linux")]
+pub(super) fn is_set(name: &CStr) -> bool {
+    // SAFETY: a NUL-terminated name.
+    !unsafe { libc::getenv(name.as_ptr()) }.is_null()
+}
+
+/// The libraries that the loader was told to load first, in a constructor.
+#[cfg(target_os = "linux")]
+pub(super) fn preloaded() -> Option<&'static CStr> {
+    // SAFETY: a NUL-terminated name.
+    let value = unsafe { libc::getenv(c"LD_PRELOAD".as_ptr()) };
+    // SAFETY: getenv's strings are NUL-terminated, and stay until the environment changes.
+    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
+}
+
+/// Has the loader load these first in the program that this process becomes. `list` holds a NUL.
+#[cfg(target_os = "linux")]
+pub(super) fn set_preloaded(list: &[u8]) {
+    // SAFETY: both are NUL-terminated; the caller runs in a constructor, where there is one thread.
+    unsafe { libc::setenv(c"LD_PRELOAD".as_ptr(), list.as_ptr().cast(), 1) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Var, each_name, read};

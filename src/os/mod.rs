@@ -10,6 +10,7 @@ pub(crate) mod tsan;
 
 pub(crate) mod at_exit;
 pub(crate) mod clock;
+pub(crate) mod engine;
 pub(crate) mod env;
 pub(crate) mod file;
 #[cfg(not(loom))]

@@ -315,6 +315,10 @@ pub(crate) fn exit_thread() -> ! {
 
 /// Puts the calling thread to sleep for ever, without using the processor.
 pub(crate) fn hang() -> ! {
+    if let Some(table) = crate::os::engine::table() {
+        // SAFETY: the thread does not go on, as the engine is told.
+        unsafe { (table.hang)() };
+    }
     loop {
         // SAFETY: no preconditions; returns after a signal handler ran.
         unsafe { libc::pause() };

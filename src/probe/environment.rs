@@ -17,6 +17,7 @@ use super::monitor::Monitor;
 use super::perturb::Setting;
 use super::text::{Printable, parse_seconds};
 use super::{mode, nearest, recorder, table, text};
+use crate::control;
 use crate::os::env::{self, Var};
 use crate::os::{signal, tsan};
 use crate::sync::fork_lock::{ForkRow, fork_row};
@@ -73,6 +74,10 @@ variables! {
     LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
         word(text, &[("hang", Late::Hang), ("exit", Late::Exit), ("abort", Late::Abort)])
     };
+    /// A schedule to repeat. Applied by the preload library of the command pytstate, which `os::engine` loads.
+    SCHEDULE: () = c"PYTSTATE_SCHEDULE", "a schedule file", |_| None;
+    /// What the command pytstate tells its preload library. Applied there.
+    CONTROL: () = c"PYTSTATE_CONTROL", "made by the command pytstate", |_| None;
     /// Threads that keep others waiting that long are named. Applied by `life::environment`.
     WATCHDOG: i64 = c"PYTSTATE_WATCHDOG", "a number of seconds, such as 5 or 0.25", parse_seconds;
     /// A finalization that waits prints that often for what. Applied by `life::environment`.
@@ -197,6 +202,18 @@ pub(super) fn mode_after_environment() -> u32 {
 
 /// Reads the rows of this layer and turns on what they ask for. Called once.
 fn apply() {
+    if control::is_on() {
+        mode::turn_on(mode::CONTROL);
+    } else {
+        let mut buffer = [0; 128];
+        for variable in [&SCHEDULE, &CONTROL] {
+            if let Some(value) = variable.read(&mut buffer) {
+                let why =
+                    "libpytstate_control.so was not loaded; it must stand beside libpytstate.so";
+                variable.refuse(value.to_bytes(), format_args!("{why}"));
+            }
+        }
+    }
     if let Some(limit_ns) = SYNC_LIMIT.get() {
         table::set_limit(limit_ns);
     }

@@ -40,7 +40,7 @@ pub(crate) mod trace;
 pub(crate) use point::Point;
 #[cfg(not(loom))]
 #[allow(unused_imports, reason = "the face of this layer; the layers above come to use it")]
-pub(crate) use sync_point::point;
+pub(crate) use sync_point::{point, point_on};
 
 #[cfg(not(loom))]
 use crate::sync::fork_lock::ForkRow;
@@ -56,6 +56,11 @@ pub(crate) fn tell_host_of_attaches(on: bool) {
 #[cfg(loom)]
 #[inline(always)]
 pub(crate) fn point(_at: Point) {}
+
+/// In a model a point is nothing.
+#[cfg(loom)]
+#[inline(always)]
+pub(crate) fn point_on<T>(_at: Point, _object: *const T) {}
 
 /// The locks of this layer in the fork table.
 #[cfg(not(loom))]

@@ -8,6 +8,7 @@
 //! | `TRACE`   | a trace runs |
 //! | `HOOKS`   | the host is told of attaches and detaches |
 //! | `TSAN`    | the host is compiled with ThreadSanitizer, which is told of attaches and detaches |
+//! | `CONTROL` | the engine of the command `pytstate` controls this process |
 //!
 //! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
 //! everything else under a lock. Who arms a point and then starts or wakes a thread has
@@ -30,6 +31,8 @@ const HOOKS: u32 = 1 << 5;
 
 /// ThreadSanitizer is told.
 pub(super) const TSAN: u32 = 1 << 4;
+/// The process is controlled: points are places where another thread may go on.
+pub(super) const CONTROL: u32 = 1 << 6;
 
 static MODE: AtomicU32 = AtomicU32::new(UNKNOWN);
 

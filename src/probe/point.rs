@@ -122,8 +122,12 @@ points! {
     PendingAdded = "pending.added", "A pending call was queued.";
     PendingRun = "pending.run", "A pending call is about to be run.";
 
+    MutexLock = "mutex.lock", "PyMutex_Lock was called as a function and begins; an inlined call that finds the mutex free does not come here.";
+    MutexUnlocked = "mutex.unlocked", "PyMutex_Unlock was called as a function and has unlocked; an inlined call with no waiter does not come here.";
     MutexWait = "mutex.wait", "A thread is about to park on a PyMutex.";
     MutexHanded = "mutex.handed", "An unlocking thread has handed a PyMutex directly to a waiter.";
+    PythreadAcquire = "pythread.acquire", "A thread is about to try a PyThread lock.";
+    PythreadReleased = "pythread.released", "A PyThread lock was released; a waiter may have been woken.";
     EventWait = "event.wait", "A thread is about to park on a PyEvent.";
     EventSet = "event.set", "A PyEvent was set.";
     BlockingBegin = "blocking.begin", "A blocking region with an unblock function begins.";

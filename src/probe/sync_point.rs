@@ -13,6 +13,7 @@ use super::names::{self, NameError};
 use super::perturb::{self, Setting};
 use super::table::{self, TABLE, Table};
 use super::{mode, point::Point, text};
+use crate::control;
 use crate::os::clock::Deadline;
 use crate::os::{errno, ids, tls};
 
@@ -58,11 +59,25 @@ pub(crate) fn point(at: Point) {
     }
 }
 
+/// Passes a sync point that is about an object: a controlled scheduler knows then which points may disturb each other.
+#[inline(always)]
+pub(crate) fn point_on<T>(at: Point, object: *const T) {
+    if !is_off() {
+        arrive_on(at, object.cast());
+    }
+}
+
 /// The cold path: something is on somewhere.
 #[cold]
 #[inline(never)]
 pub(super) fn arrive(at: Point) {
-    pass(at as usize);
+    pass(at as usize, core::ptr::null());
+}
+
+#[cold]
+#[inline(never)]
+fn arrive_on(at: Point, object: *const ()) {
+    pass(at as usize, object);
 }
 
 /// True while nothing at all is on. One relaxed load.
@@ -83,11 +98,11 @@ pub(crate) fn user_point(name: &CStr) {
         names::make(name).ok()
     });
     if let Some(index) = index {
-        pass(index);
+        pass(index, core::ptr::null());
     }
 }
 
-fn pass(index: usize) {
+fn pass(index: usize, object: *const ()) {
     // A signal handler that interrupted this very code goes on at once (MON-2).
     if monitor::is_inside() {
         return;
@@ -101,7 +116,19 @@ fn pass(index: usize) {
         call_hook(index);
         hold(index);
     }
+    if on & mode::CONTROL != 0 {
+        control(index, object);
+    }
     errno::set(saved);
+}
+
+/// Lets the controlled scheduler choose who goes on.
+fn control(index: usize, object: *const ()) {
+    static NUMBERS: [control::Number; names::CAPACITY] =
+        [const { control::Number::unknown() }; names::CAPACITY];
+    // SAFETY: names of points are NUL-terminated and never change or go away (U1).
+    let name = unsafe { CStr::from_ptr(names::name_of(index)) };
+    control::point(&NUMBERS[index], name, object);
 }
 
 /// Calls the point's hook, if it has one and the thread is not in a hook already. No lock is held.

@@ -3,6 +3,7 @@
 //!
 //! Mirrors CPython 3.14 Python/critical_section.c.
 
+use crate::control::window;
 use crate::probe::Point;
 use crate::sched::blocking::Detach;
 use crate::sched::current::interp_of;
@@ -42,8 +43,10 @@ fn begin_slow(tstate: ThreadStateRef, record: &PyCriticalSection, mutex: &PyMute
         record.make_empty();
         return;
     }
+    window!("critical_section.begin");
     record.push(tstate, record.tag());
     lock(mutex);
+    window!("critical_section.locked");
     record._cs_mutex.store(core::ptr::from_ref(mutex).cast_mut(), Relaxed);
 }
 

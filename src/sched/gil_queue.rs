@@ -13,6 +13,7 @@
 //!
 //! This module knows the word and the lot only, so that loom runs all of it.
 
+use crate::control::window;
 use crate::os::clock::{self, Deadline};
 use crate::state::gil_word::{Gil, LOCKED, PARKED, WOKEN};
 use crate::sync::atomic::{Cell, Ordering::Relaxed, spin_hint};
@@ -93,6 +94,7 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
             (0..PAUSE).for_each(|_| spin_hint());
             continue;
         }
+        window!("gil.found_locked");
         if !gil.mark_parked(woken) {
             continue;
         }

@@ -3,6 +3,7 @@
 //! Mirrors CPython 3.13 `_PyEval_AddPendingCall`, `make_pending_calls`
 //! (ceval_gil.c).
 
+use crate::control::window;
 use crate::os::mem;
 use crate::probe::{self, Point};
 use crate::sched::callout::{self, Callout};
@@ -48,6 +49,7 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
         }
         Target::MainThread => {
             let queued = RUNTIME.main_pending.push_below(max_main(), call);
+            window!("pending.pushed");
             requests::ask_main_thread_for_calls();
             queued
         }
@@ -77,6 +79,7 @@ fn make_calls(tstate: ThreadStateRef, on_main: bool) -> Result<(), Raised> {
     if !claim(interp, tstate) {
         return Ok(());
     }
+    window!("pending.claimed");
     eval_breaker::clear(tstate, CALLS_TO_DO);
     let pass = Pass::new(interp);
     let mut result = run_queue(&interp.pending, PASS_INTERPRETER, &pass);
@@ -90,6 +93,7 @@ fn make_calls(tstate: ThreadStateRef, on_main: bool) -> Result<(), Raised> {
     if result.is_err() || left {
         eval_breaker::set(tstate, CALLS_TO_DO);
     }
+    window!("pending.unclaim");
     interp.pending.unclaim();
     result
 }

@@ -19,6 +19,7 @@
 //!   function never runs after the end of the region.
 //! - R3: who runs the function holds a reference to the state's block (T2).
 
+use crate::control::window;
 use crate::os::clock::{self, Deadline};
 use crate::os::{thread, tls};
 use crate::probe::Point;
@@ -165,6 +166,7 @@ struct Claim(ThreadStateRef);
 /// is held, or the host vouches for it.
 fn claim(tstate: ThreadStateRef) -> Option<Claim> {
     tstate.region.compare_exchange(OPEN, RUNNING, Acquire, Relaxed).ok()?;
+    window!("region.claimed");
     tstate.refs.fetch_add(1, Relaxed);
     Some(Claim(tstate))
 }

@@ -15,6 +15,7 @@
 //!
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
+use crate::control::window;
 use crate::os::clock::Deadline;
 use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
@@ -186,6 +187,7 @@ pub(crate) fn start(scope: Scope) {
         eval_breaker::clear(tstate, PLEASE_STOP);
         let _ = word::resume(tstate.word());
     });
+    window!("stw.resuming");
     // Pairs with the fence in `wait_resumed`: a thread that sleeps there is seen
     // here, or has seen its word change.
     fence(SeqCst);

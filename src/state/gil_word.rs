@@ -17,6 +17,7 @@
 //!
 //! Mirrors CPython 3.13 `struct _gil_runtime_state` (pycore_gil.h).
 
+use crate::control::window;
 use crate::sync::atomic::{
     AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, const_unless_loom,
 };
@@ -144,6 +145,7 @@ impl Gil {
     /// sleep: the caller must wake the next one.
     #[must_use]
     pub(crate) fn stop_being_woken(&self) -> bool {
+        window!("gil.resign");
         let seen = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
         seen & LOCKED == 0 && seen & PARKED != 0
     }
@@ -183,6 +185,7 @@ impl Gil {
     /// Replaces LOCKED and PARKED by `next`, keeping WOKEN. For the holder,
     /// under the queue's lock.
     pub(crate) fn store_after_queue(&self, next: u32) {
+        window!("gil.settle");
         let _ = self
             .word
             .fetch_update(Ordering::Release, Ordering::Relaxed, |seen| Some((seen & WOKEN) | next));

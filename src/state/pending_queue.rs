@@ -22,6 +22,7 @@
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
 #[cfg(not(loom))]
+use crate::control::window;
 use crate::os::thread;
 use crate::os::{ids, mem, tsan};
 use crate::sync::atomic::{
@@ -220,6 +221,7 @@ impl PendingQueue {
     /// Fills a position that the caller won.
     fn fill(&self, position: usize, call: Call) {
         let Some(slot) = self.slot(position) else { return };
+        window!("pending.fill");
         // SAFETY: Q2: the position is ours until `sequence` says otherwise.
         unsafe { (*slot.call.get()).write(call) };
         tsan::release(slot);

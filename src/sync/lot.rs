@@ -23,6 +23,7 @@ use super::list::{DoubleLinks, Links, List, Pointer};
 use super::owed;
 use super::rank::{self, BucketRank, RankedMutex};
 use super::waiting::Waiting;
+use crate::control;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Wait};
 use crate::os::tsan;
@@ -168,7 +169,7 @@ loom::lazy_static! {
 }
 
 fn bucket(key: *const ()) -> &'static Bucket {
-    &LOT[key.addr() % BUCKETS]
+    &LOT[control::spread(key) % BUCKETS]
 }
 
 /// Sleeps on `key` until unparked or `deadline` passed, if `validate` agrees.

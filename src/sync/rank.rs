@@ -9,6 +9,7 @@ use super::atomic::const_unless_loom;
 #[cfg(not(loom))]
 use super::fork_lock::ForkLock;
 use super::word_lock::WordLock;
+use crate::control::window;
 use core::marker::PhantomData;
 
 /// The internal locks with a rank, outermost first. The monitors of `probe` have none: they are leaves,
@@ -181,6 +182,10 @@ unsafe impl<R: HasRank> lock_api::RawMutex for RankedLock<R> {
     unsafe fn unlock(&self) {
         held::remove(R::RANK);
         let was_locked = self.raw.unlock();
+        if R::RANK == Rank::Head {
+            // What was read under the lock may be out of date from here on.
+            window!("head.unlocked");
+        }
         debug_assert!(was_locked, "{:?} was freed under its guard", R::RANK);
     }
 

@@ -11,6 +11,7 @@
 //! LIFE-3: at the commit no guard is open, no awaited state is linked, and every
 //! other state stands; so an awaited thread is never late.
 
+use crate::control::window;
 use crate::life::abandoned;
 use crate::life::at_exit;
 use crate::life::interp::rounds::Rounds;
@@ -58,6 +59,7 @@ pub(crate) fn finalize() -> Finalized {
     }
     probe::point(Point::FinalizeBegin);
     let me = thread::ident() as usize;
+    window!("finalize.claim");
     if let Err(other) = FINALIZER.compare_exchange(0, me, AcqRel, Relaxed) {
         return if other == me { Finalized::Done } else { Finalized::Elsewhere };
     }
