@@ -10,7 +10,7 @@ use picture::Picture;
 use std::path::Path;
 
 /// Reads `input` and writes its picture to `output`, whose ending chooses the form.
-pub(crate) fn run(input: &Path, output: &Path) -> Result<(), Complaint> {
+pub(crate) fn run(input: &Path, output: &Path, title: Option<&str>) -> Result<(), Complaint> {
     let ending = output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let draw = match ending {
         "html" | "htm" => html::draw as fn(&Picture) -> String,
@@ -25,7 +25,11 @@ pub(crate) fn run(input: &Path, output: &Path) -> Result<(), Complaint> {
     let bytes = std::fs::read(input)
         .map_err(|error| Complaint::usage(format!("cannot read '{}': {error}", input.display())))?;
     let text = String::from_utf8_lossy(&bytes);
-    let drawn = draw(&picture(&text, input)?);
+    let mut picture = picture(&text, input)?;
+    if let Some(title) = title {
+        picture.title = String::from(title);
+    }
+    let drawn = draw(&picture);
     std::fs::write(output, drawn)
         .map_err(|error| Complaint::usage(format!("cannot write '{}': {error}", output.display())))
 }
