@@ -40,7 +40,8 @@ pub(crate) struct Ending {
 /// The command's side of a worker.
 pub(crate) struct Worker {
     area: SharedArea,
-    socket: UnixStream,
+    /// `None` once it is closed.
+    socket: Option<UnixStream>,
     pid: i32,
     cpu: u32,
 }
@@ -59,12 +60,16 @@ impl Worker {
             let (socket, other) = UnixStream::pair().map_err(failed)?;
             let pid = os::fork().map_err(failed)?;
             if pid == 0 {
-                // The sockets of others must end when the command does.
-                drop((workers, socket));
+                // The sockets of others must end when the command does; their processes are not ours.
+                drop(socket);
+                for mut worker in workers {
+                    drop(worker.socket.take());
+                    std::mem::forget(worker);
+                }
                 serve(&other, &area, program, preload);
                 os::exit_now(0);
             }
-            workers.push(Self { area, socket, pid, cpu: *cpu });
+            workers.push(Self { area, socket: Some(socket), pid, cpu: *cpu });
         }
         Ok(workers)
     }
@@ -87,11 +92,13 @@ impl Worker {
         fill(area);
         let lost = |error| Complaint::usage(format!("a worker process is gone: {error}"));
         let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        self.socket.write_all(&ms.to_le_bytes()).map_err(lost)?;
+        let closed = || lost(std::io::ErrorKind::NotConnected.into());
+        let socket = self.socket.as_mut().ok_or_else(closed)?;
+        socket.write_all(&ms.to_le_bytes()).map_err(lost)?;
         let mut length = [0; 4];
-        self.socket.read_exact(&mut length).map_err(lost)?;
+        socket.read_exact(&mut length).map_err(lost)?;
         let mut text = vec![0; u32::from_le_bytes(length) as usize];
-        self.socket.read_exact(&mut text).map_err(lost)?;
+        socket.read_exact(&mut text).map_err(lost)?;
         let ending: Ending = serde_json::from_slice(&text).map_err(|error| {
             Complaint::usage(format!("a worker process talks nonsense: {error}"))
         })?;
@@ -109,7 +116,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        drop(self.socket.take());
         os::reap(self.pid, true);
     }
 }
