@@ -57,7 +57,6 @@ pub(crate) struct Module {
 pub(crate) struct Outside {
     pub(crate) thread: usize,
     pub(crate) syscall: u32,
-    pub(crate) out: u64,
     pub(crate) back: u64,
     pub(crate) place: u64,
 }
@@ -70,7 +69,6 @@ pub(crate) struct Record {
     pub(crate) steps: Vec<Step>,
     pub(crate) modules: Vec<Module>,
     pub(crate) outsides: Vec<Outside>,
-    pub(crate) message: String,
     pub(crate) last_thread: usize,
     pub(crate) digest: u64,
 }
@@ -126,12 +124,10 @@ impl Record {
                 .map(|row| Outside {
                     thread: row.thread as usize,
                     syscall: row.syscall,
-                    out: row.out,
                     back: row.back,
                     place: row.place,
                 })
                 .collect(),
-            message: message(area),
             last_thread: report.last_thread as usize,
             digest: report.digest,
         }

@@ -8,25 +8,26 @@ const PAGE: &str = include_str!("page.html");
 
 /// The picture as the text of an HTML file.
 pub(super) fn draw(picture: &Picture) -> String {
-    let colours: serde_json::Map<String, serde_json::Value> = DOINGS
+    // Lists, for the order of the legend.
+    let colours: Vec<serde_json::Value> = DOINGS
         .into_iter()
         .map(|doing| {
             let (fill, ink) = doing.colours();
             let key = serde_json::to_value(doing).unwrap_or_default();
             let word = doing.legend(picture.axis);
             let used = picture.doings().contains(&doing);
-            (text(&key), serde_json::json!({"fill": fill, "ink": ink, "word": word, "used": used}))
+            serde_json::json!({"key": key, "fill": fill, "ink": ink, "word": word, "used": used})
         })
         .collect();
-    let marks: serde_json::Map<String, serde_json::Value> = EVENTS
+    let marks: Vec<serde_json::Value> = EVENTS
         .into_iter()
         .map(|event| {
             let key = serde_json::to_value(event).unwrap_or_default();
             let used = picture.events().contains(&event);
-            let value = serde_json::json!({
-                "path": event.path(), "fill": event.colour(), "word": event.legend(), "used": used,
-            });
-            (text(&key), value)
+            serde_json::json!({
+                "key": key, "path": event.path(), "fill": event.colour(), "word": event.legend(),
+                "used": used,
+            })
         })
         .collect();
     let holders: Vec<&str> = (0..8).map(Picture::holder_colour).collect();
@@ -36,8 +37,4 @@ pub(super) fn draw(picture: &Picture) -> String {
     // `<` cannot end the script element, nor begin a comment in it.
     let data = data.to_string().replace('<', "\\u003c");
     PAGE.replace("@TITLE@", &escape(&picture.title)).replacen("@DATA@", &data, 1)
-}
-
-fn text(value: &serde_json::Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

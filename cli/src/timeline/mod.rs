@@ -3,9 +3,11 @@
 mod chrome;
 mod html;
 pub(crate) mod picture;
+mod schedule;
 mod svg;
 
 use crate::complaint::Complaint;
+use crate::schedule_file::ScheduleFile;
 use picture::Picture;
 use std::path::Path;
 
@@ -40,6 +42,12 @@ fn picture(text: &str, input: &Path) -> Result<Picture, Complaint> {
     let named = |complaint: Complaint| complaint.about(&input.display().to_string());
     match text.trim_start().chars().next() {
         Some('[') => chrome::picture(text, &name).map_err(named),
+        Some('{') if text.contains("\"traceEvents\"") => {
+            Err(named(Complaint::usage("a trace of another program: it is no array of events")))
+        }
+        Some('{') => {
+            ScheduleFile::parse(text).map(|file| schedule::picture(&file, &name)).map_err(named)
+        }
         _ => Err(named(Complaint::usage(String::from(
             "it is neither a trace (a JSON array) nor a schedule (a JSON object)",
         )))),

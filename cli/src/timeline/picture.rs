@@ -72,6 +72,8 @@ pub(crate) enum Event {
     Delete,
     /// The OS thread ends.
     OsExit,
+    /// The scheduler chose something else than its default.
+    Choice,
     /// The program failed here.
     Failure,
     /// Anything else.
@@ -79,8 +81,15 @@ pub(crate) enum Event {
 }
 
 /// All of them, in the order of the legend.
-pub(crate) const EVENTS: [Event; 6] =
-    [Event::Begin, Event::Exit, Event::Delete, Event::OsExit, Event::Failure, Event::Other];
+pub(crate) const EVENTS: [Event; 7] = [
+    Event::Begin,
+    Event::Exit,
+    Event::Delete,
+    Event::OsExit,
+    Event::Choice,
+    Event::Failure,
+    Event::Other,
+];
 
 impl Event {
     /// The words of the legend.
@@ -90,6 +99,7 @@ impl Event {
             Self::Exit => "exit event set",
             Self::Delete => "state deleted",
             Self::OsExit => "OS thread ends",
+            Self::Choice => "choice of the scheduler",
             Self::Failure => "failure",
             Self::Other => "other event",
         }
@@ -102,6 +112,7 @@ impl Event {
             Self::Exit => "#0b4f8a",
             Self::Delete => "#a3420c",
             Self::OsExit => "#22272e",
+            Self::Choice => "#c2257c",
             Self::Failure => "#c81e3a",
             Self::Other => "#77808a",
         }
@@ -116,6 +127,7 @@ impl Event {
                 "M-5 -3 L-3 -5 L0 -2 L3 -5 L5 -3 L2 0 L5 3 L3 5 L0 2 L-3 5 L-5 3 L-2 0 Z"
             }
             Self::OsExit => "M-4.5 -4.5 H4.5 V4.5 H-4.5 Z",
+            Self::Choice => "M-5 -11 H5 L0 -2.5 Z",
             Self::Failure => {
                 "M0 -8 L2 -2.7 L7.6 -2.5 L3.2 1 L4.7 6.5 L0 3.3 L-4.7 6.5 L-3.2 1 L-7.6 -2.5 L-2 -2.7 Z"
             }

@@ -223,6 +223,16 @@ fn draw_lane(out: &mut String, page: &Page, index: usize, lane: &Lane) {
         escape(&cut(&lane.name, 28)),
         escape(&lane.hover)
     );
+    if !lane.lock && page.picture.lanes.iter().any(|lane| lane.lock) {
+        // The colour that the lanes of locks use for this thread.
+        let _ = writeln!(
+            out,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"4\" height=\"14\" rx=\"1\" fill=\"{}\"/>",
+            page.left - 8.0,
+            middle - 7.0,
+            Picture::holder_colour(index)
+        );
+    }
     let _ = writeln!(
         out,
         "<path d=\"M{:.1} {middle:.1} H{:.1}\" stroke=\"#e8ebee\"/>",
