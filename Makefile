@@ -105,6 +105,22 @@ $(BUILD)/release/gallery: $(GALLERY) $(wildcard c_tests/gallery/*.h) | $(call so
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_ALL) $(OURS) -O2 -g $(GALLERY) -o $@ $(call shared,release)
 
+# The command, the preload library, and plain programs for them: no sync point.
+.PHONY: tools
+TOOLS := $(TARGET)/tools
+tools: ## the command pytstate and its preload library
+	@$(CARGO) build --quiet --profile tool -p pytstate-cli -p pytstate-control
+	@mkdir -p $(TOOLS)
+	@for file in pytstate libpytstate_control.so; do \
+	    cmp -s $(TARGET)/tool/$$file $(TOOLS)/$$file || \
+	        cp $(TARGET)/tool/$$file $(TOOLS)/$$file; done
+EXPLORED := $(patsubst c_tests/explore/%.c,%,$(wildcard c_tests/explore/*.c))
+$(BUILD)/explore/%: c_tests/explore/%.c c_tests/explore/host.h | $(call so,release)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O1 -g $< -o $@ $(call shared,release)
+.PHONY: explored
+explored: lib-release $(EXPLORED:%=$(BUILD)/explore/%)
+
 .PHONY: suite-debug suite-release
 suite-debug: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite, debug build
 	@c_tests/run -t $(TALLY) $(SUITE:%=$(BUILD)/debug/%)
