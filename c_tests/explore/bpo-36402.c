@@ -5,31 +5,34 @@
  * Py_EndInterpreter meets the state: "not the last thread". */
 #include "host.h"
 
-static struct {
-    PyThread_type_lock done;
-    int active; /* len(threading._active) */
-    PyThreadState *tstate;
-} thread;
+static PyThread_type_lock started, done;
+static int active; /* len(threading._active) */
 
-static void *run(void *arg) {
-    PyEval_AcquireThread(thread.tstate);
+static void *run(void *interp) {
+    PyThreadState *tstate = PyThreadState_New(interp);
+    PyEval_AcquireThread(tstate);
+    active = 1;
+    PyThread_release_lock(started);
     next_bytecode();
-    thread.active = 0; /* _active.pop(), then the lock of the lists */
-    PyThread_release_lock(thread.done);
+    active = 0; /* _active.pop(), then the lock of the lists */
+    PyThread_release_lock(done);
     next_bytecode();
-    PyThreadState_Clear(thread.tstate);
+    PyThreadState_Clear(tstate);
     PyThreadState_DeleteCurrent();
-    return arg;
+    return NULL;
 }
 
-/* threading._shutdown() of 3.7. */
-static void join_active(void) {
-    while (thread.active) {
-        Py_BEGIN_ALLOW_THREADS;
-        PyThread_acquire_lock(thread.done, WAIT_LOCK);
-        PyThread_release_lock(thread.done);
-        Py_END_ALLOW_THREADS;
-    }
+static PyThread_type_lock new_locked(void) {
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    check(lock != NULL && PyThread_acquire_lock(lock, NOWAIT_LOCK));
+    return lock;
+}
+
+static void wait_for(PyThread_type_lock lock) {
+    Py_BEGIN_ALLOW_THREADS;
+    PyThread_acquire_lock(lock, WAIT_LOCK);
+    PyThread_release_lock(lock);
+    Py_END_ALLOW_THREADS;
 }
 
 int main(void) {
@@ -37,15 +40,16 @@ int main(void) {
     PyThreadState *main_state = PyThreadState_Get();
     PyThreadState *sub = Py_NewInterpreter();
     check(sub != NULL);
-    thread.done = PyThread_allocate_lock();
-    PyThread_acquire_lock(thread.done, WAIT_LOCK);
-    thread.active = 1;
-    thread.tstate = PyThreadState_New(PyThreadState_GetInterpreter(sub));
-    pthread_t os_thread = start(run, NULL);
-    join_active();
+    started = new_locked();
+    done = new_locked();
+    pthread_t thread = start(run, PyThreadState_GetInterpreter(sub));
+    wait_for(started); /* Thread.start() */
+    while (active)     /* threading._shutdown() of 3.7 */
+        wait_for(done);
     Py_EndInterpreter(sub);
     PyThreadState_Swap(main_state);
-    join_detached(os_thread);
-    PyThread_free_lock(thread.done);
+    join_detached(thread);
+    PyThread_free_lock(started);
+    PyThread_free_lock(done);
     return Py_FinalizeEx();
 }

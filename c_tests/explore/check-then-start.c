@@ -12,6 +12,7 @@ static void submit(void *arg) {
     (void)arg;
     if (running)
         return;
+    next_bytecode();
     PyThreadHandle *worker = start_attached(work, NULL, 0);
     running = 1;
     join_handle(worker);

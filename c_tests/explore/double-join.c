@@ -12,8 +12,8 @@ static void join_once(void *arg) {
         return;
     next_bytecode();
     check(joins++ == 0); /* the second join of a thread is undefined */
-    join_detached(worker);
     joined = 1;
+    join_detached(worker);
 }
 
 int main(void) {

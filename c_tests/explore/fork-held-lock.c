@@ -19,7 +19,7 @@ int main(void) {
     begin(0);
     pthread_t thread = start(work, NULL);
     int status = 0;
-    next_bytecode();
+    give_way();
     PyOS_BeforeFork();
     pid_t pid = fork();
     if (pid == 0) {

@@ -33,8 +33,12 @@ static inline void begin(int compat) {
     check(!PyStatus_Exception(PyTState_Initialize(&config)));
 }
 
-/* What stands between any two bytecodes: the thread may lose the GIL here. */
-static inline void next_bytecode(void) {
+/* What stands between any two bytecodes: the thread gives up the GIL here if
+ * another has waited for it for a switch interval. */
+static inline void next_bytecode(void) { PyTState_Poll(); }
+
+/* A call that gives up the GIL for a moment, as one that blocks does. */
+static inline void give_way(void) {
     Py_BEGIN_ALLOW_THREADS;
     Py_END_ALLOW_THREADS;
 }

@@ -4,13 +4,13 @@
 static void work(void *arg) {
     (void)arg;
     for (int i = 0; i < 5; i++)
-        next_bytecode();
+        give_way();
 }
 
 int main(void) {
     begin(0);
     PyThreadHandle *daemon = start_attached(work, NULL, PyThreadHandle_DAEMON);
-    next_bytecode();
+    give_way();
     PyThreadHandle_Decref(daemon);
     return Py_FinalizeEx();
 }

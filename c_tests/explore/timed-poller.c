@@ -26,7 +26,7 @@ static void *poll_flag(void *arg) {
 int main(void) {
     begin(0);
     pthread_t thread = start(poll_flag, NULL);
-    next_bytecode();
+    give_way();
     pthread_mutex_lock(&mutex);
     done = 1;
     pthread_mutex_unlock(&mutex);
