@@ -35,7 +35,7 @@ static inline void begin(int compat) {
 
 /* What stands between any two bytecodes: the thread gives up the GIL here if
  * another has waited for it for a switch interval. */
-static inline void next_bytecode(void) { PyTState_Poll(); }
+static inline void next_bytecode(void) { PyTState_Poll(PyThreadState_Get()); }
 
 /* A call that gives up the GIL for a moment, as one that blocks does. */
 static inline void give_way(void) {
