@@ -11,9 +11,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Replays that one shortening may cost.
-const REPLAYS: u32 = 300;
+pub(crate) const REPLAYS: u32 = 300;
 /// Time that one shortening may take.
-const TIME: Duration = Duration::from_secs(10);
+pub(crate) const TIME: Duration = Duration::from_secs(10);
 
 /// What a candidate came to.
 pub(crate) enum Trial {
@@ -33,25 +33,35 @@ pub(crate) struct Shortened {
     pub(crate) record: Record,
     /// How many candidates were run.
     pub(crate) replays: u32,
-    /// The last exception without which the program passes.
-    pub(crate) nearest: Option<Item>,
 }
 
-struct Search<'a> {
-    run: &'a mut dyn FnMut(&[Item]) -> Result<Trial, Complaint>,
+impl Shortened {
+    /// Fewer is better: exceptions first, then exchanges of the running thread.
+    pub(crate) fn length(&self) -> (usize, usize) {
+        (self.items.len(), story::switches(&self.record).1)
+    }
+}
+
+/// Runs a candidate.
+pub(crate) type Runner<'a> = dyn FnMut(&[Item]) -> Result<Trial, Complaint> + 'a;
+
+struct Search<'a, 'b> {
+    run: &'a mut Runner<'b>,
     best: Vec<Item>,
     record: Record,
     tried: HashSet<Vec<Item>>,
-    passed: HashSet<Vec<Item>>,
     replays: u32,
+    limit: u32,
     deadline: Instant,
     random: u64,
 }
 
-/// Shortens the schedule of `record`. `run` runs a candidate.
+/// Shortens the schedule of `record` with at most `limit` replays. `run` runs a candidate.
 pub(crate) fn shorten(
     record: Record,
-    run: &mut dyn FnMut(&[Item]) -> Result<Trial, Complaint>,
+    limit: u32,
+    deadline: Instant,
+    run: &mut Runner,
 ) -> Result<Shortened, Complaint> {
     let items = record.items();
     let mut search = Search {
@@ -59,9 +69,9 @@ pub(crate) fn shorten(
         best: items.clone(),
         record,
         tried: HashSet::new(),
-        passed: HashSet::new(),
         replays: 0,
-        deadline: Instant::now() + TIME,
+        limit,
+        deadline,
         random: 0x9e37_79b9_7f4a_7c15,
     };
     if !search.attempt(&[])? {
@@ -70,15 +80,25 @@ pub(crate) fn shorten(
         search.few_of(&items)?;
         search.remove_pairs()?;
         search.random_subsets()?;
-        search.later()?;
     }
-    let nearest = search.nearest()?;
-    Ok(Shortened { items: search.best, record: search.record, replays: search.replays, nearest })
+    Ok(Shortened { items: search.best, record: search.record, replays: search.replays })
 }
 
-impl Search<'_> {
+/// The last single exception without which the program passes: it says which order matters.
+pub(crate) fn nearest(items: &[Item], run: &mut Runner) -> Result<Option<Item>, Complaint> {
+    for index in (0..items.len()).rev() {
+        let mut candidate = items.to_vec();
+        let item = candidate.remove(index);
+        if matches!(run(&candidate)?, Trial::Passed) {
+            return Ok(Some(item));
+        }
+    }
+    Ok(None)
+}
+
+impl Search<'_, '_> {
     fn over(&self) -> bool {
-        self.replays >= REPLAYS || Instant::now() >= self.deadline
+        self.replays >= self.limit || Instant::now() >= self.deadline
     }
 
     /// Runs a candidate; takes it if it is shorter and fails alike.
@@ -98,11 +118,7 @@ impl Search<'_> {
                 }
                 Ok(shorter)
             }
-            Trial::Passed => {
-                self.passed.insert(candidate.to_vec());
-                Ok(false)
-            }
-            Trial::Other => Ok(false),
+            Trial::Passed | Trial::Other => Ok(false),
         }
     }
 
@@ -128,7 +144,7 @@ impl Search<'_> {
                 let to = (from + size).min(self.best.len());
                 let mut candidate = self.best.clone();
                 candidate.drain(from..to);
-                if self.attempt(&candidate)? {
+                if self.attempt(&candidate)? || (size == 1 && self.shifted(&candidate, from)?) {
                     progress = true;
                 } else {
                     from = to;
@@ -143,9 +159,29 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Without an exception the threads may come to later points once less, or once more.
+    fn shifted(&mut self, candidate: &[Item], from: usize) -> Result<bool, Complaint> {
+        let Some(next) = candidate.get(from) else { return Ok(false) };
+        let same = |item: &Item| item.thread == next.thread && item.point == next.point;
+        for all in [true, false] {
+            for by in [-1, 1] {
+                let mut moved = candidate.to_vec();
+                for (index, item) in moved.iter_mut().enumerate().skip(from) {
+                    if index == from || (all && same(item)) {
+                        item.passage = item.passage.saturating_add_signed(by).max(1);
+                    }
+                }
+                if self.attempt(&moved)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Where leaving out stalls: single exceptions and pairs of the first schedule, over the default.
     fn few_of(&mut self, items: &[Item]) -> Result<(), Complaint> {
-        let allowed = (REPLAYS - self.replays.min(REPLAYS)) as usize / 2;
+        let allowed = self.limit.saturating_sub(self.replays) as usize / 2;
         if self.best.len() > 1 && items.len() <= allowed {
             for item in items {
                 self.attempt(std::slice::from_ref(item))?;
@@ -206,45 +242,10 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The last exception moved to a later passage, while that saves exchanges.
-    fn later(&mut self) -> Result<(), Complaint> {
-        for index in 0..self.best.len() {
-            for _ in 0..4 {
-                let Some(item) = self.best.get(index) else { break };
-                let mut moved = item.clone();
-                moved.passage += 1;
-                let mut candidate = self.best.clone();
-                candidate[index] = moved;
-                if !self.attempt(&candidate)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn draw(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random
-    }
-
-    /// The last single exception without which the program passes.
-    fn nearest(&mut self) -> Result<Option<Item>, Complaint> {
-        for index in (0..self.best.len()).rev() {
-            let mut candidate = self.best.clone();
-            let item = candidate.remove(index);
-            if !self.tried.contains(&candidate) {
-                self.replays += 1;
-                if matches!((self.run)(&candidate)?, Trial::Passed) {
-                    self.passed.insert(candidate.clone());
-                }
-            }
-            if self.passed.contains(&candidate) {
-                return Ok(Some(item));
-            }
-        }
-        Ok(None)
     }
 }

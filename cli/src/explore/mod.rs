@@ -12,7 +12,7 @@ use crate::program::{self, Program};
 use crate::record::Record;
 use crate::replay;
 use crate::schedule_file::{Found, ScheduleFile};
-use crate::shorten::{self, Trial};
+use crate::shorten::{self, Shortened, Trial};
 use crate::story::{self, Line};
 use crate::symbols::Symbols;
 use crate::worker::Worker;
@@ -29,6 +29,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const SCHEDULES: u64 = 1000;
 /// A failure is replayed so often before it is printed.
 const REPLAYS: u64 = 3;
+/// A schedule with so few exceptions is short enough.
+const ENOUGH: usize = 2;
+/// How often a shortening looks for other schedules to begin with.
+const ROUNDS: u64 = 8;
 
 /// A distinct failure, ready to be shown.
 pub(crate) struct Shown {
@@ -92,6 +96,36 @@ pub(crate) fn run(options: &Explore) -> Result<bool, Complaint> {
     Ok(!shown.is_empty())
 }
 
+/// The schedule of these exceptions.
+fn schedule_at(setting: &Setting, index: u64, items: Vec<Item>) -> Schedule {
+    Schedule {
+        version: VERSION,
+        seed: setting.seed,
+        index,
+        epoch_ns: setting.epoch_ns,
+        flags: setting.flags,
+        switches: items,
+    }
+}
+
+/// Runs a candidate of a shortening.
+fn trial(
+    worker: &mut Worker,
+    setting: &Setting,
+    signature: &str,
+    index: u64,
+    items: &[Item],
+) -> Result<Trial, Complaint> {
+    let run = replay::run_items(worker, setting, &schedule_at(setting, index, items.to_vec()))?;
+    Ok(match run.outcome {
+        Outcome::Fine => Trial::Passed,
+        Outcome::Failed(other) if other.signature() == signature => {
+            Trial::Same(Box::new(run.record))
+        }
+        _ => Trial::Other,
+    })
+}
+
 struct Campaign<'a> {
     options: &'a Explore,
     setting: &'a Setting,
@@ -107,6 +141,8 @@ struct Campaign<'a> {
     uncontrolled: Uncontrolled,
     coverage: Option<String>,
     checked: (u64, u64),
+    /// Decisions of the run without any choice.
+    k: u32,
     warnings: Vec<String>,
 }
 
@@ -127,6 +163,7 @@ impl<'a> Campaign<'a> {
             uncontrolled: Uncontrolled::default(),
             coverage: None,
             checked: (0, 0),
+            k: 0,
             warnings: Vec::new(),
         }
     }
@@ -143,6 +180,7 @@ impl<'a> Campaign<'a> {
     /// The first run, twice; then batch after batch.
     fn explore(&mut self, workers: &mut [Worker]) -> Result<(), Complaint> {
         let first = self.first(workers)?;
+        self.k = first.k;
         let progress = show::Progress::new(self.options, self.limit);
         progress.count(&first);
         if self.options.strategy == StrategyName::Exhaustive {
@@ -297,8 +335,7 @@ impl<'a> Campaign<'a> {
         failures.sort_by_key(|(done, _)| done.plan.index);
         let mut all = Vec::new();
         for (number, (done, times)) in failures.into_iter().enumerate() {
-            let Some(worker) = workers.first_mut() else { break };
-            let shown = self.show_failure(worker, done, times, number)?;
+            let shown = self.show_failure(workers, done, times, number)?;
             if !self.options.json {
                 show::failure(&shown, self.options, self.limit.min(self.schedules.max(self.limit)));
             }
@@ -309,7 +346,7 @@ impl<'a> Campaign<'a> {
 
     fn show_failure(
         &mut self,
-        worker: &mut Worker,
+        workers: &mut [Worker],
         done: Done,
         times: u64,
         number: usize,
@@ -318,31 +355,26 @@ impl<'a> Campaign<'a> {
             return Err(Complaint::usage("a run that did not fail was kept as a failure"));
         };
         let original = done.record.unwrap_or_default();
-        let schedule = |items: Vec<Item>| Schedule {
-            version: VERSION,
-            seed: self.setting.seed,
-            index: done.plan.index,
-            epoch_ns: self.setting.epoch_ns,
-            flags: self.setting.flags,
-            switches: items,
-        };
         let signature = failure.signature();
-        let original_digest = original.digest;
-        let mut shortened = if failure.kind == "timeout" || failure.kind == "livelock" {
+        let slow = failure.kind == "timeout" || failure.kind == "livelock";
+        let mut index = done.plan.index;
+        let mut shortened = if slow {
             // Each candidate would last as long as the failure: it is kept as it is.
-            let items = original.items();
-            shorten::Shortened { items, record: original, replays: 0, nearest: None }
+            Shortened { items: original.items(), record: original, replays: 0 }
         } else {
-            let setting = self.setting;
-            shorten::shorten(original, &mut |items| {
-                let run = replay::run_items(worker, setting, &schedule(items.to_vec()))?;
-                Ok(match run.outcome {
-                    Outcome::Fine => Trial::Passed,
-                    Outcome::Failed(other) if other.signature() == signature => {
-                        Trial::Same(Box::new(run.record))
-                    }
-                    _ => Trial::Other,
-                })
+            let (best, at) = self.shorten(workers, original, &signature, index)?;
+            index = at;
+            best
+        };
+        let Some(worker) = workers.first_mut() else {
+            return Err(Complaint::usage("no worker was started"));
+        };
+        let schedule = |items: Vec<Item>| schedule_at(self.setting, index, items);
+        let nearest = if slow {
+            None
+        } else {
+            shorten::nearest(&shortened.items, &mut |items| {
+                trial(worker, self.setting, &signature, index, items)
             })?
         };
         // What is printed is what a replay does. The first replay sets the digest.
@@ -366,8 +398,7 @@ impl<'a> Campaign<'a> {
             }
         }
         let replays = if failure.kind == "timeout" { 1 } else { REPLAYS };
-        let digest_kept = original_digest == shortened.record.digest;
-        if agreed == 0 && !digest_kept {
+        if agreed == 0 {
             self.warnings.push(format!("'{}' did not happen again when replayed", failure.line()));
         }
         let story = story::tell(&shortened.record, &failure, &self.symbols);
@@ -382,14 +413,14 @@ impl<'a> Campaign<'a> {
             story: &story,
         };
         ScheduleFile::new(&found, &self.symbols)?.write(&file)?;
-        let nearest = shortened.nearest.as_ref();
         Ok(Shown {
             number: done.plan.index + 1,
             strategy: done.plan.name,
             failure,
             times,
             story,
-            nearest: nearest.map(|item| self.nearest(item, &shortened.record)),
+            nearest: nearest
+                .map(|item| format!("passes if {}", story::without(&item, &shortened.record))),
             switches: story::switches(&shortened.record),
             items: shortened.items,
             file,
@@ -398,8 +429,66 @@ impl<'a> Campaign<'a> {
         })
     }
 
-    fn nearest(&self, item: &Item, record: &Record) -> String {
-        format!("passes if {}", story::without(item, record))
+    /// The shortest schedule with this failure: the one that was found, made shorter; then, where that
+    /// stalls, others that fail alike, for leaving out steps does not lead from each to the shortest.
+    fn shorten(
+        &self,
+        workers: &mut [Worker],
+        original: Record,
+        signature: &str,
+        index: u64,
+    ) -> Result<(Shortened, u64), Complaint> {
+        let deadline = Instant::now() + shorten::TIME;
+        let mut starts = vec![(original, index)];
+        let mut best: Option<(Shortened, u64)> = None;
+        let mut limit = shorten::REPLAYS;
+        for round in 0..ROUNDS {
+            for (record, index) in starts {
+                let Some(worker) = workers.first_mut() else { break };
+                let short = shorten::shorten(record, limit, deadline, &mut |items| {
+                    trial(worker, self.setting, signature, index, items)
+                })?;
+                let shorter = best.as_ref().is_none_or(|(best, _)| short.length() < best.length());
+                if shorter {
+                    best = Some((short, index));
+                }
+            }
+            let enough = best.as_ref().is_some_and(|(best, _)| best.items.len() <= ENOUGH);
+            if enough || Instant::now() >= deadline {
+                break;
+            }
+            limit = shorten::REPLAYS / 3;
+            starts = self.similar(workers, signature, round, deadline)?;
+        }
+        best.ok_or_else(|| Complaint::usage("a failure without a schedule was kept"))
+    }
+
+    /// Other runs with the same failure: those with the fewest exceptions to the default.
+    fn similar(
+        &self,
+        workers: &mut [Worker],
+        signature: &str,
+        round: u64,
+        deadline: Instant,
+    ) -> Result<Vec<(Record, u64)>, Complaint> {
+        let plans: Vec<Plan> = (0..4 * plan::BATCH)
+            .map(|number| Plan::beside(round * 4 * plan::BATCH + number, self.k))
+            .collect();
+        let quiet = |_: &Done| {};
+        let orders =
+            Orders { first_only: false, keep: false, deadline: Some(deadline), progress: &quiet };
+        let alike = run_batch(workers, self.setting, &plans, &orders)?.into_iter().filter_map(
+            |done| match (&done.outcome, done.record) {
+                (Outcome::Failed(failure), Some(record)) if failure.signature() == signature => {
+                    Some((record, done.plan.index))
+                }
+                _ => None,
+            },
+        );
+        let mut alike: Vec<(Record, u64)> = alike.collect();
+        alike.sort_by_key(|(record, index)| (record.items().len(), *index));
+        alike.truncate(4);
+        Ok(alike)
     }
 
     /// `race.schedule`, `race-2.schedule`, ...

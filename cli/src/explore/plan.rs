@@ -35,7 +35,18 @@ impl Plan {
             prefix: Vec::new(),
         }
     }
+
+    /// A run of the search for schedules that fail alike: few change points, numbers of its own.
+    pub(crate) fn beside(number: u64, k: u32) -> Self {
+        let (strategy, name) =
+            if number % 3 == 2 { (Strategy::Pos, "pos") } else { (Strategy::Pct, "pct") };
+        let depth = 2 + u32::try_from(number % 4).unwrap_or(0);
+        Self { index: BESIDE + number, strategy, name, depth, k, prefix: Vec::new() }
+    }
 }
+
+/// No exploration has so many runs.
+const BESIDE: u64 = 1 << 40;
 
 /// Plans runs by their number.
 pub(crate) struct ByNumber {
