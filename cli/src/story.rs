@@ -31,8 +31,10 @@ pub(crate) fn text(lines: &[Line]) -> Vec<String> {
     let names = lines.iter().map(|line| line.thread.chars().count()).max().unwrap_or(0).max(10);
     let verbs = lines.iter().map(|line| line.does.chars().count()).max().unwrap_or(0);
     let shown = lines.iter().map(|line| {
+        // The end of the program has no place of its own: it is after the thread's last call.
+        let at = if line.passage == 0 { "after" } else { "at" };
         let place =
-            if line.place.is_empty() { String::new() } else { format!("  at {}", line.place) };
+            if line.place.is_empty() { String::new() } else { format!("  {at} {}", line.place) };
         let times =
             if line.passage > 1 { format!("  ({})", nth(line.passage)) } else { String::new() };
         format!("{:names$}  {:verbs$}  {}{place}{times}", line.thread, line.does, line.what)
@@ -98,7 +100,9 @@ pub(crate) fn tell(record: &Record, failure: &Failure, symbols: &Symbols) -> Vec
             }
             continue;
         }
+        let ends = matches!(record.point(step.point), "thread.gone" | "thread.end");
         let does = match step {
+            _ if ends => "runs until",
             step if step.is(step_flag::BLOCKED) => "runs until it waits at",
             step if step.is(step_flag::YIELDED) => "runs until it yields at",
             _ => "runs until",
@@ -122,7 +126,10 @@ fn line(record: &Record, symbols: &Symbols, step: &Step, arrives: &str, does: St
     Line {
         thread: record.shown(usize::from(step.thread)),
         does: format!("{arrives}{does}"),
-        what: String::from(record.point(step.point)),
+        what: match record.point(step.point) {
+            "thread.gone" | "thread.end" => String::from("its end"),
+            point => String::from(point),
+        },
         place: symbols.place(record, step.place),
         passage: step.passage,
         chosen: is_choice(step),
@@ -144,10 +151,7 @@ fn last(record: &Record, failure: &Failure, symbols: &Symbols, arrives: &str) ->
         thread: record.shown(thread),
         does: format!("{arrives}{does}"),
         what: String::from(what),
-        place: place.map_or(String::new(), |step| {
-            let place = symbols.place(record, step.place);
-            if place.is_empty() { place } else { format!("{place} or after it") }
-        }),
+        place: place.map_or(String::new(), |step| symbols.place(record, step.place)),
         passage: 0,
         chosen: false,
     }

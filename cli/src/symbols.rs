@@ -20,6 +20,11 @@ impl Symbols {
         }
         let below = record.modules.iter().filter(|module| module.base <= address);
         let Some(module) = below.max_by_key(|module| module.base) else { return String::new() };
+        // What the library does inside is no call of the program.
+        let file = module.path.file_name().unwrap_or_default().to_string_lossy();
+        if file.starts_with("libpytstate") {
+            return String::new();
+        }
         // One less, for a return address may be that of the next line.
         let at = address - module.base - 1;
         let key = (module.path.clone(), at);

@@ -235,7 +235,7 @@ impl<'a> Campaign<'a> {
                 self.take(done);
             }
         }
-        self.coverage = Some(search.coverage());
+        self.coverage = Some(search.coverage(self.schedules));
         Ok(())
     }
 

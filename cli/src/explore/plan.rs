@@ -162,19 +162,24 @@ impl Exhaustive {
     }
 
     /// How much of the space is covered, for people.
-    pub(crate) fn coverage(&self) -> String {
+    /// `tried` runs were made; what was planned beyond them was not.
+    pub(crate) fn coverage(&self, tried: u64) -> String {
+        let skipped = self.done.saturating_sub(tried);
         let left = |level: usize| self.pending.get(level).map_or(0, VecDeque::len) as u64;
         let bound = self.bound as usize;
         let open = (0..=bound).find(|level| left(*level) > 0);
         match open {
-            None => format!("complete: every schedule with at most {bound} preemptions was tried"),
-            Some(level) => {
+            None if skipped == 0 => {
+                format!("complete: every schedule with at most {bound} preemptions was tried")
+            }
+            open => {
+                let level = open.unwrap_or(bound).min(self.level);
                 let about: u64 = self.done + (level..=bound).map(left).sum::<u64>();
                 let before = match level {
                     0 => String::from("not complete"),
                     level => format!("complete to {} preemptions", level - 1),
                 };
-                format!("{before}; {} of about {about} schedules with at most {bound}", self.done)
+                format!("{before}; {tried} of about {about} schedules with at most {bound}")
             }
         }
     }
@@ -224,7 +229,8 @@ mod tests {
                 }
             }
             assert_eq!(seen.len(), expected);
-            assert!(search.coverage().starts_with("complete: "), "{}", search.coverage());
+            let text = search.coverage(seen.len() as u64);
+            assert!(text.starts_with("complete: "), "{text}");
         }
     }
 
@@ -233,7 +239,7 @@ mod tests {
         let mut search = Exhaustive::new(1);
         search.learn(&record(&[2; 10], &[]), 0, 0);
         assert_eq!(search.batch(5).len(), 4);
-        let text = search.coverage();
+        let text = search.coverage(5);
         assert_eq!(text, "complete to 0 preemptions; 5 of about 11 schedules with at most 1");
     }
 }

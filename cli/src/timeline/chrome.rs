@@ -34,8 +34,13 @@ fn rows(text: &str) -> Result<Vec<Row>, Complaint> {
         Ok(rows) => return Ok(rows),
         Err(error) => error,
     };
-    let end = text.rfind("},").or_else(|| text.rfind('}')).map_or(0, |at| at + 1);
-    serde_json::from_str(&format!("{}]", &text[..end])).map_err(|_| {
+    // Without the end of the array; then without the last row.
+    let ends = [text.rfind('}'), text.rfind("},")];
+    let whole = ends
+        .into_iter()
+        .flatten()
+        .find_map(|end| serde_json::from_str(&format!("{}]", &text[..=end])).ok());
+    whole.ok_or_else(|| {
         Complaint::usage(format!("the trace is not complete JSON of trace events: {error}"))
     })
 }
@@ -232,6 +237,13 @@ fn gil_lanes(
                     held.entry(row.pid).or_default().push((from, row.ts, lane));
                 }
             }
+        }
+    }
+    // A trace that ends early leaves threads attached.
+    let end = rows.iter().map(|row| row.ts).fold(0.0, f64::max);
+    for ((interp, tid), from) in since {
+        if let Some(lane) = lane_of(tid) {
+            held.entry(interp).or_default().push((from, end, lane));
         }
     }
     let mut lanes = Vec::new();
