@@ -114,12 +114,15 @@ tools: ## the command pytstate and its preload library
 	@for file in pytstate libpytstate_control.so; do \
 	    cmp -s $(TARGET)/tool/$$file $(TOOLS)/$$file || \
 	        cp $(TARGET)/tool/$$file $(TOOLS)/$$file; done
+	@$(TOOLS)/pytstate man > $(TOOLS)/pytstate.1
 EXPLORED := $(patsubst c_tests/explore/%.c,%,$(wildcard c_tests/explore/*.c))
 $(BUILD)/explore/%: c_tests/explore/%.c c_tests/explore/host.h | $(call so,release)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_ALL) $(OURS) -O1 -g $< -o $@ $(call shared,release)
-.PHONY: explored
+.PHONY: explored explored-tests
 explored: lib-release $(EXPLORED:%=$(BUILD)/explore/%)
+explored-tests: tools explored ## the command on good, racy and hostile programs
+	@$(CARGO) test --quiet -p pytstate-cli -p pytstate-control -p pytstate-protocol
 
 .PHONY: suite-debug suite-release
 suite-debug: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite, debug build

@@ -1,12 +1,15 @@
 # ---- Installing -----------------------------------------------------------
 #
 # `make install` needs no cargo once the library is built, so that it works
-# under sudo. PREFIX, LIBDIR, INCLUDEDIR and DESTDIR mean what they usually do.
+# under sudo. PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR and DESTDIR mean
+# what they usually do.
 # What is installed is listed in $(INSTALLED); `make uninstall` removes that.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
 CMAKEDIR ?= $(LIBDIR)/cmake/pytstate
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SONAME := libpytstate.so.0
@@ -22,7 +25,10 @@ INSTALLED = $(LIBDIR)/libpytstate.so.$(VERSION) $(LIBDIR)/$(SONAME) \
             $(LIBDIR)/libpytstate.so $(LIBDIR)/libpytstate.a \
             $(LIBDIR)/.debug/libpytstate.so.$(VERSION).debug \
             $(LIBDIR)/pkgconfig/pytstate.pc $(CMAKEDIR)/pytstateConfig.cmake \
-            $(CMAKEDIR)/pytstateConfigVersion.cmake $(HEADERS)
+            $(CMAKEDIR)/pytstateConfigVersion.cmake $(HEADERS) \
+            $(BINDIR)/pytstate $(LIBDIR)/libpytstate_control.so \
+            $(LIBDIR)/.debug/libpytstate_control.so.debug \
+            $(MANDIR)/man1/pytstate.1
 
 # Where the variables of the templates go.
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
@@ -31,7 +37,9 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 
 .PHONY: install uninstall
 # Built only if it is not there: cargo may be missing where this runs as root.
-install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## library, headers, pkg-config, CMake: PREFIX, DESTDIR
+install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) \
+         $(if $(wildcard $(TOOLS)/pytstate.1),,tools)
+install: ## library, command, headers, pkg-config, CMake: PREFIX, DESTDIR
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/.debug \
 	    $(DESTDIR)$(CMAKEDIR) $(DESTDIR)$(INCLUDEDIR)/pytstate \
 	    $(COMPAT_FOLDERS:%=$(DESTDIR)$(INCLUDEDIR)/pytstate/%)
@@ -50,6 +58,11 @@ install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## libr
 	for file in pytstateConfig.cmake pytstateConfigVersion.cmake; do \
 	    $(FILL) packaging/$$file.in > $(DESTDIR)$(CMAKEDIR)/$$file || exit 1; \
 	done
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 755 $(TOOLS)/pytstate $(DESTDIR)$(BINDIR)/
+	packaging/install-library $(TOOLS)/libpytstate_control.so \
+	    $(DESTDIR)$(LIBDIR)/libpytstate_control.so
+	install -m 644 $(TOOLS)/pytstate.1 $(DESTDIR)$(MANDIR)/man1/
 	@packaging/refresh-loader '$(DESTDIR)' '$(LIBDIR)'
 
 uninstall: ## remove exactly what `make install` put there: PREFIX, DESTDIR

@@ -3,6 +3,7 @@
 mod args;
 mod complaint;
 mod explore;
+mod manual;
 mod os;
 mod outcome;
 mod program;
@@ -16,8 +17,7 @@ mod timeline;
 mod worker;
 
 use args::{Cli, Command};
-use clap::{CommandFactory, Parser};
-use complaint::Complaint;
+use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Command::Timeline(options) => {
             timeline::run(&options.input, &options.output, options.title.as_deref()).map(|()| 0)
         }
-        Command::Man => manual().map(|()| 0),
+        Command::Man => manual::write().map(|()| 0),
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -37,11 +37,4 @@ fn main() -> ExitCode {
             ExitCode::from(complaint.status())
         }
     }
-}
-
-/// The manual page: the command, then each of its sub-commands.
-fn manual() -> Result<(), Complaint> {
-    let cannot =
-        |error: std::io::Error| Complaint::usage(format!("cannot write the manual page: {error}"));
-    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(cannot)
 }

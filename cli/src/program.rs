@@ -125,12 +125,12 @@ pub(crate) fn preload_library() -> Result<PathBuf, Complaint> {
         let command = std::env::current_exe().unwrap_or_default();
         let dir = command.parent().map(Path::to_path_buf).unwrap_or_default();
         places.push(dir.join(PRELOAD_NAME));
-        for near in ["../release", "../lib", "../lib64", "../lib/pytstate"] {
+        for near in ["../lib", "../lib64"] {
             places.push(dir.join(near).join(PRELOAD_NAME));
         }
-        if let Some(lib) = option_env!("PYTSTATE_LIBDIR") {
-            places.push(Path::new(lib).join(PRELOAD_NAME));
-        }
+        // lib/x86_64-linux-gnu and its like.
+        let below = fs::read_dir(dir.join("../lib")).into_iter().flatten().flatten();
+        places.extend(below.map(|entry| entry.path().join(PRELOAD_NAME)));
     }
     let found = places.iter().find(|path| path.is_file());
     found.and_then(|path| fs::canonicalize(path).ok()).ok_or_else(|| {
