@@ -438,14 +438,15 @@ impl<'a> Campaign<'a> {
         signature: &str,
         index: u64,
     ) -> Result<(Shortened, u64), Complaint> {
-        let deadline = Instant::now() + shorten::TIME;
+        let deadline = Instant::now() + 2 * shorten::TIME;
         let mut starts = vec![(original, index)];
         let mut best: Option<(Shortened, u64)> = None;
         let mut limit = shorten::REPLAYS;
         for round in 0..ROUNDS {
             for (record, index) in starts {
                 let Some(worker) = workers.first_mut() else { break };
-                let short = shorten::shorten(record, limit, deadline, &mut |items| {
+                let until = deadline.min(Instant::now() + shorten::TIME);
+                let short = shorten::shorten(record, limit, until, &mut |items| {
                     trial(worker, self.setting, signature, index, items)
                 })?;
                 let shorter = best.as_ref().is_none_or(|(best, _)| short.length() < best.length());
@@ -494,7 +495,11 @@ impl<'a> Campaign<'a> {
     /// `race.schedule`, `race-2.schedule`, ...
     fn file_name(&self, number: usize) -> PathBuf {
         let name = self.setting.program.name();
-        let stem = name.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("program");
+        // `race.sh` gives race.schedule, python3.12 keeps its version.
+        let stem = match name.rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && ending.parse::<u32>().is_err() => stem,
+            _ => name.as_str(),
+        };
         let file = match number {
             0 => format!("{stem}.schedule"),
             number => format!("{stem}-{}.schedule", number + 1),
