@@ -13,8 +13,9 @@ TALLY := $(BUILD)/tally
 .PHONY: all demo test check header install help clean
 all: lib-release ## build the library (release)
 
-demo: lib-release $(BUILD)/release/gallery ## run the gallery of historic races
+demo: lib-release tools explored $(BUILD)/release/gallery ## run the gallery of historic races, and find four of them
 	@$(BUILD)/release/gallery
+	@c_tests/explore/demo $(TOOLS)/pytstate $(BUILD)/explore
 
 test: lib-release ## Rust tests, C suite and differential suite
 	@.ci/stage begin
