@@ -73,11 +73,21 @@ pub(crate) fn switches(record: &Record) -> (usize, usize) {
 pub(crate) fn tell(record: &Record, failure: &Failure, symbols: &Symbols) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut arrives = String::new();
+    let mut during: Vec<&str> = vec![""; record.threads.len()];
     for step in &record.steps {
+        // What a thread does that comes to a futex: the last point with a name of its own.
+        let point = record.point(step.point);
+        if let Some(during) = during.get_mut(usize::from(step.thread)) {
+            if !point.starts_with("futex.") {
+                *during = point;
+            }
+        }
+        let during = during.get(usize::from(step.thread)).copied().unwrap_or_default();
         let chosen = is_choice(step);
         if step.is(step_flag::WAKE) {
             if chosen {
                 lines.push(line(
+                    during,
                     record,
                     symbols,
                     step,
@@ -90,6 +100,7 @@ pub(crate) fn tell(record: &Record, failure: &Failure, symbols: &Symbols) -> Vec
         if !exchanges(step) {
             if chosen && step.is(step_flag::TIMER) {
                 lines.push(line(
+                    during,
                     record,
                     symbols,
                     step,
@@ -107,7 +118,7 @@ pub(crate) fn tell(record: &Record, failure: &Failure, symbols: &Symbols) -> Vec
             step if step.is(step_flag::YIELDED) => "runs until it yields at",
             _ => "runs until",
         };
-        lines.push(line(record, symbols, step, &arrives, String::from(does)));
+        lines.push(line(during, record, symbols, step, &arrives, String::from(does)));
         arrives.clear();
         if step.is(step_flag::TIMER) {
             arrives.push_str("times out, ");
@@ -122,12 +133,22 @@ pub(crate) fn tell(record: &Record, failure: &Failure, symbols: &Symbols) -> Vec
     shorter(lines)
 }
 
-fn line(record: &Record, symbols: &Symbols, step: &Step, arrives: &str, does: String) -> Line {
+fn line(
+    during: &str,
+    record: &Record,
+    symbols: &Symbols,
+    step: &Step,
+    arrives: &str,
+    does: String,
+) -> Line {
     Line {
         thread: record.shown(usize::from(step.thread)),
         does: format!("{arrives}{does}"),
         what: match record.point(step.point) {
             "thread.gone" | "thread.end" => String::from("its end"),
+            point if point.starts_with("futex.") && !during.is_empty() && during != point => {
+                format!("{point} of {during}")
+            }
             point => String::from(point),
         },
         place: symbols.place(record, step.place),

@@ -29,6 +29,8 @@ struct Drawing<'a> {
     since: Vec<usize>,
     /// The last step of each thread, for the place of what it does.
     last: Vec<Option<usize>>,
+    /// The last point of each thread that is no futex: what a futex is waited for.
+    during: Vec<String>,
 }
 
 /// Turns a schedule into a picture.
@@ -49,9 +51,12 @@ pub(super) fn picture(file: &ScheduleFile, title: &str) -> Picture {
         standing: vec![Standing::Absent; count],
         since: vec![0; count],
         last: vec![None; count],
+        during: vec![String::new(); count],
     };
     drawing.draw();
-    let (locks, end) = (drawing.locks(), drawing.steps.len() as f64 + 1.0);
+    let mut locks: Vec<Lane> = drawing.gil().into_iter().collect();
+    locks.extend(drawing.locks());
+    let (locks, end) = (locks, drawing.steps.len() as f64 + 1.0);
     let choices = drawing.steps.iter().filter(|row| row.step.chosen != 0).count();
     let mut lanes = drawing.lanes;
     lanes.extend(locks);
@@ -86,6 +91,9 @@ impl Drawing<'_> {
             // The thread that came to this point has run until here.
             self.close(running, index, true);
             self.last[thread] = Some(index);
+            if !self.point(step).starts_with("futex.") {
+                self.during[thread] = String::from(self.point(step));
+            }
             self.mark(row, index);
             self.wake_waiters(row, index);
             if thread == running {
@@ -153,9 +161,17 @@ impl Drawing<'_> {
                 (Doing::Wants, String::new(), format!("{name} could run\n{range}{came_from}"))
             }
             (Standing::Blocked(at), _) => {
-                let told = self.told(*at);
-                let label = String::from(self.point(&self.steps[*at].step));
-                (Doing::Waits, label, format!("{name} waits in {told}\n{range}"))
+                let mut told = self.told(*at);
+                let mut label = String::from(self.point(&self.steps[*at].step));
+                if label.starts_with("futex.") && !self.during[thread].is_empty() {
+                    label.clone_from(&self.during[thread]);
+                    told.push_str(&format!(" ({label})"));
+                }
+                // The GIL has a colour of its own.
+                let gil = label.starts_with("gil.");
+                let doing = if gil { Doing::Wants } else { Doing::Waits };
+                let label = if gil { String::from("GIL") } else { label };
+                (doing, label, format!("{name} waits in {told}\n{range}"))
             }
         };
         let (from, to) = (from as f64, until as f64);
@@ -259,9 +275,7 @@ impl Drawing<'_> {
         let acquires = |step: &Step| step.kind == Kind::Acquire as u8 && step.object != 0;
         for row in self.steps.iter().filter(|row| acquires(&row.step)) {
             let waited = row.step.is(step_flag::BLOCKED);
-            let gil = self.is_gil(&row.step);
-            *waits.entry(row.step.object).or_default() +=
-                usize::from(waited) + usize::from(gil) * 1000;
+            *waits.entry(row.step.object).or_default() += usize::from(waited);
         }
         let mut objects: Vec<(u32, usize)> = waits.into_iter().filter(|(_, n)| *n > 0).collect();
         objects.sort_by_key(|(object, n)| (std::cmp::Reverse(*n), *object));
@@ -269,9 +283,46 @@ impl Drawing<'_> {
         objects.into_iter().map(|(object, _)| self.lock(object)).collect()
     }
 
-    fn is_gil(&self, step: &Step) -> bool {
-        let point = self.point(step);
-        point.starts_with("gil.") || point.starts_with("attach.")
+    /// Who holds the GIL, by the points that threads pass; none if the program has no library.
+    fn gil(&self) -> Option<Lane> {
+        let hover = "which thread holds the GIL, by the points that the threads pass";
+        let mut lane =
+            Lane { name: String::from("GIL"), hover: String::from(hover), ..Lane::default() };
+        lane.lock = true;
+        let mut holder: Option<(usize, usize)> = None;
+        for (index, row) in self.steps.iter().enumerate() {
+            let thread = usize::from(row.step.thread);
+            match self.point(&row.step) {
+                "gil.taken" | "attach.gil_taken" | "attach.done" => {
+                    if holder.is_none_or(|(who, _)| who != thread) {
+                        self.held(&mut lane, holder, index);
+                        holder = Some((thread, index));
+                    }
+                }
+                "gil.drop" | "detach.done" | "delete.gil_released" => match holder {
+                    Some((who, _)) if who == thread => {
+                        self.held(&mut lane, holder.take(), index);
+                    }
+                    // It had the GIL before the first of its points that tell.
+                    None if lane.spans.is_empty() => {
+                        self.held(&mut lane, Some((thread, 0)), index);
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        self.held(&mut lane, holder, self.steps.len() + 1);
+        (!lane.spans.is_empty()).then_some(lane)
+    }
+
+    /// Adds a stretch of one holder.
+    fn held(&self, lane: &mut Lane, holder: Option<(usize, usize)>, to: usize) {
+        let Some((thread, from)) = holder.filter(|(_, from)| *from < to) else { return };
+        let label = self.lanes[thread].name.clone();
+        let hover = format!("{label} holds it\nsteps {from} to {to}");
+        let (from, to, holder) = (from as f64, to as f64, Some(thread));
+        lane.spans.push(Span { from, to, doing: Doing::Runs, label, hover, holder });
     }
 
     fn lock(&self, object: u32) -> Lane {
@@ -279,21 +330,12 @@ impl Drawing<'_> {
         let mut holder: Option<(usize, usize)> = None;
         // A thread that waited has the lock as soon as it runs again.
         let mut waiting: Vec<usize> = Vec::new();
-        let close = |lane: &mut Lane, holder: Option<(usize, usize)>, to: usize| {
-            let Some((thread, from)) = holder.filter(|(_, from)| *from < to) else { return };
-            let name = self.lanes[thread].name.clone();
-            let hover = format!("{name} holds it\nsteps {from} to {to}");
-            let (from, to, holder) = (from as f64, to as f64, Some(thread));
-            lane.spans.push(Span { from, to, doing: Doing::Runs, label: name, hover, holder });
-        };
-        let mut gil = false;
         let mut place = String::new();
         for (index, row) in self.steps.iter().enumerate() {
             let step = &row.step;
             let (thread, next) = (usize::from(step.thread), usize::from(step.next));
             if step.object == object {
                 if step.kind == Kind::Acquire as u8 {
-                    gil |= self.is_gil(step);
                     if place.is_empty() {
                         place.clone_from(&self.file.places[row.place]);
                     }
@@ -303,7 +345,7 @@ impl Drawing<'_> {
                 } else if step.kind == Kind::Release as u8
                     && holder.is_some_and(|(who, _)| who == thread)
                 {
-                    close(&mut lane, holder.take(), index);
+                    self.held(&mut lane, holder.take(), index);
                 }
             }
             if !step.is(step_flag::WAKE) && holder.is_none() && waiting.contains(&next) {
@@ -311,9 +353,9 @@ impl Drawing<'_> {
                 holder = Some((next, index));
             }
         }
-        close(&mut lane, holder, self.steps.len() + 1);
+        self.held(&mut lane, holder, self.steps.len() + 1);
         let first = if place.is_empty() { String::new() } else { format!(" {place}") };
-        lane.name = if gil { String::from("GIL") } else { format!("lock{first}") };
+        lane.name = format!("lock{first}");
         lane.hover = format!("object {object}: which thread holds it (first used at{first})");
         lane
     }
