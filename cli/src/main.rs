@@ -23,7 +23,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Command::Explore(options) => explore::run(options).map(|found| u8::from(found)),
+        Command::Explore(options) => explore::run(options).map(u8::from),
         Command::Replay(options) => replay::run(options).map(|agreed| u8::from(!agreed)),
         Command::Timeline(options) => {
             timeline::run(&options.input, &options.output, options.title.as_deref()).map(|()| 0)

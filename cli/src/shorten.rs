@@ -126,8 +126,9 @@ impl Search<'_, '_> {
     fn cut_tail(&mut self) -> Result<(), Complaint> {
         let mut step = self.best.len() / 2;
         while step > 0 && !self.over() {
-            let length = self.best.len();
-            if length <= step || !self.attempt(&self.best[..length - step].to_vec())? {
+            let mut candidate = self.best.clone();
+            candidate.truncate(candidate.len().saturating_sub(step));
+            if candidate.is_empty() || !self.attempt(&candidate)? {
                 step /= 2;
             }
         }

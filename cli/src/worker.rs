@@ -223,7 +223,7 @@ fn run_once(
     os::set_nonblocking(out.as_raw_fd());
     os::set_nonblocking(err.as_raw_fd());
     let (mut out_tail, mut err_tail) = (Tail::default(), Tail::default());
-    let pid = child.id().cast_signed();
+    let Ok(pid) = i32::try_from(child.id()) else { return ending };
     let deadline = Instant::now() + timeout;
     let watched = os::pid_descriptor(pid);
     loop {

@@ -96,6 +96,7 @@ impl Drawing<'_> {
             }
             self.mark(row, index);
             self.wake_waiters(row, index);
+            self.block_rivals(row, index);
             if thread == running {
                 self.standing[thread] = match self.point(step) {
                     "thread.gone" => Standing::Absent,
@@ -221,6 +222,27 @@ impl Drawing<'_> {
         }
     }
 
+    /// A thread that takes a lock blocks those that stand before it.
+    fn block_rivals(&mut self, row: &FileStep, index: usize) {
+        let step = &row.step;
+        let takes = step.kind == Kind::Acquire as u8 && step.object != 0;
+        if !takes || step.is(step_flag::BLOCKED) || step.next != step.thread {
+            return;
+        }
+        for thread in 0..self.standing.len() {
+            let Some(at) = self.last[thread] else { continue };
+            let other = &self.steps[at].step;
+            let rival = thread != usize::from(step.thread)
+                && other.kind == step.kind
+                && other.object == step.object
+                && matches!(self.standing[thread], Standing::Ready);
+            if rival {
+                self.close(thread, index, false);
+                self.standing[thread] = Standing::Blocked(at);
+            }
+        }
+    }
+
     /// After a release, those that wait for the object could go on.
     fn wake_waiters(&mut self, row: &FileStep, index: usize) {
         let step = &row.step;
@@ -293,11 +315,11 @@ impl Drawing<'_> {
         for (index, row) in self.steps.iter().enumerate() {
             let thread = usize::from(row.step.thread);
             match self.point(&row.step) {
-                "gil.taken" | "attach.gil_taken" | "attach.done" => {
-                    if holder.is_none_or(|(who, _)| who != thread) {
-                        self.held(&mut lane, holder, index);
-                        holder = Some((thread, index));
-                    }
+                "gil.taken" | "attach.gil_taken" | "attach.done"
+                    if holder.is_none_or(|(who, _)| who != thread) =>
+                {
+                    self.held(&mut lane, holder, index);
+                    holder = Some((thread, index));
                 }
                 "gil.drop" | "detach.done" | "delete.gil_released" => match holder {
                     Some((who, _)) if who == thread => {
