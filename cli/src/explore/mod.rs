@@ -31,8 +31,9 @@ const SCHEDULES: u64 = 1000;
 const REPLAYS: u64 = 3;
 /// A schedule with so few exceptions is short enough.
 const ENOUGH: usize = 2;
-/// How often a shortening looks for other schedules to begin with.
+/// How often a shortening looks for other schedules to begin with, and how often in vain.
 const ROUNDS: u64 = 8;
+const STALE: u64 = 2;
 
 /// A distinct failure, ready to be shown.
 pub(crate) struct Shown {
@@ -442,7 +443,9 @@ impl<'a> Campaign<'a> {
         let mut starts = vec![(original, index)];
         let mut best: Option<(Shortened, u64)> = None;
         let mut limit = shorten::REPLAYS;
+        let mut stale = 0;
         for round in 0..ROUNDS {
+            stale += 1;
             for (record, index) in starts {
                 let Some(worker) = workers.first_mut() else { break };
                 let until = deadline.min(Instant::now() + shorten::TIME);
@@ -452,10 +455,11 @@ impl<'a> Campaign<'a> {
                 let shorter = best.as_ref().is_none_or(|(best, _)| short.length() < best.length());
                 if shorter {
                     best = Some((short, index));
+                    stale = 0;
                 }
             }
             let enough = best.as_ref().is_some_and(|(best, _)| best.items.len() <= ENOUGH);
-            if enough || Instant::now() >= deadline {
+            if enough || stale >= STALE || Instant::now() >= deadline {
                 break;
             }
             limit = shorten::REPLAYS / 3;
