@@ -13,8 +13,9 @@ TALLY := $(BUILD)/tally
 .PHONY: all demo test check header install help clean
 all: lib-release ## build the library (release)
 
-demo: lib-release $(BUILD)/release/gallery ## run the gallery of historic races
+demo: lib-release tools explored $(BUILD)/release/gallery ## run the gallery of historic races, and find four of them
 	@$(BUILD)/release/gallery
+	@c_tests/explore/demo $(TOOLS)/pytstate $(BUILD)/explore
 
 test: lib-release ## Rust tests, C suite and differential suite
 	@.ci/stage begin
@@ -110,6 +111,25 @@ GALLERY := $(wildcard c_tests/gallery/*.c)
 $(BUILD)/release/gallery: $(GALLERY) $(wildcard c_tests/gallery/*.h) | $(call so,release)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_ALL) $(OURS) -O2 -g $(GALLERY) -o $@ $(call shared,release)
+
+# The command, the preload library, and plain programs for them: no sync point.
+.PHONY: tools
+TOOLS := $(TARGET)/tools
+tools: ## the command pytstate and its preload library
+	@$(CARGO) build --quiet --profile tool -p pytstate-cli -p pytstate-control
+	@mkdir -p $(TOOLS)
+	@for file in pytstate libpytstate_control.so; do \
+	    cmp -s $(TARGET)/tool/$$file $(TOOLS)/$$file || \
+	        cp $(TARGET)/tool/$$file $(TOOLS)/$$file; done
+	@$(TOOLS)/pytstate man > $(TOOLS)/pytstate.1
+EXPLORED := $(patsubst c_tests/explore/%.c,%,$(wildcard c_tests/explore/*.c))
+$(BUILD)/explore/%: c_tests/explore/%.c c_tests/explore/host.h | $(call so,release)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(OURS) -O1 -g $< -o $@ $(call shared,release)
+.PHONY: explored explored-tests
+explored: lib-release $(EXPLORED:%=$(BUILD)/explore/%)
+explored-tests: tools explored ## the command on good, racy and hostile programs
+	@$(CARGO) test --quiet -p pytstate-cli -p pytstate-control -p pytstate-protocol
 
 .PHONY: suite-debug suite-release
 suite-debug: lib-debug $(SUITE:%=$(BUILD)/debug/%) ## C suite, debug build

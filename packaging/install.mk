@@ -1,12 +1,14 @@
 # ---- Installing -----------------------------------------------------------
 #
 # `make install` needs no cargo once the library is built, so that it works
-# under sudo. PREFIX, LIBDIR, INCLUDEDIR, MANDIR and DESTDIR mean what they usually do.
+# under sudo. PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR and DESTDIR mean
+# what they usually do.
 # What is installed is listed in $(INSTALLED); `make uninstall` removes that.
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 CMAKEDIR ?= $(LIBDIR)/cmake/pytstate
 MANUAL_HEADERS := include/pytstate.h include/pytstate/internal.h \
@@ -27,7 +29,10 @@ INSTALLED = $(LIBDIR)/libpytstate.so.$(VERSION) $(LIBDIR)/$(SONAME) \
             $(LIBDIR)/.debug/libpytstate.so.$(VERSION).debug \
             $(LIBDIR)/pkgconfig/pytstate.pc $(CMAKEDIR)/pytstateConfig.cmake \
             $(CMAKEDIR)/pytstateConfigVersion.cmake $(HEADERS) \
-            $(MANDIR)/man7/pytstate.7
+            $(MANDIR)/man7/pytstate.7 \
+            $(BINDIR)/pytstate $(LIBDIR)/libpytstate_control.so \
+            $(LIBDIR)/.debug/libpytstate_control.so.debug \
+            $(MANDIR)/man1/pytstate.1
 
 # Where the variables of the templates go.
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
@@ -36,7 +41,9 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 
 .PHONY: install uninstall
 # Built only if it is not there: cargo may be missing where this runs as root.
-install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## library, headers, pkg-config, CMake: PREFIX, DESTDIR
+install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) \
+         $(if $(wildcard $(TOOLS)/pytstate.1),,tools)
+install: ## library, command, headers, pkg-config, CMake: PREFIX, DESTDIR
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/.debug \
 	    $(DESTDIR)$(CMAKEDIR) $(DESTDIR)$(INCLUDEDIR)/pytstate \
 	    $(COMPAT_FOLDERS:%=$(DESTDIR)$(INCLUDEDIR)/pytstate/%)
@@ -59,6 +66,11 @@ install: $(if $(wildcard $(TARGET)/release/libpytstate.so),,lib-release) ## libr
 	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
 	@install -m 644 $(BUILD)/man/man3/*.3 $(DESTDIR)$(MANDIR)/man3/
 	@install -m 644 $(BUILD)/man/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 755 $(TOOLS)/pytstate $(DESTDIR)$(BINDIR)/
+	packaging/install-library $(TOOLS)/libpytstate_control.so \
+	    $(DESTDIR)$(LIBDIR)/libpytstate_control.so
+	install -m 644 $(TOOLS)/pytstate.1 $(DESTDIR)$(MANDIR)/man1/
 	@packaging/refresh-loader '$(DESTDIR)' '$(LIBDIR)'
 
 uninstall: man ## remove exactly what `make install` put there: PREFIX, DESTDIR

@@ -42,6 +42,9 @@ type Age = (bool, i64, u64);
 static LIST: super::park::Scratch<Candidates> =
     super::park::Scratch::new(Candidates { list: [NOBODY; 2 * THREADS], count: 0 });
 
+/// So often a wait for a signal times out in vain before it counts as one that never ends.
+const VAIN: u32 = 1_000;
+
 impl Engine {
     /// Whether the thread could go on if it were chosen.
     pub(super) fn is_ready(&mut self, number: u16) -> bool {
@@ -234,6 +237,9 @@ impl Engine {
                 flags |= step_flag::TIMER;
             }
             self.log_step(came, candidates, chosen, flags);
+            if only_timers && self.waits_in_vain() {
+                stop::deadlock(self, came);
+            }
             self.grant(choice, came, now);
             Next::Goes(choice.thread)
         })
@@ -286,6 +292,18 @@ impl Engine {
         found
     }
 
+    /// Whether deadlines are all that is left, and each has passed so often, with nothing done by any thread that another
+    /// could notice, that it will pass for ever: a wait for a signal that begins anew is no way to go on.
+    fn waits_in_vain(&self) -> bool {
+        let waits = |number: u16| {
+            let thread = &self.threads[usize::from(number)];
+            let signal = matches!(thread.wait, Wait::Signal(_));
+            signal && thread.vain.0 == self.progress && thread.vain.1 >= VAIN
+        };
+        let mut timed = self.live().iter().filter(|&&number| self.has_deadline(number)).peekable();
+        timed.peek().is_some() && timed.all(|&number| waits(number)) && !self.has_outside()
+    }
+
     /// Gives the token to the choice.
     fn grant(&mut self, choice: Candidate, came: u16, now: u64) {
         if choice.thread != came {
@@ -294,7 +312,12 @@ impl Engine {
         if choice.timer {
             let deadline = self.thread(choice.thread).deadline;
             self.clock.advance_to(deadline);
+            let progress = self.progress;
             let thread = self.thread(choice.thread);
+            if thread.vain.0 != progress {
+                thread.vain = (progress, 0);
+            }
+            thread.vain.1 += 1;
             thread.outcome = Outcome::TimedOut;
             thread.timer_since = now;
             // The thread goes on with that, and says itself what it waits for next.

@@ -81,6 +81,8 @@ pub(crate) struct Engine {
     /// Nobody can go on, and the watcher looks whether that has changed outside.
     is_idle: bool,
     /// How often it has looked.
+    /// Goes up with each step that another thread can notice.
+    progress: u64,
     idle_looks: u32,
     /// It has looked so often that deadlines may pass.
     timers_due: bool,
@@ -125,6 +127,7 @@ static ENGINE: Global = Global(UnsafeCell::new(Engine {
     pid: 0,
     in_tail: false,
     is_idle: false,
+    progress: 0,
     idle_looks: 0,
     timers_due: false,
 }));

@@ -104,6 +104,8 @@ pub(crate) struct Thread {
     pub(crate) since: u64,
     /// Its deadline was a candidate since then.
     pub(crate) timer_since: u64,
+    /// How often its wait for a signal timed out while nothing made progress, and in which spell without it.
+    pub(crate) vain: (u64, u32),
     /// It could go on when the last decision was made.
     pub(crate) was_ready: bool,
     /// How often in a row it passed one place.
@@ -151,6 +153,7 @@ impl Thread {
         hung: false,
         since: 0,
         timer_since: 0,
+        vain: (0, 0),
         was_ready: false,
         repeats: 0,
         repeated: (0, 0),

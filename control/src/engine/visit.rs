@@ -148,6 +148,7 @@ impl Engine {
 
     fn publish(&mut self, me: u16, op: Op, terms: Terms) {
         let ordinal = self.objects.ordinal(op.object);
+        self.progress += u64::from(matches!(op.kind, Kind::Write | Kind::Release | Kind::Life));
         let now = self.clock.now();
         let stamp = self.stamp;
         let thread = self.thread(me);
