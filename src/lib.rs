@@ -1,5 +1,5 @@
 //! A map of the layers; no logic. Imports go down only:
-//! `capi > life > sched > state > probe > sync > os`.
+//! `capi > life > sched > state > probe > sync > control > os`.
 #![allow(
     non_camel_case_types,
     non_upper_case_globals,

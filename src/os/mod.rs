@@ -9,8 +9,9 @@ pub(crate) mod mem;
 pub(crate) mod tsan;
 
 pub(crate) mod at_exit;
-pub(crate) mod clock;
 pub(crate) mod engine;
+
+pub(crate) mod clock;
 pub(crate) mod env;
 pub(crate) mod file;
 #[cfg(not(loom))]
