@@ -318,6 +318,15 @@ peers: ## the differential suite against every CPython that can be had, 3.11 to 
 	for version in 3.14 3.15; do \
 	    c_tests/peers/run -t $(TALLY) $(PEERS_ROOT) $$version || exit 1; \
 	done
+	@$(MAKE) --no-print-directory compat-proof
+
+.PHONY: compat-proof
+compat-proof: lib-release ## the rows of docs/compat.md on each CPython and here: docs/compat-proof.md
+	@{ printf '# Rows of version emulation, there and here\n\n'; \
+	    printf 'Made by `make peers` on %s.\n\n' "$$(date -u +%Y-%m-%d)"; \
+	    c_tests/peers/compat $(PEERS_ROOT) $(abspath $(TARGET))/release; \
+	} > $(BUILD)/compat-proof.md && cp $(BUILD)/compat-proof.md docs/compat-proof.md \
+	    || { grep differs $(BUILD)/compat-proof.md; exit 1; }
 
 # ---- Benchmarks: the same source against us and against a libpython -------
 
