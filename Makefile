@@ -320,6 +320,15 @@ peers: ## the differential suite against every CPython that can be had, 3.11 to 
 	done
 	@$(MAKE) --no-print-directory compat-proof
 
+.PHONY: thirdparty
+thirdparty: lib-release ## real users of the API, downloaded and compiled unmodified: docs/conformance.md
+	@mkdir -p $(BUILD)/thirdparty
+	@{ printf '# Conformance\n\nReal users of the thread API, compiled unmodified against this library and against\n'; \
+	    printf 'a libpython; `make thirdparty` on %s. Drivers and stubs: `c_tests/thirdparty`.\n\n' "$$(date -u +%Y-%m-%d)"; \
+	    c_tests/thirdparty/run $(abspath $(BUILD))/thirdparty $(abspath $(TARGET))/release $(abspath $(PEERS_ROOT)); \
+	} > $(BUILD)/conformance.md; status=$$?; grep '^| ' $(BUILD)/conformance.md; \
+	[ $$status = 0 ] && cp $(BUILD)/conformance.md docs/conformance.md
+
 .PHONY: compat-proof
 compat-proof: lib-release ## the rows of docs/compat.md on each CPython and here: docs/compat-proof.md
 	@{ printf '# Rows of version emulation, there and here\n\n'; \
