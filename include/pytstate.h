@@ -2446,9 +2446,9 @@ PyInterpreterState *PyInterpreterState_Get(void);
  *     PyGILState_UNLOCKED.
  *
  * @par Errors
- * Fatal if a state cannot be made, or if the runtime was never initialized
- * (with PYTSTATE_COMPAT=3.15 in the environment the late-attach policy applies
- * then, too).
+ * Fatal if a state cannot be made. The late-attach policy applies if the
+ * runtime was never initialized; with PYTSTATE_COMPAT=3.13 or 3.12 in the
+ * environment that is fatal.
  * @par Blocks
  * Until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
  * @par Threads
