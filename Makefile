@@ -338,6 +338,24 @@ peers: ## the differential suite against every CPython that can be had, 3.11 to 
 	for version in 3.14 3.15; do \
 	    c_tests/peers/run -t $(TALLY) $(PEERS_ROOT) $$version || exit 1; \
 	done
+	@$(MAKE) --no-print-directory compat-proof
+
+.PHONY: thirdparty
+thirdparty: lib-release ## real users of the API, downloaded and compiled unmodified: docs/conformance.md
+	@mkdir -p $(BUILD)/thirdparty
+	@{ printf '# Conformance\n\nReal users of the thread API, compiled unmodified against this library and against\n'; \
+	    printf 'a libpython; `make thirdparty` on %s. Drivers and stubs: `c_tests/thirdparty`.\n\n' "$$(date -u +%Y-%m-%d)"; \
+	    c_tests/thirdparty/run $(abspath $(BUILD))/thirdparty $(abspath $(TARGET))/release $(abspath $(PEERS_ROOT)); \
+	} > $(BUILD)/conformance.md; status=$$?; grep '^| ' $(BUILD)/conformance.md; \
+	[ $$status = 0 ] && cp $(BUILD)/conformance.md docs/conformance.md
+
+.PHONY: compat-proof
+compat-proof: lib-release ## the rows of docs/compat.md on each CPython and here: docs/compat-proof.md
+	@{ printf '# Rows of version emulation, there and here\n\n'; \
+	    printf 'Made by `make peers` on %s.\n\n' "$$(date -u +%Y-%m-%d)"; \
+	    c_tests/peers/compat $(PEERS_ROOT) $(abspath $(TARGET))/release; \
+	} > $(BUILD)/compat-proof.md && cp $(BUILD)/compat-proof.md docs/compat-proof.md \
+	    || { grep differs $(BUILD)/compat-proof.md; exit 1; }
 
 # ---- Benchmarks: the same source against us and against a libpython -------
 

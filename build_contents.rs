@@ -3,7 +3,7 @@
 /// The parts of the headers, in order: what one does with the calls of it, and
 /// the files of src/capi that have them.
 const TASKS: &[(&str, &[&str])] = &[
-    ("Start and end", &["pylifecycle", "initconfig", "pyconfig", "atexit"]),
+    ("Start and end", &["pylifecycle", "initconfig", "pyconfig", "preconfig", "atexit"]),
     ("Interpreters", &["interp"]),
     ("Threads that can be joined", &["thread_handle"]),
     ("Plain OS threads and thread-specific storage", &["pythread", "pythread_tss"]),
@@ -18,7 +18,7 @@ const TASKS: &[(&str, &[&str])] = &[
     ("Pauses, and other things that runtimes need", &["runtimes", "stop_the_world", "qsbr"]),
     ("Explaining: traces, watchdog", &["trace", "watchdog"]),
     ("Sync points: races on demand", &["sync_points"]),
-    ("Errors", &["pyerrors"]),
+    ("Errors", &["pyerrors", "pyerrors_saved"]),
     ("Objects, memory, clocks", &["object", "pymem", "pytime"]),
 ];
 

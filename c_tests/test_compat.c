@@ -268,15 +268,19 @@ TEST("PyGILState_Ensure after finalization exits in 3.12, hangs later") {
     }
 }
 
-TEST("PyGILState_Ensure before the first initialization is fatal up to 3.14, "
-     "hangs in 3.15") {
+TEST("PyGILState_Ensure before the first initialization is fatal up to 3.13, "
+     "hangs later") {
     EXPECT_ABORT("Fatal Python error: PyGILState_Ensure: ") {
         setenv("PYTSTATE_COMPAT", "3.12", 1);
         PyGILState_Ensure();
     }
     EXPECT_ABORT("Fatal Python error: PyGILState_Ensure: ") {
-        setenv("PYTSTATE_COMPAT", "3.14", 1);
+        setenv("PYTSTATE_COMPAT", "3.13", 1);
         PyGILState_Ensure();
+    }
+    EXPECT_CHILD_EXIT(0) {
+        setenv("PYTSTATE_COMPAT", "3.14", 1);
+        ensure_elsewhere(V3_14);
     }
     EXPECT_CHILD_EXIT(0) { ensure_elsewhere(V3_15); }
 }

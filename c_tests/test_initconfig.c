@@ -84,3 +84,23 @@ TEST("an error without a text is fatal") {
         PyStatus_Error(NULL);
     }
 }
+
+/* ---- Before the initialization ----------------------------------------- */
+
+TEST("a filled PyPreConfig is accepted, and NULL or an empty one is not") {
+    PyPreConfig config = {0};
+    CHECK_INT_EQ(PyStatus_IsError(Py_PreInitialize(NULL)), 1);
+    CHECK_INT_EQ(PyStatus_IsError(Py_PreInitialize(&config)), 1);
+    PyPreConfig_InitIsolatedConfig(&config);
+    CHECK_INT_EQ(config.use_environment, 0);
+    CHECK_INT_EQ(config.isolated, 1);
+    CHECK_INT_EQ(PyStatus_Exception(Py_PreInitialize(&config)), 0);
+    PyPreConfig_InitPythonConfig(&config);
+    CHECK_INT_EQ(config.parse_argv, 1);
+    CHECK_INT_EQ(config.use_environment, 1);
+    CHECK_INT_EQ(PyStatus_Exception(Py_PreInitialize(&config)), 0);
+    CHECK_INT_EQ(Py_IsInitialized(), 0);
+    EXPECT_ABORT("argument 'src_config' must not be NULL") {
+        PyPreConfig_InitPythonConfig(NULL);
+    }
+}

@@ -338,7 +338,12 @@ static void use_errors(void) {
     CHECK_PTR_EQ(PyErr_Occurred(), PyExc_ValueError);
     CHECK_INT_EQ(PyErr_ExceptionMatches(PyExc_ValueError), 1);
     CHECK_STR_EQ(PyTState_ErrMessage(), "");
+    PyErr_SetRaisedException(PyErr_GetRaisedException());
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_Restore(type, value, traceback);
     PyErr_Clear();
+    CHECK_INT_EQ(PySignal_SetWakeupFd(-1), -1);
     CHECK_NULL(PyErr_NoMemory());
     PyErr_Print();
     CHECK_NULL(PyErr_Occurred());
@@ -369,6 +374,10 @@ static void use_status(void) {
     CHECK_INT_EQ(PyStatus_IsError(PyStatus_Error("why")), 1);
     CHECK_INT_EQ(PyStatus_IsError(PyStatus_NoMemory()), 1);
     CHECK_INT_EQ(PyStatus_IsExit(PyStatus_Exit(3)), 1);
+    PyPreConfig before;
+    PyPreConfig_InitPythonConfig(&before);
+    PyPreConfig_InitIsolatedConfig(&before);
+    CHECK(!PyStatus_Exception(Py_PreInitialize(&before)));
     PyConfig python;
     PyConfig_InitPythonConfig(&python);
     PyConfig_Clear(&python);

@@ -294,3 +294,52 @@ TEST("a fatal error within a fatal error ends the process (S-FE-51)") {
         (Py_FatalError)("first");
     }
 }
+
+/* ---- Taken out and put back ------------------------------------------- */
+
+TEST("an error that is taken out is put back with its text") {
+    begin();
+    PyErr_SetString(PyExc_ValueError, "the text");
+    PyObject *error = PyErr_GetRaisedException();
+    CHECK_PTR_EQ(error, PyExc_ValueError);
+    CHECK_NULL(PyErr_Occurred());
+    CHECK_STR_EQ(PyTState_ErrMessage(), "");
+    CHECK_NULL(PyErr_GetRaisedException());
+    PyErr_SetString(PyExc_ValueError, "the text");
+    error = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(error);
+    check_raised(PyExc_ValueError, "the text");
+    PyErr_SetRaisedException(NULL);
+    CHECK_NULL(PyErr_Occurred());
+    finish();
+}
+
+TEST("a text goes to no other error") {
+    begin();
+    PyErr_SetString(PyExc_ValueError, "of the first");
+    PyObject *first = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(PyExc_TypeError);
+    check_raised(PyExc_TypeError, "");
+    PyErr_SetRaisedException(first);
+    check_raised(PyExc_ValueError, "");
+    finish();
+}
+
+TEST("an error is fetched in three parts, of which it is the first") {
+    PyObject *type = NULL, *value = PyExc_TypeError, *traceback = value;
+    begin();
+    PyErr_Fetch(&type, &value, &traceback);
+    CHECK_NULL(type);
+    PyErr_SetString(PyExc_ValueError, "the text");
+    PyErr_Fetch(&type, &value, &traceback);
+    CHECK_PTR_EQ(type, PyExc_ValueError);
+    CHECK_NULL(value);
+    CHECK_NULL(traceback);
+    CHECK_NULL(PyErr_Occurred());
+    PyErr_Restore(type, value, traceback);
+    check_raised(PyExc_ValueError, "the text");
+    EXPECT_FATAL("PyErr_Fetch", "argument 'pvalue' must not be NULL") {
+        PyErr_Fetch(&type, NULL, &traceback);
+    }
+    finish();
+}

@@ -2,6 +2,7 @@
 #include "host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #define CHECK_HANDLER(a, b) CHECK_UINT_EQ((uintptr_t)(a), (uintptr_t)(b))
@@ -350,4 +351,39 @@ TEST("signals are not looked at without a state, or with another's") {
     PyEval_SaveThread();
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         EXPECT_FATAL(all[i].func, "thread state is NULL") { all[i].call(); }
+}
+
+/* ---- What initialization and hosts do beside handlers ------------------ */
+
+TEST("a signal that arrives is written to the wakeup descriptor") {
+    int ends[2];
+    unsigned char byte = 0;
+    begin_with_signals();
+    CHECK_INT_EQ(pipe2(ends, O_NONBLOCK), 0);
+    CHECK_INT_EQ(PySignal_SetWakeupFd(ends[1]), -1);
+    raise(SIGINT);
+    CHECK_INT_EQ(read(ends[0], &byte, 1), 1);
+    CHECK_INT_EQ(byte, SIGINT);
+    CHECK_INT_EQ(PySignal_SetWakeupFd(-7), ends[1]);
+    raise(SIGINT);
+    CHECK_INT_EQ(read(ends[0], &byte, 1), -1);
+    CHECK_INT_EQ(PySignal_SetWakeupFd(ends[1]), -1);
+    CHECK_INT_EQ(PyErr_CheckSignals(), -1);
+    check_raised(PyExc_KeyboardInterrupt, "");
+    finish();
+    CHECK_INT_EQ(PySignal_SetWakeupFd(-1), -1);
+}
+
+TEST("signals of broken pipes and of large files are ignored by an "
+     "initialization that installs handlers, and by no other") {
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    begin();
+    CHECK_HANDLER(PyOS_getsig(SIGPIPE), SIG_DFL);
+    finish();
+    begin_with_signals();
+    CHECK_HANDLER(PyOS_getsig(SIGPIPE), SIG_IGN);
+    CHECK_HANDLER(PyOS_getsig(SIGXFSZ), SIG_IGN);
+    finish();
+    CHECK_HANDLER(PyOS_getsig(SIGPIPE), SIG_IGN);
 }

@@ -524,6 +524,36 @@ typedef struct PyInterpreterConfig {
     int gil;
 } PyInterpreterConfig;
 
+/**
+ * Settings of Py_PreInitialize(): CPython's members, which are about locales,
+ * text and memory. None of them means anything here.
+ */
+typedef struct PyPreConfig {
+    /**
+     * 0: not filled; 1: isolated; 2: as the python program does. Set by the
+     * PyPreConfig_Init functions.
+     */
+    int _config_init;
+    /** 1: the command line is read. */
+    int parse_argv;
+    /** 1: the environment is ignored. */
+    int isolated;
+    /** 1: the environment is read. */
+    int use_environment;
+    /** 1: the locale of the user is set. */
+    int configure_locale;
+    /** 1: the C locale becomes a UTF-8 one. */
+    int coerce_c_locale;
+    /** 1: with a warning. */
+    int coerce_c_locale_warn;
+    /** 1: text is UTF-8. */
+    int utf8_mode;
+    /** 1: development mode. */
+    int dev_mode;
+    /** Number of the allocator; 0: the default. */
+    int allocator;
+} PyPreConfig;
+
 /** Identity of an OS thread, in full width. */
 typedef unsigned long long PyThread_ident_t;
 
@@ -1056,6 +1086,64 @@ void PyConfig_Clear(PyConfig *config);
  * @pre `config` is NULL or valid.
  */
 PyStatus Py_InitializeFromConfig(const PyConfig *config);
+
+/**
+ * Fills `config` with the settings of the python program.
+ *
+ * @param config Struct to fill. Must not be NULL. Borrowed.
+ *
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `config` is writable.
+ */
+void PyPreConfig_InitPythonConfig(PyPreConfig *config);
+
+/**
+ * Fills `config` with settings that depend on nothing outside.
+ *
+ * @param config Struct to fill. Must not be NULL. Borrowed.
+ *
+ * @par Errors
+ * Fatal if NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `config` is writable.
+ */
+void PyPreConfig_InitIsolatedConfig(PyPreConfig *config);
+
+/**
+ * Checks `src_config`. Nothing has to be prepared before an initialization
+ * here.
+ *
+ * @param src_config Settings from a PyPreConfig_Init function. NULL is an
+ *     error. Borrowed.
+ * @return A status: OK, or an error: NULL, or a struct that no PyPreConfig_Init
+ *     function filled.
+ *
+ * @par Errors
+ * In the status.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any. Async-signal-safe.
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `src_config` is NULL or valid.
+ */
+PyStatus Py_PreInitialize(const PyPreConfig *src_config);
 
 /**
  * Registers a function that Py_FinalizeEx() calls last, after the runtime is
@@ -2358,9 +2446,9 @@ PyInterpreterState *PyInterpreterState_Get(void);
  *     PyGILState_UNLOCKED.
  *
  * @par Errors
- * Fatal if a state cannot be made, or if the runtime was never initialized
- * (with PYTSTATE_COMPAT=3.15 in the environment the late-attach policy applies
- * then, too).
+ * Fatal if a state cannot be made. The late-attach policy applies if the
+ * runtime was never initialized; with PYTSTATE_COMPAT=3.13 or 3.12 in the
+ * environment that is fatal.
  * @par Blocks
  * Until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
  * @par Threads
@@ -2990,6 +3078,25 @@ int PyOS_InterruptOccurred(void);
  * CPython 3.13.
  */
 PyOS_sighandler_t PyOS_getsig(int sig);
+
+/**
+ * Has each signal that the runtime handles write its number, one byte, to a
+ * descriptor: a main thread that sleeps in poll(2) wakes up. The end of the
+ * runtime forgets the descriptor.
+ *
+ * @param fd Descriptor, which should not block; negative: none.
+ * @return The descriptor before; -1: none.
+ *
+ * @par Errors
+ * None. What cannot be written is dropped.
+ * @par Blocks
+ * Never. A signal that arrives blocks as the write does.
+ * @par Threads
+ * Any, attached or not. Async-signal-safe.
+ * @par Source
+ * CPython 3.13, where the end of the runtime leaves it set.
+ */
+int PySignal_SetWakeupFd(int fd);
 
 /**
  * Sets the handler of a signal. System calls that it interrupts are not
@@ -5142,6 +5249,98 @@ _Py_NO_RETURN void Py_FatalError(const char *message);
  */
 _Py_NO_RETURN void _Py_FatalErrorFunc(const char *func,
                         const char *message);
+
+/**
+ * Takes the error out of the indicator, which is empty then.
+ *
+ * @return The exception, with the caller's reference; NULL: no error was set.
+ *     PyErr_SetRaisedException() puts it back, with its text if no other error
+ *     was set on this thread state meanwhile.
+ *
+ * @par Errors
+ * Fatal if nothing is attached.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ */
+PyObject *PyErr_GetRaisedException(void);
+
+/**
+ * Puts an exception into the error indicator, in the place of what is there.
+ *
+ * @param exc The exception; NULL empties the indicator. The caller gives a
+ *     reference away.
+ *
+ * @par Errors
+ * Fatal if nothing is attached.
+ * @par Blocks
+ * As long as the host's `decref` and `raise` hooks do.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13.
+ *
+ * @pre `exc` is NULL, an exception of this library, or an object of the host
+ *      with a reference that is the caller's.
+ */
+void PyErr_SetRaisedException(PyObject *exc);
+
+/**
+ * Takes the error out of the indicator, in three parts.
+ *
+ * @param ptype Gets the exception, with the caller's reference, or NULL: no
+ *     error was set. Must not be NULL.
+ * @param pvalue Gets NULL: an error is one object here. Must not be NULL.
+ * @param ptraceback Gets NULL: there are no frames. Must not be NULL.
+ *
+ * @par Errors
+ * Fatal if nothing is attached, or if a parameter is NULL.
+ * @par Blocks
+ * Never.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13, where PyErr_GetRaisedException() is its successor.
+ *
+ * @pre The three are writable.
+ */
+void PyErr_Fetch(PyObject **ptype,
+                 PyObject **pvalue,
+                 PyObject **ptraceback);
+
+/**
+ * Puts an error that PyErr_Fetch() took back into the indicator, in the place
+ * of what is there.
+ *
+ * @param type The exception; NULL empties the indicator. The caller gives a
+ *     reference away.
+ * @param value NULL, or an object that is dropped. The caller gives a reference
+ *     away.
+ * @param traceback NULL, or an object that is dropped. The caller gives a
+ *     reference away.
+ *
+ * @par Errors
+ * Fatal if nothing is attached.
+ * @par Blocks
+ * As long as the host's `decref` and `raise` hooks do.
+ * @par Threads
+ * Attached. Not async-signal-safe. In a fork child, after
+ * PyOS_AfterFork_Child().
+ * @par Source
+ * CPython 3.13, where PyErr_SetRaisedException() is its successor.
+ *
+ * @pre Each is NULL, an exception of this library, or an object of the host
+ *      with a reference that is the caller's.
+ */
+void PyErr_Restore(PyObject *type,
+                   PyObject *value,
+                   PyObject *traceback);
 
 /* ======== 16. Objects, memory, clocks ======== */
 

@@ -26,8 +26,8 @@ pub type PyGILState_STATE_arg = c_int;
 ///
 /// @return Token for PyGILState_Release(): PyGILState_LOCKED or PyGILState_UNLOCKED.
 ///
-/// Errors:  fatal if a state cannot be made, or if the runtime was never initialized (with PYTSTATE_COMPAT=3.15 in the
-///          environment the late-attach policy applies then, too).
+/// Errors:  fatal if a state cannot be made. The late-attach policy applies if the runtime was never initialized; with
+///          PYTSTATE_COMPAT=3.13 or 3.12 in the environment that is fatal.
 /// Blocks:  until the GIL is free; after finalization see PyTState_SetLateAttachPolicy().
 /// Threads: any, attached or not; nests. Not async-signal-safe. In a fork child, only after PyOS_AfterFork_Child().
 /// Source:  CPython 3.13.

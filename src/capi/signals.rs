@@ -151,6 +151,21 @@ pub extern "C" fn PyOS_getsig(sig: c_int) -> PyOS_sighandler_t_arg {
     signal::get(sig).map_or(signal::SIG_ERR, signal::encode)
 }
 
+/// Has each signal that the runtime handles write its number, one byte, to a descriptor: a main thread that sleeps in
+/// poll(2) wakes up. The end of the runtime forgets the descriptor.
+///
+/// @param fd  Descriptor, which should not block; negative: none.
+/// @return The descriptor before; -1: none.
+///
+/// Errors:  none. What cannot be written is dropped.
+/// Blocks:  never. A signal that arrives blocks as the write does.
+/// Threads: any, attached or not. Async-signal-safe.
+/// Source:  CPython 3.13, where the end of the runtime leaves it set.
+#[unsafe(no_mangle)]
+pub extern "C" fn PySignal_SetWakeupFd(fd: c_int) -> c_int {
+    signals::set_wakeup(fd)
+}
+
 /// Sets the handler of a signal. System calls that it interrupts are not restarted; it may run on an alternate stack.
 ///
 /// Does not change what PyErr_SetInterruptEx() does: that is PyTState_RouteSignal()'s.

@@ -32,6 +32,18 @@ pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
     drop_reference(old);
 }
 
+/// Puts `exception` (NULL: none), a reference that the caller gives away, into the
+/// error indicator of the attached state; a host with exceptions of its own gets it.
+pub(crate) fn restore(exception: *mut PyObject) {
+    let Some(tstate) = current() else { return };
+    if !exception.is_null() && RUNTIME.objects().raise.is_some() {
+        raise_object(exception, c"");
+        drop_reference(exception);
+        return;
+    }
+    drop_reference(error_kind::restore(tstate, exception));
+}
+
 /// Empties the error indicator of the attached state.
 pub(crate) fn clear() {
     if let Some(tstate) = current() {

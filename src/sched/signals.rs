@@ -7,6 +7,7 @@
 //! (signalmodule.c), with a host's C function in the place of Python handlers.
 
 use crate::os::signal::{self, Disposition};
+use crate::probe::text::write_fd;
 use crate::sched::async_exc;
 use crate::sched::callout::{self, Callout};
 use crate::sched::current::may_handle_signals;
@@ -20,7 +21,7 @@ use crate::state::thread::ThreadStateRef;
 use crate::sync::hook::Hook;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
-    AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicI32, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
 /// Host's handler, run attached on the main thread; non-zero: an error is set.
@@ -32,6 +33,8 @@ const HANDLED: u8 = 1;
 
 static HANDLERS: [AtomicU8; signal::COUNT] = [const { AtomicU8::new(UNHANDLED) }; signal::COUNT];
 static TRIPPED: [AtomicBool; signal::COUNT] = [const { AtomicBool::new(false) }; signal::COUNT];
+/// Descriptor that arriving signals are written to; -1: none.
+static WAKEUP: AtomicI32 = AtomicI32::new(-1);
 static HOST: Hook<HostHandler> = Hook::new();
 
 /// The runtime's handler of the OS's signals.
@@ -49,6 +52,17 @@ pub(crate) fn trip(number: c_int) {
     TRIPPED[number as usize].store(true, Relaxed);
     SIGNAL_TRIPPED.store(true, Release);
     requests::ask_main_thread();
+    let fd = WAKEUP.load(Relaxed);
+    if fd >= 0 {
+        // A pipe that is full wakes its reader all the same.
+        let _ = write_fd(fd, &[number as u8]);
+    }
+}
+
+/// Has each signal that arrives write its number, one byte, to `fd`; -1: to none.
+/// Returns the descriptor before.
+pub(crate) fn set_wakeup(fd: c_int) -> c_int {
+    WAKEUP.swap(fd.max(-1), Relaxed)
 }
 
 /// Whether `number` can be simulated at all (S-PC-15).
@@ -87,6 +101,7 @@ pub(crate) fn uninstall() {
         }
     }
     set_host_handler(None, core::ptr::null_mut());
+    set_wakeup(-1);
     forget();
 }
 

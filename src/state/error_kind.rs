@@ -109,6 +109,7 @@ pub(crate) fn set(tstate: ThreadStateRef, kind: *mut PyObject, message: &CStr) {
     let old = tstate.error_text.swap(copy.cast(), Relaxed);
     // SAFETY: `old` is NULL or was allocated here.
     unsafe { mem::free(old.cast()) };
+    tstate.fetched.store(core::ptr::null_mut(), Relaxed);
     tstate.set_exception(kind);
 }
 
@@ -122,8 +123,31 @@ pub(crate) fn clear(tstate: ThreadStateRef) -> *mut PyObject {
     exception
 }
 
+/// Empties the indicator of `state` and returns the exception that it held. The
+/// text stays for [`restore`].
+pub(crate) fn fetch(tstate: ThreadStateRef) -> *mut PyObject {
+    let exception = tstate.exception();
+    tstate.fetched.store(exception, Relaxed);
+    tstate.set_exception(core::ptr::null_mut());
+    exception
+}
+
+/// Puts `exception` into the indicator of `state`, with the text that it had when it
+/// was fetched if it was the last one that was. Returns the exception that it held.
+pub(crate) fn restore(tstate: ThreadStateRef, exception: *mut PyObject) -> *mut PyObject {
+    let replaced = tstate.exception();
+    if !replaced.is_null() || tstate.fetched.load(Relaxed) != exception {
+        let _ = clear(tstate);
+    }
+    tstate.set_exception(exception);
+    replaced
+}
+
 /// The text of the indicator of `state`; empty when there is none.
 pub(crate) fn text(tstate: ThreadStateRef) -> *const c_char {
+    if tstate.exception().is_null() {
+        return c"".as_ptr();
+    }
     let text = tstate.error_text.load(Relaxed);
     if text.is_null() { c"".as_ptr() } else { text }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Ensured {
 pub(crate) enum EnsureError {
     /// No memory for a state: fatal in CPython (S-GS-06).
     NoMemory,
-    /// The runtime was never initialized (up to 3.14).
+    /// The runtime was never initialized (up to 3.13).
     NeverInitialized,
 }
 
@@ -74,9 +74,9 @@ fn rules() -> Compat {
 
 fn make_state() -> Result<(), EnsureError> {
     let Some(main) = RUNTIME.main_interp() else {
-        // From 3.15 on a runtime that was never there is as one that is gone (S-GS-17).
+        // From 3.14 on a runtime that was never there is as one that is gone (S-GS-17).
         let never = RUNTIME.generation.load(Relaxed) == 0;
-        if never && environment::compat_before_first() < Compat::V3_15 {
+        if never && environment::compat_before_first() < Compat::V3_14 {
             return Err(EnsureError::NeverInitialized);
         }
         late::apply_policy(None);

@@ -96,6 +96,9 @@ pub(crate) struct ThreadState {
     /// Handle of the thread that the library started for it, or NULL.
     pub(crate) handle: AtomicPtr<c_void>,
     pub(crate) error_text: AtomicPtr<c_char>,
+    /// The exception that was fetched last, whose text `error_text` still is; NULL
+    /// once another error was set. Only compared.
+    pub(crate) fetched: AtomicPtr<PyObject>,
     pub(crate) created_ns: AtomicI64,
     /// Coarse time of the last attach or detach, as `clock` stamps it, with [`PLACE_LEFT`].
     changed: AtomicI64,
