@@ -15,7 +15,13 @@ pub(crate) mod fatal;
 #[cfg(not(loom))]
 pub(crate) mod current;
 #[cfg(not(loom))]
+<<<<<<< HEAD
 pub(crate) mod callout;
+=======
+pub(crate) mod gil;
+pub(crate) mod gil_queue;
+pub(crate) mod stand;
+>>>>>>> fd2ee77 (sched: the protocol of a pause as a piece that loom runs (work in progress))
 #[cfg(not(loom))]
 pub(crate) mod misuse;
 #[cfg(not(loom))]
