@@ -5,6 +5,7 @@
 //! A module imports only from modules that are declared above it.
 
 pub(crate) mod gil_queue;
+pub(crate) mod resumed;
 
 #[cfg(not(loom))]
 pub(crate) mod this_thread;
@@ -15,13 +16,7 @@ pub(crate) mod fatal;
 #[cfg(not(loom))]
 pub(crate) mod current;
 #[cfg(not(loom))]
-<<<<<<< HEAD
 pub(crate) mod callout;
-=======
-pub(crate) mod gil;
-pub(crate) mod gil_queue;
-pub(crate) mod stand;
->>>>>>> fd2ee77 (sched: the protocol of a pause as a piece that loom runs (work in progress))
 #[cfg(not(loom))]
 pub(crate) mod misuse;
 #[cfg(not(loom))]

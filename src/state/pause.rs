@@ -9,7 +9,7 @@
 //! | `end`      | the requester           | clears `stopped`, resumes, wakes                 |
 //!
 //! Every step is taken under the head lock. This module knows
-//! words and flags only, so that loom runs all of it (`sched::stand`).
+//! words and flags only, so that loom runs all of it (`sched::resumed`).
 //!
 //! PS-1: `stopped` is 0 again before the first state is resumed, so that a thread
 //! that runs never finds its scope stopped, unless it stopped it.
