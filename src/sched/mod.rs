@@ -5,6 +5,7 @@
 //! A module imports only from modules that are declared above it.
 
 pub(crate) mod gil_queue;
+pub(crate) mod resumed;
 
 #[cfg(not(loom))]
 pub(crate) mod this_thread;

@@ -10,23 +10,18 @@
 //! | STOOD     | it was attached, and suspended itself for the pause         |
 //! | OWED      | a pause came before its attach: the next must let it attach |
 
-use crate::os::clock::Deadline;
-use crate::os::futex;
 use crate::sched::current::interp_of;
+use crate::sched::resumed;
 use crate::state::interp::Interp;
+use crate::state::pause;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop_scope::StopScope;
 use crate::state::thread::ThreadStateRef;
 use crate::state::word;
 use crate::sync::head::HeadGuard;
-use crate::sync::lot;
-use crate::sync::waiting::Stay;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::fence;
+use core::sync::atomic::Ordering::Relaxed;
 
-/// Values of a state's `waits_for_pause`, with `state::thread::STOOD`.
-pub(crate) const NONE: u32 = 0;
-pub(crate) const OWED: u32 = 2;
+pub(crate) use crate::state::pause::{NONE, OWED};
 
 /// Whether a state that is linked now must begin suspended (S-TS-02).
 pub(crate) fn begins_suspended(interp: Interp, head: &HeadGuard<'_>) -> bool {
@@ -53,16 +48,7 @@ pub(crate) fn count_out(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
         return;
     }
     if let Some(data) = active_for(tstate, head) {
-        count_down(data, head);
-    }
-}
-
-fn count_down(data: &StopScope, _head: &HeadGuard<'_>) {
-    let left = data.countdown.load(Relaxed) - 1;
-    data.countdown.store(left, Relaxed);
-    if left <= 0 {
-        data.progress.fetch_add(1, Release);
-        futex::wake(&data.progress, 1);
+        data.count_down();
     }
 }
 
@@ -70,34 +56,19 @@ fn count_down(data: &StopScope, _head: &HeadGuard<'_>) {
 /// DETACHED if there is none any more. Others may delete the state afterwards.
 pub(crate) fn suspend_word_or_detach(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();
-    match active_for(tstate, &head) {
-        Some(data) => {
-            word::suspend_self(tstate.word());
-            count_down(data, &head);
-        }
-        None => word::detach(tstate.word()),
-    }
+    pause::stand(active_for(tstate, &head).map(|data| &**data), tstate.word());
     drop(head);
 }
 
 /// Sleeps until the pause that suspended `state`, which the caller is about to
 /// attach, is over.
 pub(crate) fn wait_resumed(tstate: ThreadStateRef, waits_for_pause: u32) {
-    // Relaxed: the fence orders it.
-    tstate.waits_for_pause.store(waits_for_pause, Relaxed);
-    // Pairs with the fence in `start`.
-    fence(SeqCst);
-    let word = tstate.word();
-    while word.load(Acquire) == word::SUSPENDED {
-        let _ = lot::park(
-            tstate.word_key(),
-            || word.load(Acquire) == word::SUSPENDED,
-            Deadline::NEVER,
-            core::ptr::null_mut(),
-            &mut Stay,
-            lot::nothing,
-        );
-    }
+    resumed::wait_resumed(
+        tstate.word(),
+        tstate.word_key(),
+        &tstate.waits_for_pause,
+        waits_for_pause,
+    );
 }
 
 /// An attach met a pause: sleeps until it is over. The next pause lets the

@@ -15,26 +15,23 @@
 //!
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
-use crate::control::window;
 use crate::os::clock::Deadline;
 use crate::os::{futex, tsan};
 use crate::probe::trace::{self, Event, Span};
 use crate::probe::{self, Point};
 use crate::sched::current::{current, interp_of, traced_interp};
 use crate::sched::frozen::{self, Departed};
-use crate::sched::standing::{NONE, OWED};
 use crate::sched::{attach, watchdog};
 use crate::state::eval_breaker::{self, PLEASE_STOP};
+use crate::state::pause::Member;
 use crate::state::runtime::RUNTIME;
 pub(crate) use crate::state::stop::Scope;
 use crate::state::stop::{GATE, Request};
-use crate::state::thread::{STOOD, ThreadStateRef};
-use crate::state::word;
-use crate::sync::atomic::AtomicI32;
+use crate::state::thread::ThreadStateRef;
+use crate::sync::atomic::{AtomicI32, AtomicU32};
 use crate::sync::lot;
 use crate::sync::owed;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use core::sync::atomic::fence;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// How long the requester waits before it looks again at detached states.
 const RESCAN_NS: i64 = 1_000_000;
@@ -75,7 +72,7 @@ pub(crate) fn stop(scope: Scope) {
         }
     }
     let head = RUNTIME.lock();
-    scope.data().set_stopped(&head);
+    scope.data().set_stopped();
     drop(head);
     note(scope, tsan::acquire);
     reacquire(scope, gave_up);
@@ -89,7 +86,7 @@ pub(crate) fn stop(scope: Scope) {
 pub(crate) fn freeze(scope: Scope) {
     let gave_up = take_turn(scope, current());
     let head = RUNTIME.lock();
-    scope.data().set_frozen(&head);
+    scope.data().set_frozen();
     drop(head);
     reacquire(scope, gave_up);
 }
@@ -145,23 +142,32 @@ fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     let patient = !patience.passed();
     let head = RUNTIME.lock();
     let mut suspended = 0;
-    scope.others(&head, |tstate| {
-        let waits_for_pause = tstate.waits_for_pause.load(Relaxed);
-        if waits_for_pause == OWED && patient && tstate.word().load(Relaxed) != word::SUSPENDED {
-            eval_breaker::set(tstate, PLEASE_STOP);
-        } else if word::suspend(tstate.word()) {
-            suspended += 1;
-            if waits_for_pause == STOOD {
-                tstate.waits_for_pause.store(OWED, Relaxed);
-            }
-        } else if tstate.word().load(Relaxed) == word::ATTACHED {
-            eval_breaker::set(tstate, PLEASE_STOP);
-        }
-    });
-    let left = data.countdown.load(Relaxed) - suspended;
-    data.countdown.store(left, Relaxed);
+    scope.others(&head, |tstate| suspended += i64::from(data.suspend(&tstate, patient)));
+    let all_stand = data.count_off(suspended);
     drop(head);
-    left <= 0
+    all_stand
+}
+
+impl Member for ThreadStateRef {
+    fn word(&self) -> &AtomicI32 {
+        core::ops::Deref::deref(self).word()
+    }
+
+    fn waits_for_pause(&self) -> &AtomicU32 {
+        &self.waits_for_pause
+    }
+
+    fn ask(&self) {
+        eval_breaker::set(*self, PLEASE_STOP);
+    }
+
+    fn stop_asking(&self) {
+        eval_breaker::clear(*self, PLEASE_STOP);
+    }
+
+    fn wake(&self) {
+        lot::unpark_all(self.word_key());
+    }
 }
 
 /// Tells ThreadSanitizer that a pause orders what it holds up.
@@ -181,21 +187,7 @@ pub(crate) fn start(scope: Scope) {
     for interp in RUNTIME.interps(&head).filter(|interp| scope.covers(*interp)) {
         departed = frozen::settle(interp, departed, &head);
     }
-    // Before the first thread runs again: the release of `resume` orders it.
-    scope.data().clear_stopped();
-    scope.others(&head, |tstate| {
-        eval_breaker::clear(tstate, PLEASE_STOP);
-        let _ = word::resume(tstate.word());
-    });
-    window!("stw.resuming");
-    // Pairs with the fence in `wait_resumed`: a thread that sleeps there is seen
-    // here, or has seen its word change.
-    fence(SeqCst);
-    scope.others(&head, |tstate| {
-        if tstate.waits_for_pause.load(Relaxed) != NONE {
-            lot::unpark_all(tstate.word_key());
-        }
-    });
+    scope.data().end::<ThreadStateRef>(|visit| scope.others(&head, visit));
     let granted = GATE.leave(scope, &head);
     drop(head);
     granted.tell();
@@ -206,7 +198,7 @@ pub(crate) fn start(scope: Scope) {
 
 /// Whether a pause of `scope` is requested or held.
 pub(crate) fn is_requested(scope: Scope) -> bool {
-    scope.data().requested.load(Relaxed) != 0
+    scope.data().is_requested()
 }
 
 /// Whether the calling thread asked for a pause that goes on.

@@ -7,6 +7,7 @@ pub(crate) mod gil_word;
 pub(crate) mod pending_queue;
 pub(crate) mod qsbr;
 pub(crate) mod word;
+pub(crate) mod pause;
 
 #[cfg(not(loom))]
 pub(crate) mod object;

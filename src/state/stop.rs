@@ -24,7 +24,7 @@ use crate::sync::event::PyEvent;
 use crate::sync::head::HeadGuard;
 use crate::sync::waiting::Stay;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// What a pause covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -230,10 +230,9 @@ impl Gate {
             data.home.store(home.as_ptr(), Relaxed);
             home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) + 1, Relaxed);
         }
-        data.requested.store(1, Release);
         let mut count = 0;
         request.scope.others(head, |_| count += 1);
-        data.countdown.store(count, Relaxed);
+        data.begin(count);
     }
 
     /// In a fork child: no thread waits, no pause goes on. The only thread calls it.

@@ -12,6 +12,8 @@ pub(crate) enum Bug {
     TornWake,
     /// The claim of a pending queue is given back without Release.
     RelaxedClaim,
+    /// The end of a pause resumes the threads before it clears `stopped`.
+    StoppedClearedLate,
 }
 
 // Not loom's: no thread of a model changes it.

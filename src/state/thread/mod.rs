@@ -74,8 +74,7 @@ pub(crate) enum Whence {
 /// Bytes of a thread's name, with the terminating NUL.
 pub(crate) const NAME_SIZE: usize = 64;
 
-/// Value of `waits_for_pause`: the state was attached, and suspended itself for a pause (`sched::stw`).
-pub(crate) const STOOD: u32 = 1;
+pub(crate) use crate::state::pause::STOOD;
 
 /// In `changed`: that attach or detach left its place in `last_at`. No stamp reaches this bit.
 const PLACE_LEFT: i64 = 1 << 62;
