@@ -199,7 +199,7 @@ static inline void wait_held(const char *point) {
         PyEval_RestoreThread(mine);
 }
 
-static inline void release_for_delete(const char *point) {
+static inline void let_go(const char *point) {
     CHECK_INT_EQ(PyTState_Sync_Wake(point), 0);
 }
 
@@ -207,7 +207,7 @@ static inline void release_for_delete(const char *point) {
 static inline void wait_passing(const char *point) {
     PyThreadState *mine = PyEval_SaveThread();
     wait_held(point);
-    release_for_delete(point);
+    let_go(point);
     PyEval_RestoreThread(mine);
 }
 

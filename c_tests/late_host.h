@@ -58,7 +58,7 @@ static inline void make_late(struct late *late) {
     wait_held("test.late");
     finish();
     CHECK_INT_EQ(_PyEvent_IsSet(late->exit_event), 1);
-    release_for_delete("test.late");
+    let_go("test.late");
 }
 
 static inline void check_hung(struct late *late) {

@@ -176,7 +176,7 @@ TEST("whoever asked gets the GIL, even if it is slow to go back to sleep") {
     CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.asked", LIMIT), 0);
     CHECK_INT_EQ(is_asked(main_state), 1);
     PyEval_SaveThread();
-    release_for_delete("gil.asked");
+    let_go("gil.asked");
     PyEval_RestoreThread(main_state);
     CHECK_INT_EQ(atomic_load(&n_attached), 1);
     join_peers(&peers);
@@ -192,7 +192,7 @@ TEST("nobody is asked before the interval has passed") {
     peers_add(&peers, 1, attach_once, main_state->interp);
     peers_start(&peers);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.wait", LIMIT), 0);
-    release_for_delete("gil.wait");
+    let_go("gil.wait");
     /* A while in which the default interval would have passed six times. */
     for (int64_t end = test_now_ms() + 30; test_now_ms() < end;)
         CHECK_INT_EQ(is_asked(main_state), 0);
@@ -293,7 +293,7 @@ TEST("a thread that is held detached keeps nobody from attaching") {
         PyEval_RestoreThread(main_state);
     }
     CHECK_INT_EQ(cell, 0);
-    release_for_delete("test.detached");
+    let_go("test.detached");
     join_peers(&peers);
     CHECK_INT_EQ(cell, 1);
     finish();
@@ -319,7 +319,7 @@ TEST("who waits for a mutex has let go of the GIL (S-AT-09, S-PL-07)") {
     PyThreadState *mine = PyEval_SaveThread();
     peers_start(&peers);
     wait_held("mutex.wait"); /* the point stands before it lets go */
-    release_for_delete("mutex.wait");
+    let_go("mutex.wait");
     PyEval_RestoreThread(mine); /* would wait for ever */
     CHECK_INT_EQ(counter, 0);
     PyMutex_Unlock(&mutex);

@@ -99,7 +99,7 @@ static void finalize_beside_call(int gil) {
     CHECK_INT_EQ(_PyEval_AddPendingCall(state->interp, count_call, NULL, 0), 0);
     finish();
     CHECK_INT_EQ(atomic_load(&n_called), 1);
-    release_for_delete("test.call"); /* late: it hangs */
+    let_go("test.call"); /* late: it hangs */
 }
 
 TEST("an end runs the calls behind one that a detached thread is in") {
@@ -141,7 +141,7 @@ TEST("a pass goes on when another thread has finished its calls") {
     peers_start(&all);
     wait_held("test.call");
     add_at_shutdown(state);
-    release_for_delete("test.call");
+    let_go("test.call");
     join_peers(&all);
     finish();
     CHECK_INT_EQ(atomic_load(&n_called), 1); /* once, by one of the two */
@@ -249,7 +249,7 @@ TEST("an end waits for no thread of an interpreter that had its block before") {
     PyThreadHandle *handle = start_in(old, end_own, &may_return, 0);
     leave(); /* the interpreter has the new thread's state only */
     wait_held("thread.bound");
-    release_for_delete("thread.bound");
+    let_go("thread.bound");
     WAIT_UNTIL(PyTState_ShutdownPhase(old) == PyTState_PHASE_GONE, LIMIT_MS);
     PyThreadState_Swap(main_state);
     PyThreadState *second = NULL;

@@ -368,7 +368,7 @@ TEST("a child is whole when another thread was finalizing") {
         }
         if (with_guard)
             PyInterpreterGuard_Close(guard);
-        release_for_delete("test.in_callback");
+        let_go("test.in_callback");
         PyEval_SaveThread();
         peers_join(&peers, LIMIT_MS);
         CHECK_INT_EQ(Py_IsInitialized(), 0);
@@ -425,10 +425,10 @@ TEST("a finalization that is held up ends no life that is just beginning") {
     hold("tstate.created"); /* the next life's first state */
     peers_start(&initializer);
     wait_held("tstate.created");
-    release_for_delete("finalize.begin");
+    let_go("finalize.begin");
     peers_join(&finalizer, LIMIT_MS);
     CHECK_INT_EQ(result, 0); /* nothing was to be ended */
-    release_for_delete("tstate.created");
+    let_go("tstate.created");
     peers_join(&initializer, LIMIT_MS);
     CHECK_INT_EQ(Py_IsInitialized(), 1);
     finish();

@@ -110,7 +110,7 @@ TEST("a handle is done in the child wherever its thread was (S-FK-08)") {
             check_done(handle);
             live_on();
         }
-        release_for_delete(steps[i]);
+        let_go(steps[i]);
         join_and_drop(handle);
     }
     finish();
@@ -137,7 +137,7 @@ TEST("a handle whose start was under way elsewhere is done in the child") {
             check_done(handle);
             live_on();
         }
-        release_for_delete(steps[i]);
+        let_go(steps[i]);
         join_peers(&peers);
         join_and_drop(handle);
     }

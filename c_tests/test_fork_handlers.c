@@ -373,7 +373,7 @@ TEST("a fork waits while somebody else stops the world") {
     peers_start(&other);
     wait_asleep(&forker);
     CHECK_INT_EQ(atomic_load(&forked), 0);
-    release_for_delete("stw.stopped");
+    let_go("stw.stopped");
     peers_join(&stopper, LIMIT_MS);
     peers_join(&other, LIMIT_MS);
     PyEval_RestoreThread(main_state);

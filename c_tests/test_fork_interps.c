@@ -77,7 +77,7 @@ TEST("the GIL of an ended interpreter that a late thread has for an instant is "
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
     Py_EndInterpreter(sub);
     hold("attach.gil_taken");
-    release_for_delete("attach.begin");
+    let_go("attach.begin");
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
     PyThreadState_Swap(mine);
     IN_CHILD {
@@ -87,7 +87,7 @@ TEST("the GIL of an ended interpreter that a late thread has for an instant is "
         PyEval_RestoreThread(mine);
         finish();
     }
-    release_for_delete("attach.gil_taken");
+    let_go("attach.gil_taken");
     finish();
 }
 
@@ -110,7 +110,7 @@ TEST("a fork between two lives, which no call announces, leaves the GIL of an "
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.begin", LIMIT), 0);
     Py_EndInterpreter(sub);
     hold("attach.gil_taken");
-    release_for_delete("attach.begin");
+    let_go("attach.begin");
     CHECK_INT_EQ(PyTState_Sync_WaitParked("attach.gil_taken", LIMIT), 0);
     PyThreadState_Swap(mine);
     finish();
@@ -124,7 +124,7 @@ TEST("a fork between two lives, which no call announces, leaves the GIL of an "
         test_child_done(0);
     }
     CHECK_CHILD_EXIT(pid, 0);
-    release_for_delete("attach.gil_taken");
+    let_go("attach.gil_taken");
 }
 
 /* ---- Identities that the OS uses again --------------------------------- */
@@ -149,7 +149,8 @@ static void *fork_with_the_same_identity(void *interp) {
     return NULL;
 }
 
-TEST("a guard whose opener ended holds nothing in the child of a thread that has "
+TEST("a guard whose opener ended holds nothing in the child of a thread that "
+     "has "
      "got the opener's pthread_t") {
     PyThreadState *mine = begin();
     PyInterpreterState *interp = mine->interp;
@@ -160,7 +161,8 @@ TEST("a guard whose opener ended holds nothing in the child of a thread that has
     pthread_join(thread, NULL);
     for (int i = 0; i == 0 || (differs != NULL && i < 100); i++) {
         CHECK_INT_EQ(
-            pthread_create(&thread, NULL, fork_with_the_same_identity, interp), 0);
+            pthread_create(&thread, NULL, fork_with_the_same_identity, interp),
+            0);
         pthread_join(thread, &differs);
     }
     PyEval_RestoreThread(mine);

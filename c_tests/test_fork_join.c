@@ -32,7 +32,7 @@ static void fork_among_joiners(void (*body)(void *), const char *point) {
     peers_add(&peers, 2, wait_for_main, NULL);
     peers_start(&peers);
     wait_held(point);
-    release_for_delete(point);
+    let_go(point);
     _PyEvent_Notify(&go);
     PyThreadState *mine = PyEval_SaveThread();
     peers_join(&peers, LIMIT_MS);

@@ -344,7 +344,7 @@ TEST("the guard is closed before a state of another interpreter is attached "
     CHECK_INT_EQ(PyTState_Sync_WaitParked("user.inside", LIMIT), 0);
     CHECK_INT_EQ(open_on(main_state->interp), 1);
     PyThreadState_Swap(two.foreign);
-    release_for_delete("user.inside");
+    let_go("user.inside");
     WAIT_UNTIL(open_on(main_state->interp) == 0, LIMIT_MS);
     WAIT_UNTIL(test_thread_sleeps(atomic_load(&waits_native)), LIMIT_MS);
     CHECK_INT_EQ(peers_running(&peers), 1);

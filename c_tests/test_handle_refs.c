@@ -40,7 +40,7 @@ TEST("the last reference may go at any step of the thread's end") {
         PyThreadHandle_Incref(handle);
         PyThreadHandle_Decref(handle);
         PyThreadHandle_Decref(handle);
-        release_for_delete(steps[i]);
+        let_go(steps[i]);
         CHECK_INT_EQ(PyTState_WaitForThreads(interp, LIMIT, NULL, 0, NULL), 0);
         CHECK_INT_EQ(test_thread_count(), 1);
         PyEval_RestoreThread(mine);
@@ -64,7 +64,7 @@ TEST("a joiner keeps the handle alive that others drop") {
     _PyEvent_Notify(&go);
     wait_held("join.event_seen");
     PyThreadHandle_Decref(handle);
-    release_for_delete("join.event_seen");
+    let_go("join.event_seen");
     join_peers(&peers);
     CHECK_INT_EQ(test_thread_count(), 1);
     finish();

@@ -205,7 +205,7 @@ static void late_hook(void) {
         start_in(sub, be_late, NULL, PyThreadHandle_DAEMON);
     wait_held("test.late");
     Py_EndInterpreter(attached);
-    release_for_delete("test.late");
+    let_go("test.late");
     PyThreadHandle_Join(handle, LIMIT);
 }
 
@@ -495,5 +495,5 @@ TEST("an end sets the exit event of a state that is inside its hook") {
     finish();
     CHECK_INT_EQ(_PyEvent_IsSet(event), 1);
     PyTState_ReleaseExitEvent(event);
-    release_for_delete("test.in_hook");
+    let_go("test.in_hook");
 }

@@ -521,7 +521,7 @@ TEST("a pause, and a fork, that wait for an attached thread") {
 /* ---- Sync points ------------------------------------------------------ */
 
 static void block_point(void) { PyTState_Sync_Point("test.held"); }
-static void give_point(void) { release_for_delete("test.held"); }
+static void give_point(void) { let_go("test.held"); }
 
 TEST("a thread that is held at a sync point stays there") {
     begin();

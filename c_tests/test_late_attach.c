@@ -62,7 +62,8 @@ static void restore_and_die(struct late *late) {
 }
 
 TEST("with ABORT it ends the process, by name") {
-    EXPECT_FATAL("PyTState_LATE_ABORT", "after its interpreter was finalized: 'latecomer'") {
+    EXPECT_FATAL("PyTState_LATE_ABORT",
+                 "after its interpreter was finalized: 'latecomer'") {
         struct late late = {.attach = restore_and_die};
         prepare();
         begin();
@@ -157,7 +158,7 @@ TEST("a foreign thread with a state meets the policy as well (S-DT-01)") {
     wait_held("test.late");
     finish();
     CHECK_INT_EQ(_PyEvent_IsSet(late.exit_event), 1);
-    release_for_delete("test.late");
+    let_go("test.late");
     pthread_join(late.foreign, NULL);
     CHECK_INT_EQ(atomic_load(&n_survived), 0);
     CHECK_INT_EQ(atomic_load(&n_destroyed), 1);
@@ -206,7 +207,7 @@ TEST("a late thread of the last life does not come back in the next one") {
         finish();
     }
     begin();
-    release_for_delete("test.late");
+    let_go("test.late");
     PyThreadState *mine = PyEval_SaveThread();
     CHECK_INT_EQ(PyThreadHandle_Join(late.handle, LIMIT), 0);
     PyEval_RestoreThread(mine);
@@ -238,7 +239,7 @@ TEST("a foreign thread of the last life may ensure anew in the next one") {
     wait_held("test.first_life");
     finish();
     PyThreadState *main_state = begin();
-    release_for_delete("test.first_life");
+    let_go("test.first_life");
     PyEval_SaveThread();
     pthread_join(thread, NULL);
     PyEval_RestoreThread(main_state);
@@ -259,7 +260,7 @@ TEST("lives go on while threads of earlier ones hang") {
         wait_held("test.late");
         finish();
         PyTState_ReleaseExitEvent(all[life].exit_event);
-        release_for_delete("test.late");
+        let_go("test.late");
         CHECK_INT_EQ(PyThreadHandle_Join(all[life].handle, LIMIT), 0);
         PyThreadHandle_Decref(all[life].handle);
     }
@@ -287,7 +288,7 @@ TEST("threads left in an ended sub-interpreter are late too (S-EI-04)") {
         Py_EndInterpreter(first);
         CHECK_INT_EQ(_PyEvent_IsSet(late.exit_event), 1);
         CHECK_INT_EQ(Py_IsFinalizing(), 0);
-        release_for_delete("test.late");
+        let_go("test.late");
         check_ended(&late);
         PyEval_RestoreThread(main_state);
     }

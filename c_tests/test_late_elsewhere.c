@@ -53,7 +53,7 @@ static void lose_visitor(int flags) {
         start_in(PyInterpreterState_Get(), visit_and_be_late, NULL, flags);
     wait_held("test.late");
     end_sub();
-    release_for_delete("test.late");
+    let_go("test.late");
     join(handle);
     CHECK_NULL(PyThreadHandle_ThreadState(handle));
     PyThreadHandle_Decref(handle); /* the last reference: it is freed */
@@ -108,7 +108,7 @@ TEST("an end waits for no foreign non-daemon that hangs late elsewhere") {
     peers_start(&all);
     wait_held("test.late");
     end_sub();
-    release_for_delete("test.late");
+    let_go("test.late");
     check_gone(); /* waits for it until it is late */
 }
 
@@ -134,7 +134,7 @@ static void lose_guard(void (*body)(void *), int policy) {
     peers_start(&all);
     wait_held("test.late");
     end_sub();
-    release_for_delete("test.late");
+    let_go("test.late");
     check_gone(); /* waits for its guard until it is late */
     PyInterpreterView_Close(view);
     if (used != NULL)
@@ -182,10 +182,10 @@ TEST("a guard that was handed to another thread outlives a late opener") {
     wait_held("test.late");
     end_sub();
     PyTState_Sync_Pause("late_attach.met");
-    release_for_delete("test.late");
+    let_go("test.late");
     PyEval_SaveThread();
     wait_held("late_attach.met");
-    release_for_delete("late_attach.met");
+    let_go("late_attach.met");
     peers_start(&finalizer);
     WAIT_UNTIL(PyTState_ShutdownPhase(interp) == PyTState_PHASE_WAITING_GUARDS,
                LIMIT_MS);
@@ -229,7 +229,7 @@ TEST("pending calls run on when a thread in one of them hangs elsewhere") {
     wait_held("test.late");
     end_sub();
     CHECK_INT_EQ(_PyEval_AddPendingCall(interp, count_call, NULL, 0), 0);
-    release_for_delete("test.late");
+    let_go("test.late");
     HERE();
     for (int64_t end = test_now_ms() + LIMIT_MS; !atomic_load(&n_called);) {
         CHECK_INT_LT(test_now_ms(), end);

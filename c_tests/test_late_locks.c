@@ -199,7 +199,7 @@ static void be_late_behind_a_fork(void (*attach)(struct late *)) {
     pthread_create(&forker, NULL, fork_with_handlers, NULL);
     wait_held("fork.before");
     make_late_asleep(&late);
-    release_for_delete("fork.before");
+    let_go("fork.before");
     pthread_join(forker, NULL);
     begin();
     fork_with_handlers(NULL);
@@ -215,7 +215,8 @@ TEST("a thread that is late on its way to a fork keeps no other out") {
     be_late_behind_a_fork(fork_here_too);
 }
 
-/* ---- Critical sections ---------------------------------------------------- */
+/* ---- Critical sections ----------------------------------------------------
+ */
 
 static void begin_pair(struct late *late) {
     (void)late;
@@ -260,8 +261,8 @@ TEST("a thread that has a mutex and is late in taking its section back gives "
     PyTState_SetLateAttachPolicy(PyTState_LATE_EXIT);
     PyTState_Sync_Hook("mutex.wait", count_waits, NULL);
     PyMutex_Lock(&mutex);
-    late.handle = start_in(main_state->interp, come_late, &late,
-                           PyThreadHandle_DAEMON);
+    late.handle =
+        start_in(main_state->interp, come_late, &late, PyThreadHandle_DAEMON);
     CHECK_INT_EQ(latch_wait(&inside, LIMIT_MS), 1);
     wait_asleep(&late.native); /* on the mutex */
     wait_old();

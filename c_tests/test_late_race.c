@@ -69,7 +69,7 @@ TEST("a state that is being made at the end is kept for its thread") {
         main_state = begin();
         for (int i = 0; i < 50; i++)
             CHECK_PTR_NE(PyThreadState_New(main_state->interp), theirs);
-        release_for_delete("tstate.created");
+        let_go("tstate.created");
         PyEval_SaveThread();
         pthread_join(thread, NULL);
         PyEval_RestoreThread(main_state);
@@ -156,7 +156,7 @@ TEST(
                 mine[i] = new_interp(PyInterpreterConfig_OWN_GIL);
             PyEval_SaveThread();
         }
-        release_for_delete("interp.new");
+        let_go("interp.new");
         pthread_join(thread, NULL);
         CHECK_INT_EQ(atomic_load(&n_made), 0);
         CHECK_INT_EQ(atomic_load(&n_refused), next_life + 1);
@@ -195,7 +195,7 @@ TEST("no interpreter is made after the commit, and none takes the main one's "
     atomic_store(&go_on, 2);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("detach.done", LIMIT), 0);
     finish();
-    release_for_delete("detach.done");
+    let_go("detach.done");
     pthread_join(thread, NULL);
     CHECK_NULL(PyInterpreterState_Head());
     CHECK_NULL(PyInterpreterState_Main());
@@ -228,7 +228,7 @@ TEST("a wait for the threads of an interpreter that ends is over, whatever "
     peers_start(&peers);
     wait_held("join.begin");
     hold("wait_threads.scan");
-    release_for_delete("join.begin");
+    let_go("join.begin");
     _PyEvent_Notify(&leave_old);
     wait_held("wait_threads.scan"); /* the thread has gone: it looks again */
     PyEval_RestoreThread(old);
@@ -239,7 +239,7 @@ TEST("a wait for the threads of an interpreter that ends is over, whatever "
         SKIP("the memory was not used again");
     PyThreadHandle *stays = start(wait_in, &leave_new);
     PyEval_SaveThread();
-    release_for_delete("wait_threads.scan");
+    let_go("wait_threads.scan");
     peers_join(&peers, LIMIT_MS); /* not for the new thread */
     CHECK_INT_EQ(PyThreadHandle_IsDone(stays), 0);
     _PyEvent_Notify(&leave_new);

@@ -196,7 +196,7 @@ static void check_way(size_t i) {
         wait_asleep(&late.native);
     finish();
     if (held_at != NULL)
-        release_for_delete(held_at);
+        let_go(held_at);
     give_all(&peers);
     if (PyThreadHandle_Join(late.handle, LIMIT) != 0)
         FAIL("%s: the thread does not end", ways[i].name);
@@ -220,9 +220,9 @@ TEST("whichever call attaches, a late thread does not come back (S-DT-09)") {
 static void let_it_come(void *arg) {
     struct late *late = arg;
     CHECK_INT_EQ(PyTState_Sync_WaitParked("delete.unlinked", LIMIT), 0);
-    release_for_delete("test.late");
+    let_go("test.late");
     CHECK_INT_EQ(PyThreadHandle_Join(late->handle, LIMIT), 0);
-    release_for_delete("delete.unlinked");
+    let_go("delete.unlinked");
 }
 
 TEST("a blocking region may end while the end gives its state up") {
@@ -252,9 +252,9 @@ TEST("a thread that waits for the GIL does not get it any more (S-GIL-15)") {
         start_in(main_state->interp, come_late, &late, PyThreadHandle_DAEMON);
     wait_held("test.late");
     hold("gil.wait");
-    release_for_delete("test.late"); /* it finds the GIL taken: this thread has it */
+    let_go("test.late"); /* it finds the GIL taken: this thread has it */
     CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.wait", LIMIT), 0);
-    release_for_delete("gil.wait");
+    let_go("gil.wait");
     WAIT_UNTIL(test_thread_sleeps(atomic_load(&late.native)), LIMIT_MS);
     finish();
     check_ended(&late);

@@ -359,7 +359,7 @@ TEST("a waiter with a deadline gives up while the hook still runs") {
     int64_t begun = test_now_ns();
     CHECK_INT_EQ(PyEvent_WaitTimed(event, 20 * MS, 1), 0);
     CHECK_INT_GE(test_now_ns() - begun, 20 * MS);
-    release_for_delete("test.in_hook");
+    let_go("test.in_hook");
     CHECK_INT_EQ(PyEvent_WaitTimed(event, LIMIT, 1), 1);
     peers_join(&peers, LIMIT_MS);
     PyTState_ReleaseExitEvent(event);

@@ -138,7 +138,7 @@ TEST("a thread that is between the GIL and its state when the end is committed "
     wait_held("attach.gil_taken");
     PyEval_RestoreThread(main_state);
     finish();
-    release_for_delete("attach.gil_taken");
+    let_go("attach.gil_taken");
     WAIT_UNTIL(atomic_load(&n_met) + atomic_load(&n_came_back) > 0, LIMIT_MS);
     CHECK_INT_EQ(atomic_load(&n_came_back), 0);
 }
@@ -192,7 +192,7 @@ TEST("of two threads that end an interpreter one does it, the other waits") {
     peers_start(&second);
     wait_asleep(&ender_native);
     CHECK_INT_EQ(atomic_load(&n_ends), 1);
-    release_for_delete("interp.end.begin");
+    let_go("interp.end.begin");
     peers_join(&first, LIMIT_MS);
     peers_join(&second, LIMIT_MS);
     CHECK_INT_EQ(atomic_load(&n_ends), 1);

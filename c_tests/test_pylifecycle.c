@@ -456,7 +456,7 @@ TEST("while one thread finalizes, another one is told so") {
     CHECK_INT_EQ(Py_FinalizeEx(), -1);
     CHECK_PTR_EQ(PyThreadState_Get(), main_state); /* still attached */
     PyEval_SaveThread();
-    release_for_delete("test.in_callback");
+    let_go("test.in_callback");
     peers_join(&peers, LIMIT_MS);
     CHECK_INT_EQ(atomic_load(&all.succeeded), 1);
     CHECK_INT_EQ(Py_IsInitialized(), 0);

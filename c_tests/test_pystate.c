@@ -272,7 +272,7 @@ TEST("Swap to the attached state lets who waits for the GIL run (S-TS-21)") {
     /* Stays attached: the peer finds the GIL taken and is held there. */
     CHECK_INT_EQ(PyTState_Sync_WaitParked("gil.wait", LIMIT), 0);
     CHECK_INT_EQ(atomic_load(&count), 0);
-    release_for_delete("gil.wait");
+    let_go("gil.wait");
     HERE();
     for (int64_t end = test_now_ms() + LIMIT_MS;
          atomic_load(&count) == 0 && test_now_ms() < end;)

@@ -259,7 +259,7 @@ TEST("finalization waits for threads that end themselves") {
         PyThreadHandle_Decref(
             start(i % 2 ? leaves_attached : leaves_detached, NULL));
     CHECK_UINT_EQ(n_states(main_state->interp), 9);
-    release_for_delete("thread.func.begin");
+    let_go("thread.func.begin");
     finish();
     CHECK_INT_EQ(atomic_load(&deleted_attached), 8);
     CHECK_INT_EQ(atomic_load(&destroyed), 8);

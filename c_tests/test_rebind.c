@@ -273,7 +273,8 @@ TEST("a host that wants to know is told, and goes on") {
     finish();
 }
 
-TEST("a state in the middle of a call of its thread is refused at every level") {
+TEST(
+    "a state in the middle of a call of its thread is refused at every level") {
     for (int level = PyTState_CHECK_FATAL; level <= PyTState_CHECK_STRICT;
          level++)
         EXPECT_ABORT("which is in the middle of a call") {

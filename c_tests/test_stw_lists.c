@@ -150,7 +150,7 @@ TEST("a thread that makes an interpreter waits for the end of a pause of all") {
     hold("stw.held_back");
     peers_start(&peers);
     CHECK_INT_EQ(PyTState_Sync_WaitParked("stw.held_back", LIMIT), 0);
-    release_for_delete("stw.held_back");
+    let_go("stw.held_back");
     CHECK_NULL(PyInterpreterState_Next(PyInterpreterState_Head()));
     CHECK_INT_EQ(latch_wait(&changer.changed, 0), 0);
     _PyEval_StartTheWorldAll(NULL);

@@ -109,7 +109,7 @@ TEST("an asynchronous exception reaches a thread that was started but does not "
     CHECK_INT_EQ(PyThreadState_SetAsyncExc(PyThreadHandle_Ident(handle),
                                            (PyObject *)&n_raised),
                  1);
-    release_for_delete("thread.entry");
+    let_go("thread.entry");
     join_and_drop(handle);
     CHECK_INT_EQ(n_raised, 1);
     finish();
@@ -124,11 +124,11 @@ TEST("the handle leads to the state until that is deleted") {
     wait_held("thread.func.end");
     CHECK_PTR_EQ(PyThreadHandle_ThreadState(handle), seen.state);
     hold("delete.unlinked");
-    release_for_delete("thread.func.end");
+    let_go("thread.func.end");
     wait_held("delete.unlinked");
     CHECK_NULL(PyThreadHandle_ThreadState(handle));
     CHECK_INT_EQ(PyThreadHandle_IsDone(handle), 0);
-    release_for_delete("delete.unlinked");
+    let_go("delete.unlinked");
     CHECK_INT_EQ(PyThreadHandle_Join(handle, LIMIT), 0);
     PyThreadHandle_Decref(handle);
     PyEval_RestoreThread(main_state);
@@ -215,7 +215,7 @@ TEST("join returns 0 only when thread-local destructors have run") {
     CHECK_INT_EQ(PyThreadHandle_Join(handle, 0), 1);
     CHECK_INT_EQ(PyThreadHandle_Join(handle, 10 * MS), 1);
     CHECK_INT_EQ(test_thread_exists(seen.native), 1);
-    release_for_delete("test.destructor");
+    let_go("test.destructor");
     join(handle);
     CHECK_INT_EQ(atomic_load(&destroyed), 1);
     CHECK_INT_EQ(test_thread_exists(seen.native), 0);
@@ -287,7 +287,7 @@ TEST("sixteen joiners at once all see the OS thread gone (S-JN-07)") {
         PyThreadState *mine = PyEval_SaveThread();
         wait_held("thread.func.end"); /* with the GIL */
         peers_start(&peers);
-        release_for_delete("thread.func.end");
+        let_go("thread.func.end");
         peers_join(&peers, LIMIT_MS);
         PyEval_RestoreThread(mine);
         CHECK_INT_EQ(atomic_load(&joining.joined), 16);
@@ -309,7 +309,7 @@ TEST("while one joiner waits for the OS, others keep their deadlines") {
     CHECK_INT_EQ(PyThreadHandle_Join(joining.handle, 10 * MS), 1);
     CHECK_INT_EQ(PyThreadHandle_Join(joining.handle, 0), 1);
     CHECK_INT_EQ(atomic_load(&joining.joined), 0);
-    release_for_delete("join.os_join");
+    let_go("join.os_join");
     join(joining.handle);
     join_peers(&peers);
     PyThreadHandle_Decref(joining.handle);

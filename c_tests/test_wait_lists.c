@@ -37,7 +37,7 @@ TEST("threads that are gone are not listed, though none has joined them") {
         CHECK_INT_EQ(PyThreadHandle_IsDone(handles[i]), 1);
         CHECK_INT_EQ(PyThreadHandle_Join(handles[i], 0), 0);
     }
-    release_for_delete("test.stays");
+    let_go("test.stays");
     for (int i = 0; i < 4; i++)
         join_and_drop(handles[i]);
     finish();
@@ -80,7 +80,7 @@ TEST("a thread whose state is gone is listed by that state's id and name") {
     CHECK_INT_GT(late[0].age_ns, 0);
     CHECK_INT_LE(late[0].in_state_ns, late[0].age_ns);
     CHECK_INT_EQ(late[0].is_daemon, 0);
-    release_for_delete("test.destructor");
+    let_go("test.destructor");
     join_and_drop(handle);
     finish();
 }
@@ -94,7 +94,7 @@ static void read_until_ending(void *fd) {
         n += (size_t)got;
     } while (strstr(text, "thread 'ending' (tid ") == NULL ||
              strstr(text, "is deleted, its OS thread is ending") == NULL);
-    release_for_delete("test.destructor");
+    let_go("test.destructor");
 }
 
 TEST("a report names a thread whose state is gone and that still ends") {

@@ -38,7 +38,7 @@ static void check_waited_for_at(const char *step) {
     CHECK_INT_EQ(one[0].is_daemon, 0);
     CHECK_INT_EQ(one[0].interp_id, 0);
     CHECK_INT_EQ(wait_for(interp, 0), 1);
-    release_for_delete(step);
+    let_go(step);
     CHECK_INT_EQ(PyTState_WaitForThreads(interp, LIMIT, one, 2, &n), 0);
     CHECK_UINT_EQ(n, 0);
     CHECK_INT_EQ(test_thread_exists(atomic_load(&native)), 0);
@@ -79,7 +79,7 @@ TEST("thread-local destructors are waited for, joined or dropped handles") {
         wait_held("test.destructor");
         CHECK_UINT_EQ(n_states(interp), 1);
         CHECK_INT_EQ(wait_for(interp, 5 * MS), 1);
-        release_for_delete("test.destructor");
+        let_go("test.destructor");
         CHECK_INT_EQ(wait_for(interp, LIMIT), 0);
         CHECK_INT_EQ(test_thread_exists(atomic_load(&native)), 0);
         if (!dropped)
@@ -98,7 +98,7 @@ TEST("a daemon whose handle is gone is not waited for in its destructors") {
     wait_held("test.destructor");
     CHECK_INT_EQ(wait_for(interp, LIMIT), 0);
     CHECK_INT_EQ(test_thread_exists(atomic_load(&native)), 1);
-    release_for_delete("test.destructor");
+    let_go("test.destructor");
     WAIT_DETACHED(!test_thread_exists(atomic_load(&native)));
     finish();
 }
@@ -228,7 +228,7 @@ TEST("a wait under way notices that the last one became a daemon") {
     PyEval_SaveThread(); /* the thread is held attached */
     wait_held("test.flip");
     CHECK_INT_EQ(wait_for(main_state->interp, 5 * MS), 1);
-    release_for_delete("test.flip");
+    let_go("test.flip");
     CHECK_INT_EQ(wait_for(main_state->interp, LIMIT), 0);
     CHECK_INT_EQ(PyThreadHandle_IsDone(handle), 0);
     _PyEvent_Notify(&flip.go);
@@ -267,7 +267,7 @@ TEST("a foreign thread that asks for it is waited for until it is unlinked") {
     PyThreadState *mine = PyEval_SaveThread();
     wait_held("delete.begin"); /* cleared, its event set; still linked */
     CHECK_INT_EQ(wait_for(interp, 5 * MS), 1);
-    release_for_delete("delete.begin");
+    let_go("delete.begin");
     CHECK_INT_EQ(wait_for(interp, LIMIT), 0);
     CHECK_UINT_EQ(n_states(interp), 1);
     PyEval_RestoreThread(mine);

@@ -91,7 +91,7 @@ fn compile_all(family: &str, c: fn() -> Command, cpp: fn() -> Option<Command>) {
     let mut failures = Vec::new();
     let macros = root().join("tests/data/every_macro.c");
     // C99 has no atomics: the calls go to the library then.
-    let standards = ["c99", "c11", "c17", "c2x", "c++11", "c++17", "c++20", "c++23"];
+    let standards = ["c99", "c11", "c17", "c2x", "c++11", "c++17", "c++20", "c++2b"];
     for standard in standards {
         let compiler = || if standard.starts_with("c++") { cpp() } else { Some(c()) };
         if compiler().is_none() {

@@ -5,8 +5,8 @@
 #include "harness.h"
 
 /* The version whose behaviour is expected: that of the CPython, or the one that
- * a host of ours asks for (3.15 if it does not). PY_VERSION_HEX says which names
- * there are, BEHAVIOUR what they do. */
+ * a host of ours asks for (3.15 if it does not). PY_VERSION_HEX says which
+ * names there are, BEHAVIOUR what they do. */
 #ifdef PYTSTATE_UNDER_TEST
 #include <stdlib.h>
 static inline long behaviour(void) {

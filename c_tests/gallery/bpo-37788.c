@@ -34,7 +34,7 @@ static void one_thread(void (*start)(void)) {
     hold("thread_of_37788.run");
     start();
     await_held("thread_of_37788.run");
-    release_for_delete("thread_of_37788.run");
+    let_go("thread_of_37788.run");
     await_task_gone(task);
 }
 

@@ -93,7 +93,7 @@ static enum outcome old_round(void) {
     thread_decref(thread);
     await_held("thread_local.destructor");
     int found = look_at_fork();
-    release_for_delete("thread_local.destructor");
+    let_go("thread_local.destructor");
     await_task_gone(task);
     return found == ALL ? MISBEHAVED : BEHAVED;
 }

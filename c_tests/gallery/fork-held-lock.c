@@ -45,7 +45,7 @@ static enum outcome old_round(void) {
     }
     PyOS_AfterFork_Parent();
     int waits = exit_status(pid);
-    release_for_delete("threading.limbo");
+    let_go("threading.limbo");
     need(thread_join(b, -1) == 0);
     need(thread_join(other, -1) == 0);
     await_task_gone(thread_native_id(b));

@@ -91,7 +91,7 @@ void hold_nth(const char *point, int n);
 void order(const char *first, const char *then);
 /* Returns when a thread is held at the point. Detaches meanwhile. */
 void await_held(const char *point);
-void release_for_delete(const char *point);
+void let_go(const char *point);
 /* Starts to count who comes to the point; the sum is waited for, detached. */
 void count(const char *point);
 void await_count(const char *point, int n);

@@ -54,15 +54,15 @@ static enum outcome old_round(void) {
         await_count("threading.lock.wait", i + 1);
         await_task_asleep(thread_native_id(joiners[i]));
     }
-    release_for_delete("a.run");                       /* 4 */
+    let_go("a.run");                       /* 4 */
     await_held("threading.join.released"); /* 5 */
     await_held("threading.join.acquired"); /* 6 */
     need(assertions == 0 && joined == 0);
-    release_for_delete("threading.join.released"); /* 7 */
+    let_go("threading.join.released"); /* 7 */
     await_count("joiner.done", 1);
     int failed = assertions;
     need(failed + joined == 1);
-    release_for_delete("threading.join.acquired");
+    let_go("threading.join.acquired");
     await_count("joiner.done", 2);
     need(failed + joined == 2); /* C comes to its end either way */
     for (int i = 0; i < 2; i++) {
@@ -100,10 +100,10 @@ static void cross(void) {
     await_held("join.event_seen");
     await_held("join.os_join");
     hold("mutex.wait");
-    release_for_delete("join.event_seen");
+    let_go("join.event_seen");
     await_held("mutex.wait"); /* B has met C */
-    release_for_delete("mutex.wait");
-    release_for_delete("join.os_join");
+    let_go("mutex.wait");
+    let_go("join.os_join");
 }
 
 static enum outcome ours_round(void) {
@@ -124,13 +124,13 @@ static enum outcome ours_round(void) {
                                   0) == 0); /* 2, 3 */
         await_count("join.waiting", i + 1);
     }
-    release_for_delete("a.run"); /* 4 */
+    let_go("a.run"); /* 4 */
     Py_BEGIN_ALLOW_THREADS;
     if (joins_detached()) {
         cross();
     } else {
         await_held("join.event_seen"); /* with the GIL: C cannot be anywhere */
-        release_for_delete("join.event_seen");
+        let_go("join.event_seen");
     }
     Py_END_ALLOW_THREADS;
     for (int i = 0; i < 2; i++) {

@@ -30,7 +30,7 @@ static void run(void *arg) {
 
 /* Lets the daemon go, and returns when it has met its end. */
 static void let_daemon_meet_its_end(void) {
-    release_for_delete("daemon.run");
+    let_go("daemon.run");
     await_count("late_attach.met", 1);
     if (policy() == PyTState_LATE_EXIT)
         await_task_gone(task);

@@ -51,7 +51,7 @@ static enum outcome old_round(void) {
     thread_decref(thread);
     int there = still_there();
     await_held("thread_local.destructor");
-    release_for_delete("thread_local.destructor");
+    let_go("thread_local.destructor");
     await_task_gone(task);
     return there ? MISBEHAVED : BEHAVED;
 }

@@ -121,7 +121,7 @@ void await_held(const char *point) {
     back(tstate);
 }
 
-void release_for_delete(const char *point) { need(PyTState_Sync_Wake(point) == 0); }
+void let_go(const char *point) { need(PyTState_Sync_Wake(point) == 0); }
 
 void swapped_out(const char *point) {
     Py_BEGIN_ALLOW_THREADS;

@@ -73,14 +73,14 @@ static enum outcome old_round(void) {
     await_held("b.away");
     stop_the_world(); /* 1 */
     count("old_attach.refused");
-    release_for_delete("b.away"); /* 2 */
+    let_go("b.away"); /* 2 */
     while (atomic_load(&pauses) < PAUSES) {
         await_count("old_attach.refused", atomic_load(&pauses));
         hold("old_attach.woken");
         start_the_world(); /* 3 */
         await_held("old_attach.woken");
         stop_the_world(); /* 4 */
-        release_for_delete("old_attach.woken");
+        let_go("old_attach.woken");
     }
     await_count("old_attach.refused", PAUSES);
     int starved = atomic_load(&attached_at) == 0;
@@ -134,7 +134,7 @@ static enum outcome ours_round(void) {
     Py_BEGIN_ALLOW_THREADS;
     count("attach.gil_taken");
     stop_all();       /* 1 */
-    release_for_delete("b.away"); /* 2 */
+    let_go("b.away"); /* 2 */
     await_count("attach.gil_taken", 1);
     await_task_asleep(atomic_load(&b_task));
     pause_again_and_again();

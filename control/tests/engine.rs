@@ -128,8 +128,10 @@ impl Program {
     /// One run. `items` only count under `Strategy::Items`.
     fn run(&mut self, strategy: Strategy, index: u64, items: &str) -> Run {
         let area = self.shared.area();
-        // SAFETY: all of their bit patterns are valid.
-        (area.request, area.report) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // SAFETY: all of its bit patterns are valid.
+        area.request = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        area.report = unsafe { std::mem::zeroed() };
         area.request = Request {
             magic: MAGIC,
             version: VERSION,

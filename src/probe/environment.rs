@@ -182,7 +182,7 @@ fn is_trusted() -> bool {
 static RESOLVE: Monitor<()> = Monitor::new(());
 
 /// The lock's row of the fork table.
-pub(in crate::probe) const FORK_ROW: ForkRow = fork_row!(RESOLVE);
+pub(in crate::probe) static FORK_ROW: [ForkRow; 1] = [fork_row!(RESOLVE)];
 
 /// What is on, after the environment was read.
 pub(super) fn mode_after_environment() -> u32 {

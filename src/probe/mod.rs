@@ -64,12 +64,12 @@ pub(crate) fn point_on<T>(_at: Point, _object: *const T) {}
 
 /// The locks of this layer in the fork table.
 #[cfg(not(loom))]
-pub(crate) static FORK_ROWS: [ForkRow; 5] = [
-    table::FORK_ROW,
-    environment::FORK_ROW,
-    recorder::CONTROL_ROW,
-    recorder::FILE_ROW,
-    recorder::BUFFERS_ROW,
+pub(crate) static FORK_ROWS: [&[ForkRow]; 5] = [
+    &table::FORK_ROW,
+    &environment::FORK_ROW,
+    &recorder::CONTROL_ROW,
+    &recorder::FILE_ROW,
+    &recorder::BUFFERS_ROW,
 ];
 
 /// Makes this layer whole in a fork child, after its locks were freed: forgets the threads that were

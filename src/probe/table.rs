@@ -75,7 +75,7 @@ pub(super) struct Table {
 pub(super) static TABLE: Monitor<Table> = Monitor::new(Table::new());
 
 /// The lock's row of the fork table.
-pub(in crate::probe) const FORK_ROW: ForkRow = fork_row!(TABLE);
+pub(in crate::probe) static FORK_ROW: [ForkRow; 1] = [fork_row!(TABLE)];
 
 static ARMED: [AtomicBool; names::CAPACITY] = [const { AtomicBool::new(false) }; names::CAPACITY];
 

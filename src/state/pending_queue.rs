@@ -21,8 +21,8 @@
 //! The slots are allocated at the first use, so that an idle interpreter stays
 //! small. Limits as in CPython 3.13 `struct _pending_calls`.
 
-#[cfg(not(loom))]
 use crate::control::window;
+#[cfg(not(loom))]
 use crate::os::thread;
 use crate::os::{ids, mem, tsan};
 use crate::sync::atomic::{

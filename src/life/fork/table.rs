@@ -7,12 +7,12 @@ use crate::sync::fork_lock::ForkRow;
 use crate::sync::{head, lot};
 
 /// Every static lock of the library: the lot first, because the others may need it, then by rank.
-static TABLE: [&[ForkRow]; 4] =
-    [&lot::FORK_ROWS, &head::FORK_ROWS, &probe::FORK_ROWS, &init::FORK_ROWS];
+static TABLE: [&[&[ForkRow]]; 4] =
+    [&[&lot::FORK_ROWS], &[&head::FORK_ROWS], &probe::FORK_ROWS, &[&init::FORK_ROWS]];
 
 /// The rows in their order.
 fn rows() -> impl Iterator<Item = &'static ForkRow> {
-    TABLE.iter().flat_map(|rows| rows.iter())
+    TABLE.iter().copied().flatten().copied().flatten()
 }
 
 /// Makes every lock of the table free.

@@ -32,7 +32,7 @@ pub(super) const PATH_SIZE: usize = 1024;
 static CONTROL: Monitor<u32> = Monitor::new(0);
 
 /// The lock's row of the fork table.
-pub(in crate::probe) const CONTROL_ROW: ForkRow = fork_row!(CONTROL);
+pub(in crate::probe) static CONTROL_ROW: [ForkRow; 1] = [fork_row!(CONTROL)];
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 static BEGAN_NS: AtomicI64 = AtomicI64::new(0);
 /// The process that started the trace.

@@ -28,7 +28,7 @@ static BUFFERS: [Monitor<Ring>; RINGS] =
     [const { Monitor::new(Ring { generation: 0, len: 0, rows: [EMPTY_ROW; ROWS] }) }; RINGS];
 
 /// The lock's row of the fork table.
-pub(in crate::probe) const BUFFERS_ROW: ForkRow = fork_row!(BUFFERS);
+pub(in crate::probe) static BUFFERS_ROW: [ForkRow; 1] = [fork_row!(BUFFERS)];
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -36,7 +36,7 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static FILE: Monitor<TraceFile> = Monitor::new(TraceFile::none());
 
 /// The lock's row of the fork table.
-pub(in crate::probe) const FILE_ROW: ForkRow = fork_row!(FILE);
+pub(in crate::probe) static FILE_ROW: [ForkRow; 1] = [fork_row!(FILE)];
 
 /// A buffer for a thread that has none.
 pub(in crate::probe) fn choose() -> usize {
