@@ -1509,8 +1509,11 @@ int PyThreadHandle_SetName(PyThreadHandle *handle,
  *
  * @par Errors
  * Fatal if NULL. -1: RuntimeError "thread not started", "cannot join current
- * thread", "failed joining thread"; PythonFinalizationError while the runtime
- * finalizes, under the rules of 3.14; the error of a signal handler.
+ * thread", "failed joining thread"; "cannot join thread ..." where the threads
+ * of a cycle would join each other without a limit of time: the last of these
+ * joins is refused, and its message names all of them; PythonFinalizationError
+ * while the runtime finalizes, under the rules of 3.14; the error of a signal
+ * handler.
  * @par Blocks
  * Until the thread has ended, detached. A thread that hangs since finalization
  * counts as joined.

@@ -53,6 +53,14 @@ impl<const N: usize> LineBuf<N> {
         }
         self.push_bytes(b"\n");
     }
+
+    /// Ends the text as C does: the last byte is NUL, even where the text was cut.
+    pub(crate) fn end_text(&mut self) {
+        if self.len == N {
+            self.len -= 1;
+        }
+        self.push_bytes(b"\0");
+    }
 }
 
 impl<const N: usize> fmt::Write for LineBuf<N> {

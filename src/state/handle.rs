@@ -79,6 +79,9 @@ pub struct _PyThreadHandle {
     /// What its state was, once that is deleted or given up; the name also
     /// before there is a state (head lock).
     pub(crate) last: LastState,
+    /// The handle whose thread this thread waits to join without a limit of time,
+    /// which that joiner's reference keeps; NULL when there is none (head lock).
+    pub(crate) joins: AtomicPtr<_PyThreadHandle>,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
     /// What to run, with its argument: written by the starter, read once by
@@ -257,6 +260,22 @@ impl _PyThreadHandle {
     pub(crate) fn is_of(&self, interp: Interp) -> bool {
         self.interp.load(Relaxed) == interp.as_ptr()
             && self.interp_life.load(Relaxed) == interp.incarnation.load(Relaxed)
+    }
+
+    /// The handle whose thread this thread waits to join without a limit of time.
+    pub(crate) fn joined(&self, _head: &HeadGuard<'_>) -> Option<Handle> {
+        NonNull::new(self.joins.load(Relaxed)).map(Handle)
+    }
+
+    /// Sets what [`Self::joined`] returns.
+    pub(crate) fn set_joined(&self, target: Option<Handle>, _head: &HeadGuard<'_>) {
+        let pointer = target.map_or(core::ptr::null_mut(), Handle::as_ptr);
+        self.joins.store(pointer, Relaxed);
+    }
+
+    /// The name of the thread, NUL-padded: of its state while it has one.
+    pub(crate) fn name(&self, _head: &HeadGuard<'_>) -> [u8; NAME_SIZE] {
+        self.tstate.load(Relaxed).map_or_else(|| self.last.name(), |tstate| tstate.name())
     }
 
     pub(crate) fn is_daemon(&self) -> bool {
