@@ -250,6 +250,7 @@ static void use_locks(void) {
     PyTState_EventSet(&plain);
     CHECK_INT_EQ(PyTState_SetAsyncExc(main_state, NULL), 1);
     PyTState_VisitThreads(NULL, pass_by, NULL);
+    CHECK_NULL(PyTState_HandleOf(main_state->interp, 0));
     CHECK_NULL(PyTState_InterpHostData(interp));
     CHECK_INT_EQ(PyThreadHandle_SetName(handle, "frugal"), 0);
     CHECK_INT_EQ(_PyEvent_IsSet(&plain), 1);

@@ -409,7 +409,8 @@ typedef struct PyTState_ObjectHooks {
     PyObject *(*new_dict)(void);
     /**
      * Raises `exc_type` with `message` in the host; the library then leaves its
-     * own error indicator alone.
+     * own error indicator alone. `message` is NULL for an asynchronous
+     * exception: `exc_type` is then the object that was left with the state.
      */
     void (*raise)(PyObject *exc_type, const char *message);
     /** The mutex of an object, for critical sections. */
@@ -4436,6 +4437,36 @@ PyTime_t PyTState_GetSwitchInterval(PyInterpreterState *interp);
  */
 int PyTState_SetAsyncExc(PyThreadState *tstate,
                          PyObject *exc_or_NULL);
+
+/**
+ * Returns the handle of a thread that the library started, found by the id of
+ * its thread state.
+ *
+ * PyTState_Census(), PyTState_WaitForThreads() and PyThreadState_GetID() tell
+ * ids. No two states of an interpreter have the same id, so that the call is
+ * safe at any moment in the life of the thread: it finds the thread, or it
+ * finds none.
+ *
+ * @param interp The interpreter of the state. Must not be NULL. Borrowed.
+ * @param id The id, PyTState_ThreadInfo.id.
+ * @return The handle, a new reference for PyThreadHandle_Decref(); NULL without
+ *     an error if the library started no thread with that state, or has joined
+ *     it since.
+ *
+ * @par Errors
+ * Fatal if `interp` is NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any, attached or not, while the interpreter lives. Not async-signal-safe. In
+ * a fork child, after PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `interp` is NULL or an interpreter that is not deleted.
+ */
+PyThreadHandle *PyTState_HandleOf(PyInterpreterState *interp,
+                                  uint64_t id);
 
 /**
  * Sets an event and wakes every thread that waits for it in PyEvent_Wait() or

@@ -9,8 +9,9 @@ use crate::life::visit;
 use crate::probe::{self, Point};
 use crate::sched::misuse::misuse;
 use crate::sched::stw::{self, Scope};
-use crate::sched::{async_exc, gil, raise};
+use crate::sched::{async_exc, gil, raise, thread_end};
 use crate::state::error_kind::ExceptionKind;
+use crate::state::handle::{Handle, PyThreadHandle};
 use crate::state::interp::Interp;
 use crate::state::object::PyObject;
 use crate::state::public::{PyInterpreterState, PyThreadState};
@@ -215,6 +216,34 @@ pub unsafe extern "C" fn PyTState_SetAsyncExc(
     // SAFETY: this function's contract.
     let tstate = unsafe { arg::state(tstate, FUNC) };
     c_int::from(async_exc::send_to(tstate, exc_or_NULL))
+}
+
+/// Returns the handle of a thread that the library started, found by the id of its thread state.
+///
+/// PyTState_Census(), PyTState_WaitForThreads() and PyThreadState_GetID() tell ids. No two states of an interpreter have the same
+/// id, so that the call is safe at any moment in the life of the thread: it finds the thread, or it finds none.
+///
+/// @param interp  The interpreter of the state. Must not be NULL. Borrowed.
+/// @param id      The id, PyTState_ThreadInfo.id.
+/// @return The handle, a new reference for PyThreadHandle_Decref(); NULL without an error if the library started no thread with
+///         that state, or has joined it since.
+///
+/// Errors:  fatal if `interp` is NULL.
+/// Blocks:  no.
+/// Threads: any, attached or not, while the interpreter lives. Not async-signal-safe. In a fork child, after
+///          PyOS_AfterFork_Child().
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_HandleOf(
+    interp: *mut PyInterpreterState,
+    id: u64,
+) -> *mut PyThreadHandle {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"PyTState_HandleOf") };
+    thread_end::handle_of(interp, id).map_or(core::ptr::null_mut(), Handle::as_ptr)
 }
 
 /// Sets an event and wakes every thread that waits for it in PyEvent_Wait() or PyEvent_WaitTimed().

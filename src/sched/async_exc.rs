@@ -67,7 +67,7 @@ pub(crate) fn raise_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
     if exception.is_null() {
         return Ok(());
     }
-    raise::raise_object(exception, c"");
+    raise::raise_object(exception, None);
     raise::drop_reference(exception);
     Err(Raised)
 }

@@ -10,25 +10,27 @@ use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use core::ffi::CStr;
 use core::fmt::{Arguments, Write};
+use core::ptr;
 
 /// Sets the error indicator of the attached state. Without one the error has
 /// no place: the caller's return value is all there is.
 pub(crate) fn raise(kind: ExceptionKind, message: &CStr) {
-    raise_object(kind.object(), message);
+    raise_object(kind.object(), Some(message));
 }
 
-/// As [`raise`], with the host's own exception type.
-pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
+/// As [`raise`], with the host's own exception type. Without a message for an
+/// asynchronous exception: the host's hook gets NULL, the indicator no text.
+pub(crate) fn raise_object(exception: *mut PyObject, message: Option<&CStr>) {
     let Some(tstate) = current() else { return };
     if let Some(hook) = RUNTIME.objects().raise {
         // SAFETY: the host's hook; attached, no lock held, text outlives the call.
-        let run = || unsafe { hook(exception, message.as_ptr()) };
-        callout::run(Callout::RaiseHook, core::ptr::null(), run);
+        let run = || unsafe { hook(exception, message.map_or(ptr::null(), CStr::as_ptr)) };
+        callout::run(Callout::RaiseHook, ptr::null(), run);
         return;
     }
     take_reference(exception);
     let old = tstate.exception();
-    error_kind::set(tstate, exception, message);
+    error_kind::set(tstate, exception, message.unwrap_or_default());
     drop_reference(old);
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn take_reference(object: *mut PyObject) {
     if let Some(incref) = RUNTIME.objects().incref {
         // SAFETY: the host's hook on the host's object.
         let run = || unsafe { incref(object) };
-        callout::run(Callout::ObjectHook, core::ptr::null(), run);
+        callout::run(Callout::ObjectHook, ptr::null(), run);
     }
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn drop_reference(object: *mut PyObject) {
     if let Some(decref) = RUNTIME.objects().decref {
         // SAFETY: the host's hook on a reference that the library took.
         let run = || unsafe { decref(object) };
-        callout::run(Callout::ObjectHook, core::ptr::null(), run);
+        callout::run(Callout::ObjectHook, ptr::null(), run);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::os::{clock::Deadline, tls};
 use crate::probe::{self, Point};
 use crate::sched::this_thread as current;
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
+use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
@@ -125,6 +126,24 @@ pub(crate) fn release_handle(handle: Handle) {
     }
     // SAFETY: the last reference, and in no list.
     unsafe { handle.free() };
+}
+
+/// A new reference to the handle of the thread that was started for the state
+/// of `interp` with this id. The state may be gone, if the thread is not joined.
+pub(crate) fn handle_of(interp: Interp, id: u64) -> Option<Handle> {
+    let head = RUNTIME.lock();
+    // A handle with a state, or with an OS thread to join, is in a list (H4); one
+    // that is in a list may be referred to again (H1).
+    let found = RUNTIME.handles(&head).find(|handle| {
+        let last = handle.last.id.load(Relaxed);
+        let own = handle.tstate.load(Relaxed).map_or(last, |tstate| tstate.id());
+        own == id && id != 0 && handle.is_of(interp)
+    });
+    if let Some(handle) = found {
+        handle.incref();
+    }
+    drop(head);
+    found
 }
 
 /// Joins the OS thread of a handle whose `joining` the caller holds.
