@@ -5,10 +5,10 @@
 //! at the first arrival at a point, `life` at each initialization. `docs/environment.md` has the same table for
 //! people; a test compares the two.
 //!
-//! V1. Nothing is read in a program that has rights which its caller lacks (`docs/security.md`). That is said once.
-//! V2. A value that cannot be read is reported once, with the value and with what it may be, and is ignored. A
+//! ENV-1: Nothing is read in a program that has rights which its caller lacks (`docs/security.md`). That is said once.
+//! ENV-2: A value that cannot be read is reported once, with the value and with what it may be, and is ignored. A
 //!     variable that is set to nothing is as one that is not set.
-//! V3. A `PYTSTATE_` name that is in no row is reported at the first reading, with the nearest name that is.
+//! ENV-3: A `PYTSTATE_` name that is in no row is reported at the first reading, with the nearest name that is.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -163,7 +163,7 @@ impl<T> Variable<T> {
     }
 }
 
-/// Whether the environment comes from the one whose rights the program has (V1).
+/// Whether the environment comes from the one whose rights the program has (ENV-1).
 fn is_trusted() -> bool {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !env::is_secure() {

@@ -1,10 +1,10 @@
 //! This layer's own mutex: data inside a [`WordLock`], and one word to wait for a change of the data.
 //!
-//! MON-1 `changes` moves only while the lock is held. So a thread that reads it under the lock, then frees the lock and sleeps
+//! MON-1: `changes` moves only while the lock is held. So a thread that reads it under the lock, then frees the lock and sleeps
 //!     while it has that value, misses no change.
-//! MON-2 A thread that holds a monitor counts itself in [`DEPTH`] from before it locks until after it has unlocked: a signal
+//! MON-2: A thread that holds a monitor counts itself in [`DEPTH`] from before it locks until after it has unlocked: a signal
 //!     handler that interrupts it sees that and stays out.
-//! MON-3 Monitors are leaves: with one held, no other lock is taken and no code of the host runs. The exception is the reader of
+//! MON-3: Monitors are leaves: with one held, no other lock is taken and no code of the host runs. The exception is the reader of
 //!     the environment, which enters the monitors of what it turns on.
 
 use core::cell::Cell;

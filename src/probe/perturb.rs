@@ -3,8 +3,8 @@
 //! Each thread draws from a generator of its own, seeded from the seed and the order in which threads first
 //! came to a point; no lock, no shared word is written after that.
 //!
-//! P1. A thread's generator belongs to one `GENERATION`; a new setting starts every thread anew.
-//! P2. The settings are independent words: a thread that reads a mix of two settings sleeps by that mix once.
+//! PERTURB-1: A thread's generator belongs to one `GENERATION`; a new setting starts every thread anew.
+//! PERTURB-2: The settings are independent words: a thread that reads a mix of two settings sleeps by that mix once.
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering::Relaxed;

@@ -126,7 +126,7 @@ fn pass(index: usize, object: *const ()) {
 fn control(index: usize, object: *const ()) {
     static NUMBERS: [control::Number; names::CAPACITY] =
         [const { control::Number::unknown() }; names::CAPACITY];
-    // SAFETY: names of points are NUL-terminated and never change or go away (U1).
+    // SAFETY: names of points are NUL-terminated and never change or go away (NAMES-1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     control::point(&NUMBERS[index], name, object);
 }
@@ -200,7 +200,7 @@ fn give_up(mut held: Held<'static, Table>, then: usize) -> Held<'static, Table> 
 
 /// A point's name for a message.
 fn shown(index: usize) -> &'static str {
-    // SAFETY: names of points are NUL-terminated and never change or go away (U1).
+    // SAFETY: names of points are NUL-terminated and never change or go away (NAMES-1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     name.to_str().unwrap_or("(not UTF-8)")
 }

@@ -8,10 +8,10 @@
 //!
 //! Then it has passed: the orders that have this point as their `first` are fulfilled and forgotten.
 //!
-//! T1. `held_by_pause` counts the threads that took a pause in the current `pause_epoch` (and `held_by_order` the
+//! POINT-1: `held_by_pause` counts the threads that took a pause in the current `pause_epoch` (and `held_by_order` the
 //!     same for orders). Who releases threads moves the epoch and zeroes the count in one step, so a
 //!     released thread that has not run yet is not counted any more.
-//! T2. `ARMED[i]` is true iff point `i` has a pause left, a hook, or a live order that names it; the bit
+//! POINT-2: `ARMED[i]` is true iff point `i` has a pause left, a hook, or a live order that names it; the bit
 //!     `mode::SYNC` is set iff any is. Both change only with the table held.
 
 use core::ffi::{c_char, c_void};
@@ -224,7 +224,7 @@ impl Table {
         }
     }
 
-    /// Restores T2 after a change at the point.
+    /// Restores POINT-2 after a change at the point.
     fn rearm(&mut self, index: usize) {
         let slot = &self.slots[index];
         let named = |o: &Order| o.live && (o.first == index || o.then == index);
@@ -244,14 +244,14 @@ impl Table {
 }
 
 impl Slot {
-    /// Releases the threads held here (T1).
+    /// Releases the threads held here (POINT-1).
     fn release(&mut self) {
         self.held_by_pause = 0;
         self.pause_epoch = self.pause_epoch.wrapping_add(1);
         self.release_ordered();
     }
 
-    /// Releases the threads held here by an order (T1).
+    /// Releases the threads held here by an order (POINT-1).
     fn release_ordered(&mut self) {
         self.held_by_order = 0;
         self.order_epoch = self.order_epoch.wrapping_add(1);

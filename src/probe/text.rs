@@ -8,7 +8,7 @@ use crate::os::{errno, file};
 
 /// A line of text on the stack; what does not fit is cut off.
 ///
-/// L1. `bytes[..len]` is what was written, `len <= N`, and a cut falls between characters.
+/// TEXT-1: `bytes[..len]` is what was written, `len <= N`, and a cut falls between characters.
 pub(crate) struct LineBuf<const N: usize = 256> {
     bytes: [u8; N],
     len: usize,

@@ -90,6 +90,6 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
 fn interp_of_address(entry: &Entry) -> usize {
     let tstate = core::ptr::with_exposed_provenance_mut(entry.attached);
     // SAFETY: NULL, or the state that the call still needs: nothing deletes it
-    // meanwhile, and blocks of states stay mapped (T1).
+    // meanwhile, and blocks of states stay mapped (TS-1).
     unsafe { ThreadStateRef::from_ptr(tstate) }.map_or(0, |tstate| tstate.interp_ptr().addr())
 }

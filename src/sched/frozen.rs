@@ -11,10 +11,10 @@
 //! change the lists at once. The lists may also stand still without a pause
 //! (`stw::freeze`), for a visitor of all states: then for that thread as well.
 //!
-//! F1 Under the head lock: `joining` and `leaving` are empty unless a pause of
+//! FROZEN-1: Under the head lock: `joining` and `leaving` are empty unless a pause of
 //!    the interpreter's stands.
-//! F2 A state in `joining` is suspended, chained by `spare`, and in no list.
-//! F3 A state that leaves is DELETED and in the list or in `joining`.
+//! FROZEN-2: A state in `joining` is suspended, chained by `spare`, and in no list.
+//! FROZEN-3: A state that leaves is DELETED and in the list or in `joining`.
 
 use crate::os::clock::Deadline;
 use crate::os::thread;

@@ -9,7 +9,7 @@
 //!   request: that is both fairness and the forced switch of S-GIL-05.
 //! - A waiter that may not attach any more resigns: if it was the woken one it
 //!   wakes the next. It does not hold the GIL, so it changes the word in one
-//!   step that keeps LOCKED and WOKEN as it finds them (W1).
+//!   step that keeps LOCKED and WOKEN as it finds them.
 //!
 //! This module knows the word and the lot only, so that loom runs all of it.
 

@@ -13,11 +13,11 @@
 //! keeps alive; RUNNING, AWAITED -> OPEN whoever made it RUNNING.
 //!
 //! Invariants:
-//! - R1: `unblock` is written before OPEN is (release) and constant until NONE;
+//! - REGION-1: `unblock` is written before OPEN is (release) and constant until NONE;
 //!   who moved the word to RUNNING (acquire) may read it.
-//! - R2: a region cannot be left while the word is RUNNING or AWAITED: the
+//! - REGION-2: a region cannot be left while the word is RUNNING or AWAITED: the
 //!   function never runs after the end of the region.
-//! - R3: who runs the function holds a reference to the state's block (T2).
+//! - REGION-3: who runs the function holds a reference to the state's block (TS-2).
 
 use crate::control::window;
 use crate::os::clock::{self, Deadline};
@@ -132,7 +132,7 @@ fn own() -> Option<ThreadStateRef> {
     found
 }
 
-/// To NONE, after the thread that runs the function has returned from it (R2).
+/// To NONE, after the thread that runs the function has returned from it (REGION-2).
 fn close(tstate: ThreadStateRef) {
     let word = &tstate.region;
     loop {
@@ -159,7 +159,7 @@ fn key(tstate: ThreadStateRef) -> *const () {
     core::ptr::from_ref(&tstate.region).cast()
 }
 
-/// A claim on the function of one region: RUNNING, with a reference (R3).
+/// A claim on the function of one region: RUNNING, with a reference (REGION-3).
 struct Claim(ThreadStateRef);
 
 /// Claims the function of `state`, which stays alive meanwhile: the head lock
@@ -181,7 +181,7 @@ impl Claim {
         };
         let call = || {
             // SAFETY: the host's function and argument, registered and not
-            // unregistered (R2); detached, no lock held.
+            // unregistered (REGION-2); detached, no lock held.
             let run = || unsafe { function(arg) };
             callout::run(Callout::UnblockFunction, tstate.as_ptr().cast(), run);
         };

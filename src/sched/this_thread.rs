@@ -31,7 +31,7 @@ pub(crate) fn set_current(tstate: Option<ThreadStateRef>) {
 pub(crate) fn gilstate() -> Option<ThreadStateRef> {
     let block = tls::block();
     let pointer = block.gilstate.load(Relaxed);
-    // SAFETY: NULL or a block of a state, which stays mapped (T1).
+    // SAFETY: NULL or a block of a state, which stays mapped (TS-1).
     let tstate = unsafe { ThreadStateRef::from_raw(pointer.cast()) };
     tstate.filter(|tstate| core::ptr::eq(tstate.gilstate_slot.load(Relaxed), block))
 }

@@ -78,7 +78,7 @@ fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
 /// Separates `state` from the handle of the thread that was started for it.
 pub(crate) fn leave_handle(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
     let handle = tstate.handle.swap(core::ptr::null_mut(), Relaxed);
-    // SAFETY: a thread that runs holds a reference to its handle (H1), and one
+    // SAFETY: a thread that runs holds a reference to its handle (HANDLE-1), and one
     // that ends separates its states from the handle first.
     if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
         let daemon = u32::from(tstate.daemon().load(Relaxed) != 0);

@@ -162,7 +162,7 @@ impl Gate {
     /// Ends the pause of `scope`, which was granted, and admits whom that lets in.
     pub(crate) fn leave(&self, scope: Scope, head: &HeadGuard<'_>) -> Granted {
         let data = scope.data();
-        // SAFETY: interpreter blocks are never unmapped (I1).
+        // SAFETY: interpreter blocks are never unmapped (INTERP-1).
         if let Some(home) = unsafe { Interp::from_ptr(data.home.swap(ptr::null_mut(), Relaxed)) } {
             home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) - 1, Relaxed);
         }

@@ -6,9 +6,9 @@
 //! | 1 | set |
 //! | 2 | not set, somebody is parked (or was) |
 //!
-//! E1 A waiter moves 0 to 2 before it parks, and the lot's validation checks 2 under the bucket lock; so a set either changes the
+//! EVENT-1: A waiter moves 0 to 2 before it parks, and the lot's validation checks 2 under the bucket lock; so a set either changes the
 //!    byte first (the waiter does not sleep) or sees 2 and finds the waiter.
-//! E2 Setting touches the byte once; the waking after it uses the address only. A waiter that saw 1 may free the event.
+//! EVENT-2: Setting touches the byte once; the waking after it uses the address only. A waiter that saw 1 may free the event.
 //!
 //! Ordering: the set's Release pairs with every Acquire load that sees 1.
 //!

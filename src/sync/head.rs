@@ -1,8 +1,8 @@
 //! The head lock (CPython's HEAD_LOCK), and cells that can be reached only under it.
 //!
-//! HEAD-1 There is one [`Head`] in the process, inside its mutex. A `&Head` therefore shows that the calling thread holds the
+//! HEAD-1: There is one [`Head`] in the process, inside its mutex. A `&Head` therefore shows that the calling thread holds the
 //!    lock; a `&HeadGuard` becomes one by itself where a function asks for it.
-//! HEAD-2 `Head` is not Sync and its guard is not Send: the proof stays on the thread that holds the lock.
+//! HEAD-2: `Head` is not Sync and its guard is not Send: the proof stays on the thread that holds the lock.
 //!
 //! What a signal handler or a thread without the lock reads is an atomic, not a [`HeadCell`].
 
@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 /// The proof that the head lock is held (HEAD-1).
 pub(crate) struct Head {
-    /// HEAD-2: Send, so that the mutex is Sync, and not Sync.
+    /// Makes `Head` Send, so that its mutex is Sync, and keeps it from being Sync (HEAD-2).
     not_shared: PhantomData<Cell<()>>,
 }
 

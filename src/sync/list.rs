@@ -1,9 +1,9 @@
 //! The intrusive lists: the links are fields of the members, so that joining and leaving a list allocates nothing and takes
 //! constant time. [`List`] is doubly linked; [`Stack`] has one link and gives back what was pushed last.
 //!
-//! LIST-1 A member's memory stays valid while it is in the list.
-//! LIST-2 A block is pushed only while it is in no list of these links, and removed only from the list that it is in.
-//! LIST-3 A list is touched under its lock only, which each function wants to see ([`Links::Lock`]). An exception is
+//! LIST-1: A member's memory stays valid while it is in the list.
+//! LIST-2: A block is pushed only while it is in no list of these links, and removed only from the list that it is in.
+//! LIST-3: A list is touched under its lock only, which each function wants to see ([`Links::Lock`]). An exception is
 //!    [`List::walk`], for a signal handler: it meets each pointer whole, because pointers are atomics stored with Release after
 //!    what they point to was linked.
 //!

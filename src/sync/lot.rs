@@ -1,15 +1,15 @@
 //! The parking lot: threads sleep on an address, first come first woken (S-PL-01..10).
 //!
-//! LOT-1 A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the bucket's lock only, or, once a
+//! LOT-1: A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the bucket's lock only, or, once a
 //!    waker has taken the waiter out of the list, by that waker alone until it stores `woken`.
-//! LOT-2 A [`Waiter`] lives on the stack of the parked thread, and park() does not return before the waiter is out of the list
+//! LOT-2: A [`Waiter`] lives on the stack of the parked thread, and park() does not return before the waiter is out of the list
 //!    and no waker still has it: it left the list itself, or it saw `woken`.
-//! LOT-3 Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (futex F2).
-//! LOT-4 A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
-//! LOT-5 A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
+//! LOT-3: Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (FUTEX-2).
+//! LOT-4: A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
+//! LOT-5: A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
 //!    them. Who releases such waiters stores `woken` in each and then counts `crowd` up; a waiter reads `crowd` before
 //!    `woken`, so it sees the store or sleeps on a count that is over. Others of the bucket wake for nothing, and sleep again.
-//! LOT-6 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
+//! LOT-6: No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
 //!
 //! Ordering: the store of `woken` (Release) pairs with the load of it (Acquire) in `sleep`: what the unpark callback wrote
 //! through the token is seen by the woken thread. Validation and callbacks on one key are ordered by the bucket lock.

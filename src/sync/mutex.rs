@@ -7,10 +7,10 @@
 //! | 3 | locked, a thread is parked (or was: a waiter that timed out leaves bit 1 for the next unlock) |
 //! | 2 | free, a thread is parked: the woken one has not come yet, any thread may take it |
 //!
-//! M1 Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the bucket lock; so an unlock either
+//! MUTEX-1: Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the bucket lock; so an unlock either
 //!    changes the byte first (the waiter does not sleep) or finds the waiter.
-//! M2 While bit 1 is set, unlocking goes through the lot; the byte is then written under the bucket lock.
-//! M3 A waiter older than [`FAIR_AFTER_NS`] gets the lock handed: the byte stays locked and nobody can barge in.
+//! MUTEX-2: While bit 1 is set, unlocking goes through the lot; the byte is then written under the bucket lock.
+//! MUTEX-3: A waiter older than [`FAIR_AFTER_NS`] gets the lock handed: the byte stays locked and nobody can barge in.
 //!
 //! An uncontended lock is one atomic read-modify-write, an uncontended unlock one.
 //! Ordering: a lock's Acquire pairs with the Release of the unlock before it; with hand-off, the lot's `woken` is that pair.
@@ -240,14 +240,14 @@ impl PyMutex {
         }
         let mut released = Released::Free;
         lot::unpark_one(self.key(), |token, has_more| {
-            // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (lot L2).
+            // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (LOT-2).
             let entry = token.map(|token| unsafe { &*token.cast::<Entry>().cast_const() });
             released = self.store_after_queue(entry, has_more);
         });
         Ok(released)
     }
 
-    /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (M3).
+    /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (MUTEX-3).
     fn store_after_queue(&self, waiter: Option<&Entry>, has_more: bool) -> Released {
         let mut released = Released::Free;
         let mut bits = if has_more { HAS_PARKED } else { UNLOCKED };

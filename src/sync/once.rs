@@ -7,8 +7,8 @@
 //! | 3 | somebody runs it, somebody is parked (or was) |
 //! | 4 | done, for ever |
 //!
-//! O1 Only the thread that moved 0 to 1 leaves 1 or 3, and it does so once.
-//! O2 A waiter sets bit 1 before it parks, and the lot's validation checks 3 under the bucket lock; so the end of the run either
+//! ONCE-1: Only the thread that moved 0 to 1 leaves 1 or 3, and it does so once.
+//! ONCE-2: A waiter sets bit 1 before it parks, and the lot's validation checks 3 under the bucket lock; so the end of the run either
 //!    changes the byte first (the waiter does not sleep) or sees bit 1 and wakes everybody.
 //!
 //! Ordering: the end's Release pairs with every Acquire load that sees 4, and with the Acquire of who runs it next.

@@ -1,7 +1,7 @@
 //! The order in which the library's own internal locks may be taken, and the mutexes that keep to it.
 //!
-//! RANK-1 A thread takes a lock only of a higher [`Rank`] than every one that it holds.
-//! RANK-2 No thread sleeps in the lot, and none calls out of the library, while it holds one.
+//! RANK-1: A thread takes a lock only of a higher [`Rank`] than every one that it holds.
+//! RANK-2: No thread sleeps in the lot, and none calls out of the library, while it holds one.
 //!
 //! Debug builds check both per thread; in release builds a [`RankedLock`] is a bare [`WordLock`].
 

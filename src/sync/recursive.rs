@@ -1,8 +1,8 @@
 //! _PyRecursiveMutex: a PyMutex, its owner, and how many times more the owner locked it (S-MX-12).
 //!
-//! C1 `thread` is the owner's identity while `mutex` is locked through this type, and 0 otherwise. Only the owner writes it, so
+//! RECURSIVE-1: `thread` is the owner's identity while `mutex` is locked through this type, and 0 otherwise. Only the owner writes it, so
 //!    a thread that reads its own identity there owns the mutex; any other value it may read tells it that it does not.
-//! C2 `level` is touched by the owner only.
+//! RECURSIVE-2: `level` is touched by the owner only.
 //!
 //! Who asks passes its identity in: this layer knows no threads. Identities are not 0.
 //!
@@ -24,7 +24,7 @@ pub struct _PyRecursiveMutex {
     level: Cell<usize>,
 }
 
-// SAFETY: C2: `level` is touched under `mutex`, by its owner, only.
+// SAFETY: RECURSIVE-2: `level` is touched under `mutex`, by its owner, only.
 unsafe impl Sync for _PyRecursiveMutex {}
 
 /// An unlock by a thread that does not own the mutex; nothing changed.

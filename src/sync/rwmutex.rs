@@ -6,10 +6,10 @@
 //! | 2 | bit 1: somebody is parked, or was woken and has not come yet; readers must park |
 //! | n << 2 | n readers hold it |
 //!
-//! R1 Bit 0 and readers exclude each other.
-//! R2 Bit 1 is set before parking; the lot's validation compares the whole word under the bucket lock, so whoever frees the
+//! RWMUTEX-1: Bit 0 and readers exclude each other.
+//! RWMUTEX-2: Bit 1 is set before parking; the lot's validation compares the whole word under the bucket lock, so whoever frees the
 //!    mutex either changes the word first or finds the waiter.
-//! R3 Bit 1 is cleared by a writer's unlock only. It is first set by a writer that meets readers, or while a writer holds the
+//! RWMUTEX-3: Bit 1 is cleared by a writer's unlock only. It is first set by a writer that meets readers, or while a writer holds the
 //!    mutex; so while it stands there is a writer to clear it.
 //!
 //! Uncontended: one atomic read-modify-write each way.
@@ -161,7 +161,7 @@ impl _PyRWMutex {
         self.bits.load(Ordering::Relaxed)
     }
 
-    /// For a woken thread that will not come: as long as bit 1 stands on a free mutex, readers wait for a writer (R3), and
+    /// For a woken thread that will not come: as long as bit 1 stands on a free mutex, readers wait for a writer (RWMUTEX-3), and
     /// this may be the one. It takes the mutex and frees it, if it is free, which wakes all others.
     fn pass_on(&self, parked: Parked) {
         if parked == Parked::Unparked && self.change(HAS_PARKED, HAS_PARKED | WRITER).is_ok() {

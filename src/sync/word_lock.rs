@@ -7,8 +7,8 @@
 //! | 1 | locked, no thread sleeps |
 //! | 2 | locked, and a thread may sleep |
 //!
-//! WL-1 A thread that has slept locks the word with 2, because other threads may still sleep; its unlock then wakes one.
-//! WL-2 Nothing about the lock lives outside the word: storing 0 in a fork child makes it as good as new.
+//! WORD_LOCK-1: A thread that has slept locks the word with 2, because other threads may still sleep; its unlock then wakes one.
+//! WORD_LOCK-2: Nothing about the lock lives outside the word: storing 0 in a fork child makes it as good as new.
 //!
 //! Uncontended: one compare-and-swap to lock, one swap to unlock.
 //! Ordering: the lock's Acquire pairs with the Release of the unlock before it.
@@ -102,7 +102,7 @@ impl WordLock {
                 return LockOutcome::Acquired;
             }
         }
-        // WL-1.
+        // WORD_LOCK-1.
         while self.word().swap(WAITED_FOR, Ordering::Acquire) != FREE {
             if instead() {
                 return LockOutcome::Acquired;
@@ -130,7 +130,7 @@ impl WordLock {
         let word = &raw const *self.word();
         let was = self.word().swap(FREE, Ordering::Release);
         if was == WAITED_FOR {
-            // The lock may be gone by now: the wake uses its address only (futex F2).
+            // The lock may be gone by now: the wake uses its address only (FUTEX-2).
             futex::wake(word, 1);
         }
         was != FREE
@@ -152,7 +152,7 @@ impl WordLock {
         self.word().load(Ordering::Relaxed) == WAITED_FOR
     }
 
-    /// Frees the lock without waking any thread (WL-2).
+    /// Frees the lock without waking any thread (WORD_LOCK-2).
     ///
     /// # Safety
     /// The caller is the only thread of a fork child, and holds no guard of the lock.

@@ -196,7 +196,7 @@ fn reset_gils() {
 /// Every started thread but the survivor is over: its handle is done, its event
 /// set, and no OS thread is joined (S-FK-07). The survivor's own needs nothing:
 /// a thread that joins it has not come further than its event, because the
-/// thread gives its handle up before it sets that (H2, H3).
+/// thread gives its handle up before it sets that (HANDLE-2, HANDLE-3).
 fn finish_handles() {
     let own = current::own_handle();
     debug_assert!(own.is_none_or(|own| !own.joining.is_locked()));

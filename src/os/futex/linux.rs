@@ -62,12 +62,12 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
 pub(super) fn wake(word: *const AtomicU32, count: u32) {
     let saved = errno::get();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    // SAFETY: a private wake uses the address as a key and reads nothing behind it (F2).
+    // SAFETY: a private wake uses the address as a key and reads nothing behind it (FUTEX-2).
     let result = unsafe {
         libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
     if result < 0 {
-        // An address that is no longer mapped is no error of the caller (F2).
+        // An address that is no longer mapped is no error of the caller (FUTEX-2).
         errno::set(saved);
     }
 }

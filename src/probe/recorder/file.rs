@@ -1,12 +1,12 @@
 //! The file of a running trace: one JSON array in the form that Chrome and Perfetto read.
 //!
-//! J1. What is in `text[..len]` are whole rows, each with the separator before it; the file up to `offset` is
+//! FILE-1: What is in `text[..len]` are whole rows, each with the separator before it; the file up to `offset` is
 //!     an array that lacks its end.
-//! J2. Every flush writes rows and the end of the array in one call and does not count the end, so the next flush
+//! FILE-2: Every flush writes rows and the end of the array in one call and does not count the end, so the next flush
 //!     writes over it: after every flush the file is complete JSON, whatever becomes of the process. Where one
 //!     cannot write at a place (a pipe), the end comes with [`TraceFile::finish`] alone; the viewers
 //!     accept an array without end.
-//! J3. Only the process that opened the file writes to it: a fork child shares the descriptor.
+//! FILE-3: Only the process that opened the file writes to it: a fork child shares the descriptor.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -178,7 +178,7 @@ impl TraceFile {
         self.len += bytes.len();
     }
 
-    /// Writes what is kept (J2). Once that failed, what is kept is thrown away.
+    /// Writes what is kept (FILE-2). Once that failed, what is kept is thrown away.
     pub(super) fn flush(&mut self) {
         if self.owner != ids::process() || self.error != 0 {
             self.len = 0;

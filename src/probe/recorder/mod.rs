@@ -4,8 +4,8 @@
 //! rows of a thread -> one of 8 buffers -> the file's text -> the file
 //! ```
 //!
-//! REC-1 `RUNNING` holds the number of the trace that runs, 0 if none does; it changes under `CONTROL` alone.
-//! REC-2 Monitors are entered in the order `CONTROL`, a buffer, the file.
+//! REC-1: `RUNNING` holds the number of the trace that runs, 0 if none does; it changes under `CONTROL` alone.
+//! REC-2: Monitors are entered in the order `CONTROL`, a buffer, the file.
 //!
 //! `trace` decides what the rows say; `environment` starts a trace from here, too, which is why it is a module of its own.
 

@@ -7,7 +7,7 @@
 //! event -> the thread's nest (splits overlapping spans) -> the recorder
 //! ```
 //!
-//! TRACE-1 What a thread keeps for itself ([`Local`]) is good for one generation and made anew for the next.
+//! TRACE-1: What a thread keeps for itself ([`Local`]) is good for one generation and made anew for the next.
 
 mod kinds;
 mod nest;

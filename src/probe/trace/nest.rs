@@ -4,7 +4,7 @@
 //! overlap: a join begins attached and goes on detached. So ending a span that is not the last to have begun
 //! ends those above it, too, and begins them again at the same time.
 //!
-//! O1. `open[..len]` is what the file has begun and not ended for this thread, oldest first.
+//! NEST-1: `open[..len]` is what the file has begun and not ended for this thread, oldest first.
 
 use super::kinds::{Event, Span};
 use crate::probe::recorder::Phase;
