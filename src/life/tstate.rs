@@ -168,7 +168,7 @@ fn admit(tstate: ThreadStateRef, interp: Interp, head: &HeadGuard<'_>) {
     }
 }
 
-/// Binds `state` to the calling OS thread (S-BD-02). False when it was bound
+/// Binds `tstate` to the calling OS thread (S-BD-02). False when it was bound
 /// before.
 #[must_use]
 pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
@@ -213,7 +213,7 @@ pub(crate) enum Cleared {
     Before,
 }
 
-/// Drops everything `state` refers to, runs its hook, sets its exit event.
+/// Drops everything `tstate` refers to, runs its hook, sets its exit event.
 /// The caller is attached to the same interpreter.
 pub(crate) fn clear(tstate: ThreadStateRef) -> Cleared {
     if tstate.set_status(status::FINALIZING) & status::FINALIZING != 0 {
@@ -300,7 +300,7 @@ fn unlink(tstate: ThreadStateRef) -> bool {
     unlinked
 }
 
-/// Removes every pointer to `state` that others may follow under the head lock.
+/// Removes every pointer to `tstate` that others may follow under the head lock.
 pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     let me: *mut () = tstate.as_raw().cast();
     if let Some(gil) = tstate.gil.load(Relaxed) {

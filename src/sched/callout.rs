@@ -1,4 +1,4 @@
-//! Calling functions of the host, which may call everything back.
+//! Calling functions of the host, which may call any function of the library.
 //!
 //! A function that is called attached must return with the same state attached,
 //! and one that is called detached must return detached: the library goes on
@@ -25,7 +25,7 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
         subject: subject.addr(),
     };
     let result = callout::inside(entry, work);
-    // The name, too: the block may be another state's by now.
+    // The name is compared as well, because the block may be another state's by now.
     if current() != before || before.map(name_of) != id {
         fatal::fatal(
             c"",
@@ -40,13 +40,13 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
     result
 }
 
-/// What a state is called in all lives of its block and its interpreter's.
+/// The name of a state, which no other state has, even if it gets the same block.
 fn name_of(tstate: ThreadStateRef) -> (u64, u64) {
     let interp = Interp::of(tstate);
     (tstate.id(), interp.map_or(0, |interp| interp.incarnation.load(Relaxed)))
 }
 
-/// What a call is about to end.
+/// What a call would end.
 #[derive(Clone, Copy)]
 pub(crate) enum Ends {
     Runtime,

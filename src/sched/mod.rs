@@ -1,4 +1,4 @@
-//! L3: who runs now. Attaching and detaching, the GIL, requests to the running
+//! L3: which threads run now. Attaching and detaching, the GIL, requests to the running
 //! thread, pauses. Waits for other threads, and calls host callbacks only with
 //! no lock held.
 //!

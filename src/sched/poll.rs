@@ -45,7 +45,7 @@ pub(crate) fn handle_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
     Ok(())
 }
 
-/// Serves a stop request at a poll: lets go, stands until the pause is over,
+/// Serves a stop request at a poll: releases the GIL, stands until the pause is over,
 /// and attaches again.
 fn suspend_if_asked(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();

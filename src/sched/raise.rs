@@ -12,13 +12,13 @@ use core::ffi::CStr;
 use core::fmt::{Arguments, Write};
 use core::ptr;
 
-/// Sets the error indicator of the attached state. Without one the error has
-/// no place: the caller's return value is all there is.
+/// Sets the error indicator of the attached state. If no state is attached,
+/// the error is reported by the caller's return value only.
 pub(crate) fn raise(kind: ExceptionKind, message: &CStr) {
     raise_object(kind.object(), Some(message));
 }
 
-/// As [`raise`], with the host's own exception type. Without a message for an
+/// Sets the error indicator with an exception type of the host's own. Without a message for an
 /// asynchronous exception: the host's hook gets NULL, the indicator no text.
 pub(crate) fn raise_object(exception: *mut PyObject, message: Option<&CStr>) {
     let Some(tstate) = current() else { return };
@@ -34,7 +34,7 @@ pub(crate) fn raise_object(exception: *mut PyObject, message: Option<&CStr>) {
     drop_reference(old);
 }
 
-/// Empties the error indicator of the attached state.
+/// Clears the error indicator of the attached state.
 pub(crate) fn clear() {
     if let Some(tstate) = current() {
         drop_reference(error_kind::clear(tstate));
@@ -67,17 +67,17 @@ pub(crate) fn drop_reference(object: *mut PyObject) {
     }
 }
 
-/// Prints the error indicator as an unraisable error and empties it (S-IM-03).
+/// Prints the error indicator as an unraisable error and clears it (S-IM-03).
 pub(crate) fn report_and_clear(context: &str) {
     print(format_args!("Exception ignored {context}: "));
 }
 
-/// Prints the error indicator as an uncaught error and empties it.
+/// Prints the error indicator as an uncaught error and clears it.
 pub(crate) fn print_and_clear() {
     print(format_args!(""));
 }
 
-/// "RuntimeError: text" after `begin`, if an error is set; then none is.
+/// Prints `begin` and "RuntimeError: text" if an error is set, and clears the error.
 fn print(begin: Arguments<'_>) {
     const ROOM: usize = 1024;
     let Some(tstate) = current() else { return };

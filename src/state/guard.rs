@@ -220,7 +220,7 @@ fn link(guard: InterpGuard, _head: &HeadGuard<'_>) {
     if let Some(next) = next {
         next.prev.store(guard.as_ptr(), Relaxed);
     }
-    // For the dump, which takes no lock: what is linked is filled.
+    // Release: the dump takes no lock, and must find every linked guard filled.
     RUNTIME.open_guards.store(guard.as_ptr().cast(), Release);
 }
 

@@ -12,7 +12,7 @@
 //!   each joiner under way. It goes to 0, and up from 0, only under the head
 //!   lock: waiters find handles in the lists and take references there. At 0
 //!   the block is freed, or buried if its OS thread is still to be joined.
-//! - HANDLE-2: the OS thread is joined or detached exactly once, by whoever moves the
+//! - HANDLE-2: the OS thread is joined or detached exactly once, by the thread that moves the
 //!   state to DONE while holding `joining`; detached only when it is hung.
 //! - HANDLE-3: `exiting` is set exactly once, after the thread state was deleted (or
 //!   given up): from then on the thread runs no host code but thread-local
@@ -56,7 +56,7 @@ pub struct _PyThreadHandle {
     refs: AtomicU32,
     pub(crate) state: AtomicU32,
     pub(crate) exiting: PyEvent,
-    /// Serialises those who join the OS thread.
+    /// Serializes the threads that join the OS thread.
     pub(crate) joining: PyMutex,
     /// 1: the flag of a daemon was given at the start.
     pub(crate) daemon: AtomicU32,

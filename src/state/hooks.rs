@@ -64,7 +64,7 @@ impl StateHooks {
         arg: core::ptr::null_mut(),
     };
 
-    /// Whether every attach and detach has somebody to tell.
+    /// Whether the host wants to be told of every attach and detach.
     pub(crate) fn watches_attaches(&self) -> bool {
         self.functions[Told::Attach as usize].is_some()
             || self.functions[Told::Detach as usize].is_some()

@@ -15,7 +15,7 @@
 //! - PENDING-1: `first <= last <= first + max`, counted without wrapping in practice.
 //! - PENDING-2: a slot's call is written by the winner of its position and read by the
 //!   one taker, ordered by `sequence` (release, acquire).
-//! - PENDING-3: one thread takes at a time: whoever holds `handling` of the interpreter
+//! - PENDING-3: one thread takes at a time: the one that holds `handling` of the interpreter
 //!   (for the main queue: of the main interpreter).
 //!
 //! The slots are allocated at the first use, so that an idle interpreter stays
@@ -194,7 +194,7 @@ impl PendingQueue {
         Ok(())
     }
 
-    /// Makes the next position of the sequence the caller's, who fills it next.
+    /// Reserves the next position of the sequence for the caller, which then fills it.
     fn win_position(&self, limit: u32) -> Result<usize, Full> {
         loop {
             let first = self.first.load(Acquire);

@@ -4,7 +4,7 @@
 //! means "not initialized". Finalization returns to that picture, except for
 //! what late threads may still look at.
 //!
-//! Field access: lists under the head lock (`sync::head`); flags are atomics that anybody reads.
+//! Field access: lists under the head lock (`sync::head`); flags are atomics that any thread reads.
 //! Mirrors CPython 3.13 `_PyRuntimeState` (pycore_runtime.h).
 
 use crate::os::mem;
@@ -44,7 +44,7 @@ pub(crate) struct Runtime {
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
-    /// Started handles that somebody refers to and that are not joined yet (HANDLE-4).
+    /// Started handles that the host refers to and that are not joined yet (HANDLE-4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
     /// Handles of ended threads without a reference, waiting to be joined (HANDLE-4).
     pub(crate) unjoined: AtomicPtr<_PyThreadHandle>,

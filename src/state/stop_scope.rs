@@ -19,7 +19,7 @@ const FROZEN: u32 = 2;
 
 /// The pause of one scope.
 pub(crate) struct StopScope {
-    /// 1 while a pause is requested or held. Anybody reads it.
+    /// 1 while a pause is requested or held. Any thread reads it.
     pub(crate) requested: AtomicU32,
     /// STOPPED while the pause of this scope is complete, FROZEN while only its
     /// lists stand still, else 0. See [`StopScope::is_stopped_by`].

@@ -139,10 +139,10 @@ fn interps() -> impl Iterator<Item = Interp> {
     })
 }
 
-/// Every lock of the library, and the pauses, which no thread is there to end.
+/// Resets every lock of the library, and the pauses, which no thread is left to end.
 ///
 /// # Safety
-/// As [`reset_in_child`].
+/// The contract of [`reset_in_child`] applies.
 unsafe fn reset_locks() {
     // SAFETY: this function's contract.
     unsafe { table::reset_in_child() };

@@ -1,7 +1,7 @@
 //! Where events wait until they are written: a few buffers of fixed size, shared by all threads.
 //!
-//! A thread always uses the same buffer, so its events stay in order; who fills one writes it out. So memory is
-//! bounded, nothing is lost, and threads seldom meet.
+//! A thread always uses the same buffer, so its events stay in order. The thread that fills a
+//! buffer writes it out, so memory is bounded, nothing is lost, and threads seldom meet.
 //!
 //! RING-1: `rows[..len]` belong to the trace `generation`; 0 = no trace.
 //! RING-2: A buffer's monitor is entered before the file's, never the other way.

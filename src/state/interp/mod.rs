@@ -6,7 +6,7 @@
 //!
 //! Field access: lists and counters under the head lock, unless said
 //! otherwise. `finalizing` pointers: written by the finalizing thread with the
-//! world stopped, read by anybody. `phase`: written by the finalizing thread.
+//! world stopped, read by any thread. `phase`: written by the finalizing thread.
 //!
 //! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
 
@@ -82,7 +82,7 @@ pub(crate) struct InterpBlock {
     pub(crate) finalizing: AtomicPtr<ThreadState>,
     pub(crate) finalizing_thread: AtomicUsize,
     pub(crate) phase: AtomicI32,
-    /// Grows when a state is deleted while somebody waits for that.
+    /// Grows when a state is deleted while a thread waits for that.
     pub(crate) departures: AtomicU32,
     pub(crate) departure_waiters: AtomicU32,
     pub(crate) guards: GuardCount,
@@ -176,7 +176,7 @@ impl Interp {
     }
 }
 
-/// The name of an interpreter for those who may outlive it. An address or an id
+/// The name of an interpreter for users that may outlive it. An address or an id
 /// alone is no name: blocks are used again, ids begin at 0 in each life of the
 /// runtime.
 #[derive(Clone, Copy, PartialEq, Eq)]

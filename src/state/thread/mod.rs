@@ -9,7 +9,7 @@
 //! Field access:
 //! - `prev`, `next`: the head lock. `interp`, `id`: constant while alive.
 //! - `thread_id`, `native_thread_id`: written by `bind` on the owning thread.
-//! - `state`: `state::word`. `eval_breaker`: atomic or/and, anybody.
+//! - `state`: `state::word`. `eval_breaker`: atomic or/and, by any thread.
 //! - `gilstate_counter`, `dict`, `current_exception`, `error_text`,
 //!   `critical_section`, `ensure_*`: the attached owner.
 //! - `is_daemon`: the host while attached; read by waiters under the head lock.
@@ -74,7 +74,8 @@ pub(crate) enum Whence {
 /// Bytes of a thread's name, with the terminating NUL.
 pub(crate) const NAME_SIZE: usize = 64;
 
-/// Value of `waits_for_pause`: the state was attached, and suspended itself for a pause (`sched::stw`).
+/// Value of `waits_for_pause`: the state was attached, and suspended itself for a pause
+/// (`sched::stw`).
 pub(crate) const STOOD: u32 = 1;
 
 /// In `changed`: that attach or detach left its place in `last_at`. No stamp reaches this bit.
@@ -176,7 +177,7 @@ impl ThreadStateRef {
     }
 
     /// # Safety
-    /// As [`ThreadStateRef::from_ptr`].
+    /// `pointer` came from the library and its block is still mapped (TS-1).
     #[inline(always)]
     pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<ThreadStateRef> {
         NonNull::new(pointer).map(ThreadStateRef)
@@ -345,7 +346,7 @@ impl ThreadState {
         self.region.load(Relaxed) != 0
     }
 
-    /// Records who runs with the state (S-BD-01).
+    /// Records which OS thread runs with the state (S-BD-01).
     pub(crate) fn record_thread(&self) {
         self.thread_id_cell().store(crate::os::thread::ident() as usize, Relaxed);
         self.native_id_cell().store(crate::os::thread::native_id() as usize, Relaxed);
