@@ -133,8 +133,8 @@ pub(crate) fn release_handle(handle: Handle) {
 /// of `interp` with this id. The state may be gone, if the thread is not joined.
 pub(crate) fn handle_of(interp: Interp, id: u64) -> Option<Handle> {
     let head = RUNTIME.lock();
-    // A handle with a state, or with an OS thread to join, is in a list (H4); one
-    // that is in a list may be referred to again (H1).
+    // A handle with a state, or with an OS thread to join, is in a list (HANDLE-4); one
+    // that is in a list may be referred to again (HANDLE-1).
     let found = RUNTIME.handles(&head).find(|handle| {
         let last = handle.last.id.load(Relaxed);
         let own = handle.tstate.load(Relaxed).map_or(last, |tstate| tstate.id());
