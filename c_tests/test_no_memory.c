@@ -357,6 +357,11 @@ static void use_errors(void) {
     CHECK_INT_EQ(PyTState_RouteSignal(SIGUSR2, 1), 0);
     CHECK_INT_EQ(PyTState_RouteSignal(SIGUSR2, 0), 0);
     CHECK_INT_EQ(Py_AddPendingCall(succeed, NULL), 0);
+    CHECK_INT_EQ(
+        PyTState_RunOnThread(main_state, succeed, NULL, PyTState_RUN_WAIT), 0);
+    CHECK_INT_EQ(PyTState_RunOnThread(spare_state, succeed, NULL,
+                                      PyTState_RUN_DETACHED_TOO),
+                 0);
     CHECK_INT_EQ(Py_MakePendingCalls(), 0);
     CHECK_INT_EQ(_PyEval_MakePendingCalls(main_state), 0);
     CHECK_INT_EQ(_Py_HandlePending(main_state), 0);

@@ -64,9 +64,15 @@ pub(crate) fn forbids(ends: Ends) -> Option<Callout> {
     callout::find(|entry| needs(entry, ends)).map(|entry| entry.callout)
 }
 
-/// Whether the calling thread is in a visitor, for which no interpreter is made.
-pub(crate) fn is_visiting() -> bool {
-    callout::find(|entry| entry.callout == Callout::Visitor).is_some()
+/// The function of the host, if the calling thread is in one, for which no
+/// interpreter is made or ended.
+pub(crate) fn keeps_interps() -> Option<Callout> {
+    callout::find(|entry| is_visit(entry.callout)).map(|entry| entry.callout)
+}
+
+/// Whether the lists stand still for the function.
+fn is_visit(callout: Callout) -> bool {
+    matches!(callout, Callout::Visitor | Callout::Handshake)
 }
 
 fn needs(entry: &Entry, ends: Ends) -> bool {
@@ -75,7 +81,7 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
         Ends::Interp(interp) => {
             let address = interp.as_ptr().addr();
             // A visit keeps every interpreter as it is.
-            entry.callout == Callout::Visitor
+            is_visit(entry.callout)
                 || entry.subject == address
                 || interp_of_address(entry) == address
         }

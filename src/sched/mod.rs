@@ -65,6 +65,8 @@ pub(crate) mod frozen;
 #[cfg(not(loom))]
 pub(crate) mod stw;
 #[cfg(not(loom))]
+pub(crate) mod thread_calls;
+#[cfg(not(loom))]
 pub(crate) mod drain;
 #[cfg(not(loom))]
 pub(crate) mod poll;

@@ -15,6 +15,7 @@ use crate::state::list;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
+use crate::state::thread_calls;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
 use crate::sync::owed;
@@ -64,6 +65,7 @@ fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
             leave_handle(tstate, &head);
             tstate.daemon().store(1, Relaxed);
             requests::stop_handling(interp, tstate, &head);
+            thread_calls::drop_all(tstate, &head);
             any = true;
         }
         if any {

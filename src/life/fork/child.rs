@@ -28,6 +28,7 @@ use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop;
 use crate::state::thread::{ThreadStateRef, status};
+use crate::state::thread_calls;
 use crate::state::word;
 use crate::sync::fork_lock::ForkLock;
 use core::ffi::c_ulong;
@@ -172,6 +173,7 @@ fn refresh_states(forker: Forker, interp: Interp) {
     for tstate in list::iter(interp, &head).filter(|tstate| forker.keeps(*tstate)) {
         tstate.record_thread();
         region::reset_in_child(tstate);
+        thread_calls::drop_awaited(tstate, &head);
         eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST | eval_breaker::PLEASE_STOP);
         let _ = word::resume(tstate.word());
         tstate.waits_for_pause.store(0, Relaxed);

@@ -128,6 +128,10 @@ pub(crate) struct ThreadState {
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: Link<ThreadStateRef>,
+    /// Calls that wait for its thread, oldest first, and the last of them
+    /// (`state::thread_calls`, head lock).
+    pub(crate) calls: AtomicPtr<()>,
+    pub(crate) last_call: AtomicPtr<()>,
     /// Bytes of the host after this struct.
     pub(crate) host_size: AtomicUsize,
     name: [AtomicU64; NAME_SIZE / 8],
