@@ -153,6 +153,9 @@ static int call_pending(void *arg) {
 MAKES(_PyEval_AddPendingCall, NO_ERROR,
       _PyEval_AddPendingCall(main_state->interp, call_pending, NULL, 0) == 0,
       CHECK_INT_EQ(Py_MakePendingCalls(), 0))
+MAKES(PyTState_RunOnThread, MEMORY_ERROR,
+      PyTState_RunOnThread(main_state, call_pending, NULL, 0) == 0,
+      CHECK_INT_EQ(PyTState_Poll(main_state), 0))
 MAKES(PyTState_QSBR_FreeLater, MEMORY_ERROR,
       PyTState_QSBR_FreeLater(NULL, do_nothing) == 0,
       PyTState_QSBR_QuiescentState();
@@ -176,6 +179,7 @@ static const struct call calls[] = {
     CALL(PyThreadState_EnsureFromView),
     CALL(Py_NewInterpreterFromConfig),
     CALL(_PyEval_AddPendingCall),
+    CALL(PyTState_RunOnThread),
     CALL(PyMem_RawMalloc),
     CALL(PyMem_RawCalloc),
     CALL(PyMem_RawRealloc),

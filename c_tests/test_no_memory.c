@@ -250,6 +250,7 @@ static void use_locks(void) {
     PyTState_EventSet(&plain);
     CHECK_INT_EQ(PyTState_SetAsyncExc(main_state, NULL), 1);
     PyTState_VisitThreads(NULL, pass_by, NULL);
+    CHECK_NULL(PyTState_HandleOf(main_state->interp, 0));
     CHECK_NULL(PyTState_InterpHostData(interp));
     CHECK_INT_EQ(PyThreadHandle_SetName(handle, "frugal"), 0);
     CHECK_INT_EQ(_PyEvent_IsSet(&plain), 1);
@@ -361,6 +362,11 @@ static void use_errors(void) {
     CHECK_INT_EQ(PyTState_RouteSignal(SIGUSR2, 1), 0);
     CHECK_INT_EQ(PyTState_RouteSignal(SIGUSR2, 0), 0);
     CHECK_INT_EQ(Py_AddPendingCall(succeed, NULL), 0);
+    CHECK_INT_EQ(
+        PyTState_RunOnThread(main_state, succeed, NULL, PyTState_RUN_WAIT), 0);
+    CHECK_INT_EQ(PyTState_RunOnThread(spare_state, succeed, NULL,
+                                      PyTState_RUN_DETACHED_TOO),
+                 0);
     CHECK_INT_EQ(Py_MakePendingCalls(), 0);
     CHECK_INT_EQ(_PyEval_MakePendingCalls(main_state), 0);
     CHECK_INT_EQ(_Py_HandlePending(main_state), 0);

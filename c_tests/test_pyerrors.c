@@ -144,7 +144,7 @@ static void count_up(PyObject *object) { ((int *)object)[0]++; }
 static void count_down(PyObject *object) { ((int *)object)[1]++; }
 static void host_raise(PyObject *type, const char *text) {
     raised = type;
-    snprintf(raised_text, sizeof raised_text, "%s", text);
+    snprintf(raised_text, sizeof raised_text, "%s", text ? text : "(NULL)");
 }
 
 TEST("a host's exception is counted, the library's own are not") {
@@ -200,6 +200,19 @@ TEST("a host that raises itself gets every error, and keeps it") {
     CHECK_INT_EQ(PyInterpreterState_GetID(NULL), -1);
     CHECK_PTR_EQ(raised, PyExc_RuntimeError);
     CHECK_NULL(PyErr_Occurred());
+    finish();
+}
+
+TEST("a host that raises itself gets no text for an asynchronous exception") {
+    static const PyTState_ObjectHooks hooks = {.raise = host_raise};
+    PyTState_Config config = {.size = sizeof config, .objects = &hooks};
+    PyThreadState *mine = begin_with(&config);
+    CHECK_INT_EQ(PyTState_SetAsyncExc(mine, host_object), 1);
+    CHECK_INT_EQ(PyTState_Poll(mine), -1);
+    CHECK_PTR_EQ(raised, host_object);
+    CHECK_STR_EQ(raised_text, "(NULL)");
+    PyErr_SetNone(PyExc_ValueError);
+    CHECK_STR_EQ(raised_text, "");
     finish();
 }
 

@@ -257,6 +257,71 @@ TEST("a name that is too long is cut, with an error") {
     finish();
 }
 
+/* ---- Handles by id --------------------------------------------------------
+ */
+
+static PyEvent ran;
+
+static void wait_for_go(void *id) {
+    *(uint64_t *)id = PyThreadState_GetID(PyThreadState_Get());
+    PyTState_EventSet(&ran);
+    PyEvent_Wait(&go);
+}
+
+TEST("a started thread's handle is found by the id of its state until it is "
+     "joined") {
+    uint64_t id = 0;
+    PyThreadState *mine = begin();
+    PyThreadState *sub = new_interp(PyInterpreterConfig_OWN_GIL);
+    PyThreadState_Swap(mine);
+    PyThreadHandle *handle = PyThreadHandle_New();
+    CHECK_INT_EQ(
+        PyThreadHandle_Start(handle, mine->interp, wait_for_go, &id, 0), 0);
+    PyEvent_Wait(&ran);
+    PyThreadHandle *found = PyTState_HandleOf(mine->interp, id);
+    CHECK_PTR_EQ(found, handle);
+    /* Neither other threads, nor the same number elsewhere. */
+    CHECK_NULL(PyTState_HandleOf(mine->interp, PyThreadState_GetID(mine)));
+    CHECK_NULL(PyTState_HandleOf(mine->interp, id + 1));
+    CHECK_NULL(PyTState_HandleOf(mine->interp, 0));
+    CHECK_NULL(PyTState_HandleOf(sub->interp, id));
+    /* The reference that was found is enough to join it. */
+    PyThreadHandle_Decref(handle);
+    PyTState_EventSet(&go);
+    CHECK_INT_EQ(PyThreadHandle_Join(found, LIMIT), 0);
+    CHECK_NULL(PyTState_HandleOf(mine->interp, id));
+    PyThreadHandle_Decref(found);
+    EXPECT_FATAL("PyTState_HandleOf", "'interp' must not be NULL") {
+        PyTState_HandleOf(NULL, 1);
+    }
+    PyThreadState_Swap(sub);
+    Py_EndInterpreter(sub);
+    PyThreadState_Swap(mine);
+    finish();
+}
+
+TEST("threads are found by id while they end without a handle of the host") {
+    enum { THREADS = 300 };
+    PyThreadState *mine = begin();
+    uint64_t first = PyThreadState_GetID(mine) + 1;
+    for (int i = 0; i < THREADS; i++) {
+        PyThreadHandle *handle = PyThreadHandle_New();
+        CHECK_INT_EQ(
+            PyThreadHandle_Start(handle, mine->interp, do_nothing, NULL, 0), 0);
+        PyThreadHandle_Decref(handle);
+        for (uint64_t id = first + (uint64_t)i; id + 3 > first + (uint64_t)i;
+             id--) {
+            PyThreadHandle *found = PyTState_HandleOf(mine->interp, id);
+            if (found == NULL)
+                continue;
+            if (i & 1)
+                CHECK_INT_EQ(PyThreadHandle_Join(found, LIMIT), 0);
+            PyThreadHandle_Decref(found);
+        }
+    }
+    finish();
+}
+
 TEST("a foreign thread is named for the OS as well, the main thread is not") {
     char name[16];
     PyThreadState *mine = begin();

@@ -113,6 +113,15 @@ typedef struct _PyThreadHandle PyThreadHandle;
 /** `PyStatus._type`: a request to end the process. */
 #define _PyStatus_TYPE_EXIT 2
 
+/** PyTState_RunOnThread() flag: wait until the function was run. */
+#define PyTState_RUN_WAIT 1
+
+/**
+ * PyTState_RunOnThread() flag: the caller runs the function if the state is
+ * detached.
+ */
+#define PyTState_RUN_DETACHED_TOO 2
+
 /** `PyThreadHandle_Start` flag: the runtime does not wait for the thread. */
 #define PyThreadHandle_DAEMON 1
 
@@ -409,7 +418,8 @@ typedef struct PyTState_ObjectHooks {
     PyObject *(*new_dict)(void);
     /**
      * Raises `exc_type` with `message` in the host; the library then leaves its
-     * own error indicator alone.
+     * own error indicator alone. `message` is NULL for an asynchronous
+     * exception: `exc_type` is then the object that was left with the state.
      */
     void (*raise)(PyObject *exc_type, const char *message);
     /** The mutex of an object, for critical sections. */
@@ -1597,8 +1607,11 @@ int PyThreadHandle_SetName(PyThreadHandle *handle,
  *
  * @par Errors
  * Fatal if NULL. -1: RuntimeError "thread not started", "cannot join current
- * thread", "failed joining thread"; PythonFinalizationError while the runtime
- * finalizes, under the rules of 3.14; the error of a signal handler.
+ * thread", "failed joining thread"; "cannot join thread ..." where the threads
+ * of a cycle would join each other without a limit of time: the last of these
+ * joins is refused, and its message names all of them; PythonFinalizationError
+ * while the runtime finalizes, under the rules of 3.14; the error of a signal
+ * handler.
  * @par Blocks
  * Until the thread has ended, detached. A thread that hangs since finalization
  * counts as joined.
@@ -2938,8 +2951,8 @@ int Py_MakePendingCalls(void);
  * PyTState_Poll() calls it only if there is something to do.
  *
  * In this order: stand while the world is stopped; handlers of signals; calls
- * that were added; let another thread have the GIL; raise an asynchronous
- * exception.
+ * that were added; functions of PyTState_RunOnThread(); let another thread have
+ * the GIL; raise an asynchronous exception.
  *
  * @param tstate The attached state. Must not be NULL. Borrowed.
  * @return 0, or -1: something failed with the error indicator set; what comes
@@ -4447,6 +4460,65 @@ void PyTState_VisitThreads(PyInterpreterState *interp_or_NULL,
                            void *arg);
 
 /**
+ * Runs a function on the thread of a state, or queues it for that thread.
+ *
+ * The thread of the state runs what is queued at its next poll
+ * (PyTState_Poll()), attached, in the order in which it was queued, at most 100
+ * functions in a poll. The function may be queued before the thread first
+ * attaches. If a function returns other than 0, the poll returns -1 with the
+ * error indicator as the function left it, and the rest runs at the next poll.
+ *
+ * With PyTState_RUN_DETACHED_TOO, the calling thread runs the function itself,
+ * at once, if the state is detached and its thread is not about to attach it.
+ * The state cannot be attached until the function has returned, and no pause,
+ * no visit and no end of an interpreter goes on meanwhile, so that the function
+ * should be short. It runs attached if the caller is attached. If the state is
+ * attached, the function is queued, and a caller that waits goes on looking
+ * whether it is detached.
+ *
+ * With either flag, a caller whose attached state `tstate` is runs the function
+ * at once.
+ *
+ * What is queued is dropped, not run, when the state is cleared or deleted, or
+ * given up at finalization. In a fork child, what is queued for a state that is
+ * kept stays queued, unless a thread waited for it.
+ *
+ * @param tstate The state. Must not be NULL. Borrowed; it lives, or was deleted
+ *     in this life of the runtime and its memory belongs to no newer state.
+ * @param fn The function: returns 0, or another value for an error. Must not be
+ *     NULL.
+ * @param arg For `fn`. Borrowed until `fn` has run or was dropped. With
+ *     PyTState_RUN_WAIT that is so when the call returns.
+ * @param flags 0, PyTState_RUN_WAIT, PyTState_RUN_DETACHED_TOO, or both.
+ * @return 0: `fn` was run, or is queued; 1: the state goes or is gone, and `fn`
+ *     was not run, or ended its thread; -1 with the error indicator set (if a
+ *     state is attached): see Errors.
+ *
+ * @par Errors
+ * Fatal if `tstate` or `fn` is NULL, and on what docs/shutdown.md lists for
+ * `fn`. -1: ValueError on other flags; MemoryError; RuntimeError if the caller
+ * would wait for itself, because the thread of the state is its own or is
+ * stopped by its pause; the error of `fn`, if the calling thread ran it.
+ * @par Blocks
+ * With PyTState_RUN_WAIT until `fn` was run or dropped, detached: without end
+ * if two threads wait for each other, and one of them without
+ * PyTState_RUN_DETACHED_TOO. With PyTState_RUN_DETACHED_TOO until pauses and
+ * visits are over, and as long as `fn` does. See PyTState_SetLateAttachPolicy()
+ * if the caller's interpreter ends while it waits.
+ * @par Threads
+ * Any: attached, detached or without a state. Not async-signal-safe. In a fork
+ * child, after PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `tstate` is NULL or as above; `arg` is what `fn` expects.
+ */
+int PyTState_RunOnThread(PyThreadState *tstate,
+                         int (*fn)(void*),
+                         void *arg,
+                         int flags);
+
+/**
  * Returns the host's bytes beside an interpreter
  * (PyTState_Config.interp_host_size), zeroed when it was made.
  *
@@ -4540,6 +4612,36 @@ PyTime_t PyTState_GetSwitchInterval(PyInterpreterState *interp);
  */
 int PyTState_SetAsyncExc(PyThreadState *tstate,
                          PyObject *exc_or_NULL);
+
+/**
+ * Returns the handle of a thread that the library started, found by the id of
+ * its thread state.
+ *
+ * PyTState_Census(), PyTState_WaitForThreads() and PyThreadState_GetID() tell
+ * ids. No two states of an interpreter have the same id, so that the call is
+ * safe at any moment in the life of the thread: it finds the thread, or it
+ * finds none.
+ *
+ * @param interp The interpreter of the state. Must not be NULL. Borrowed.
+ * @param id The id, PyTState_ThreadInfo.id.
+ * @return The handle, a new reference for PyThreadHandle_Decref(); NULL without
+ *     an error if the library started no thread with that state, or has joined
+ *     it since.
+ *
+ * @par Errors
+ * Fatal if `interp` is NULL.
+ * @par Blocks
+ * No.
+ * @par Threads
+ * Any, attached or not, while the interpreter lives. Not async-signal-safe. In
+ * a fork child, after PyOS_AfterFork_Child().
+ * @par Source
+ * Pytstate.
+ *
+ * @pre `interp` is NULL or an interpreter that is not deleted.
+ */
+PyThreadHandle *PyTState_HandleOf(PyInterpreterState *interp,
+                                  uint64_t id);
 
 /**
  * Sets an event and wakes every thread that waits for it in PyEvent_Wait() or

@@ -283,8 +283,8 @@ inline meet(me) {
 /* ---- Handles ---------------------------------------------------------------- */
 
 inline end_thread(me) {
-    assert(!linked[me]);                                      /* H3 */
-    assert(!event[me]);                                       /* H3 */
+    assert(!linked[me]);                                      /* HANDLE-3 */
+    assert(!event[me]);                                       /* HANDLE-3 */
     event[me] = true;
     os_gone[me] = true
 }
@@ -299,7 +299,7 @@ inline join(me, h) {
     :: joined[h] -> skip
     :: else ->
         os_gone[h];
-        assert(!joined[h]);                                   /* H2 */
+        assert(!joined[h]);                                   /* HANDLE-2 */
         joined[h] = true
     fi;
 #ifdef BUG_JOIN_LOCKED

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use common::{files, read};
 
-/// Labels in `text`: capitals, perhaps a hyphen, and a number, as in LIFE-1 or H2.
+/// The labels in `text` that the model may have: LIFE-1, HANDLE-2.
 fn labels(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     text.split(|c: char| !word(c))
@@ -17,8 +17,7 @@ fn labels(text: &str) -> BTreeSet<String> {
             let letters = name.trim_end_matches('-');
             let capitals =
                 !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_uppercase());
-            let plain = name == letters && name.len() == 1;
-            capitals && name != *one && (plain || name == "LIFE-")
+            capitals && name != *one && ["LIFE-", "HANDLE-"].contains(&name)
         })
         .map(str::to_owned)
         .collect()
@@ -70,7 +69,7 @@ fn every_life_label_of_the_sources_is_checked_by_the_model() {
 
 #[test]
 fn labels_are_told_from_other_words() {
-    let text = "LIFE-1, H2: S-DT-03 gh-139759 T1.. (C11) AT_1 x1 M3";
-    let wanted = ["C11", "H2", "LIFE-1", "M3", "T1"];
+    let text = "LIFE-1, HANDLE-2: S-DT-03 gh-139759 T1.. (C11) AT_1 x1 LIFE- MODE-3";
+    let wanted = ["HANDLE-2", "LIFE-1"];
     assert_eq!(labels(text), wanted.iter().map(|one| one.to_string()).collect());
 }

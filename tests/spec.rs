@@ -1,10 +1,12 @@
 //! What the sources cite of docs/spec exists there: statements (S-TS-03) in
-//! `semantics.md`, sections ("extension API 3") in `extension-api.md`.
+//! `semantics.md`, sections ("extension API 3") in `extension-api.md`. And the
+//! labels of invariants (LIST-1) that the sources cite are each defined once, in
+//! the doc comment of a module or an item.
 
 mod common;
 
 use common::{files, read};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 const STATEMENTS: &str = "docs/spec/semantics.md";
@@ -102,6 +104,91 @@ fn every_cited_section_of_our_own_api_exists() {
         }
     }
     assert!(dangling.is_empty(), "not in {SECTIONS}:\n{}", dangling.join("\n"));
+}
+
+/// The comment that a line of source has, without its slashes.
+fn comment(line: &str) -> Option<&str> {
+    line.split_once("//").map(|(_, comment)| comment)
+}
+
+/// The labels of invariants in a comment: LIST-1, RAW_MUTEX-2; not S-TS-03.
+fn labels(comment: &str) -> Vec<&str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label = |one: &&str| {
+        let Some((name, number)) = one.split_once('-') else { return false };
+        name.len() > 1
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && *one != "UTF-8"
+    };
+    comment.split(|c: char| !word(c)).filter(label).collect()
+}
+
+/// The label that a line defines: a doc comment, perhaps an item of a list,
+/// that begins with the label and a colon.
+fn defined_label(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let text = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"))?.trim_start();
+    let (label, _) = text.strip_prefix("- ").unwrap_or(text).split_once(':')?;
+    (labels(label) == [label]).then_some(label)
+}
+
+#[test]
+fn every_cited_label_of_an_invariant_is_defined_once() {
+    let mut defined = BTreeMap::<String, Vec<String>>::new();
+    let mut cited = Vec::new();
+    for path in files("src", &["rs"]) {
+        for (at, line) in read(&path).lines().enumerate() {
+            let place = format!("{}:{}", path.display(), at + 1);
+            if let Some(label) = defined_label(line) {
+                defined.entry(label.to_owned()).or_default().push(place.clone());
+            }
+            for label in labels(comment(line).unwrap_or_default()) {
+                cited.push((label.to_owned(), place.clone()));
+            }
+        }
+    }
+    assert!(defined.len() > 60, "{} labels only", defined.len());
+    let twice: Vec<_> = defined.iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(twice.is_empty(), "defined more than once: {twice:?}");
+    let dangling: Vec<_> = cited.iter().filter(|(label, _)| !defined.contains_key(label)).collect();
+    assert!(dangling.is_empty(), "defined nowhere in src/: {dangling:?}");
+}
+
+/// A capital and a number is no label: two modules may use the same one.
+#[test]
+fn no_invariant_has_a_label_of_one_letter() {
+    let short = |word: &str| {
+        let mut bytes = word.bytes();
+        bytes.next().is_some_and(|byte| byte.is_ascii_uppercase())
+            && word.len() == 2
+            && bytes.all(|byte| byte.is_ascii_digit())
+    };
+    let mut found = Vec::new();
+    for path in files("src", &["rs"]) {
+        for (at, line) in read(&path).lines().enumerate() {
+            let Some(text) = comment(line) else { continue };
+            // "//! L2: ..." at the head of a module of a layer is the layer.
+            let layer = at == 0 && text.starts_with("! L");
+            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+            if !layer && words.into_iter().any(short) {
+                found.push(format!("{}:{}", path.display(), at + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "labels of one letter: {found:?}");
+}
+
+#[test]
+fn labels_are_told_from_other_words() {
+    let text = "LIST-1, (RAW_MUTEX-2); not S-TS-03, UTF-8, gh-139759, X-1, LIST-, A_B or C11";
+    assert_eq!(labels(text), ["LIST-1", "RAW_MUTEX-2"]);
+    assert_eq!(defined_label("    //! - LIST-1: a member"), Some("LIST-1"));
+    assert_eq!(defined_label("/// TEXT-1: a cut"), Some("TEXT-1"));
+    assert_eq!(defined_label("// SAFETY: LIST-1: a member"), None);
+    assert_eq!(defined_label("//! LIST-1 and LIST-2: both"), None);
 }
 
 #[test]

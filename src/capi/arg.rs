@@ -149,10 +149,10 @@ pub(super) fn not_forking(func: &CStr) {
     }
 }
 
-/// Fatal in a visitor of thread states, during which no interpreter is made.
+/// Fatal in a function during which no interpreter is made: a visitor, say.
 pub(super) fn may_make_interp(func: &CStr) {
-    if callout::is_visiting() {
-        fatal(func, format_args!("called from {}", Callout::Visitor.name()));
+    if let Some(callout) = callout::keeps_interps() {
+        fatal(func, format_args!("called from {}", callout.name()));
     }
 }
 

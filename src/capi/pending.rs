@@ -162,8 +162,8 @@ pub unsafe extern "C" fn _Py_FinishPendingCalls(tstate: *mut PyThreadState) {
 /// Does what the attached thread was asked to do: the poll of a host. PyTState_Poll() calls it only
 /// if there is something to do.
 ///
-/// In this order: stand while the world is stopped; handlers of signals; calls that were added; let another thread have
-/// the GIL; raise an asynchronous exception.
+/// In this order: stand while the world is stopped; handlers of signals; calls that were added; functions of
+/// PyTState_RunOnThread(); let another thread have the GIL; raise an asynchronous exception.
 ///
 /// @param tstate  The attached state. Must not be NULL. Borrowed.
 /// @return 0, or -1: something failed with the error indicator set; what comes after it is left for the next poll.

@@ -96,7 +96,7 @@ pub unsafe extern "C" fn PyErr_SetString(exception: *mut PyObject, string: *cons
     arg::attached(FUNC);
     // SAFETY: this function's contract.
     let text = unsafe { arg::text(string, FUNC, "string") };
-    raise::raise_object(not_null(exception, FUNC), text);
+    raise::raise_object(not_null(exception, FUNC), Some(text));
 }
 
 /// Sets the error indicator without a text.
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn PyErr_SetString(exception: *mut PyObject, string: *cons
 pub unsafe extern "C" fn PyErr_SetNone(exception: *mut PyObject) {
     const FUNC: &CStr = c"PyErr_SetNone";
     arg::attached(FUNC);
-    raise::raise_object(not_null(exception, FUNC), c"");
+    raise::raise_object(not_null(exception, FUNC), Some(c""));
 }
 
 /// Sets the error indicator to MemoryError, without a text and without memory.

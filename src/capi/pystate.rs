@@ -214,7 +214,7 @@ pub unsafe extern "C" fn PyThreadState_Swap(tstate: *mut PyThreadState) -> *mut 
     before.map_or(core::ptr::null_mut(), ThreadStateRef::as_ptr)
 }
 
-/// The end of a detach whose GIL somebody else let go of (S-FE-20).
+/// Aborts a detach whose GIL was already released elsewhere (S-FE-20).
 #[cold]
 pub(super) fn not_locked(func: &CStr) -> ! {
     fatal(func, format_args!("drop_gil: GIL is not locked"))

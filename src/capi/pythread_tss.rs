@@ -36,7 +36,7 @@ impl Py_tss_t {
         let mine = fresh.0 + 1;
         let won = self._key.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire);
         if won.is_err() {
-            // Another thread was faster: its key is everybody's.
+            // Another thread was faster: all threads use its key.
             fresh.delete();
         }
         self._is_initialized.store(1, Ordering::Relaxed);

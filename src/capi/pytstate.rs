@@ -226,7 +226,7 @@ pub unsafe extern "C" fn PyTState_ReleaseExitEvent(event: *mut PyEvent) {
     if event.is_null() {
         return;
     }
-    // SAFETY: exit events are embedded in the blocks of states, which the reference keeps (T2).
+    // SAFETY: exit events are embedded in the blocks of states, which the reference keeps (TS-2).
     let tstate = unsafe { ThreadStateRef::from_exit_event(event) };
     RUNTIME.drop_state_ref(tstate);
 }

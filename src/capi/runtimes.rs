@@ -9,8 +9,10 @@ use crate::life::visit;
 use crate::probe::{self, Point};
 use crate::sched::misuse::misuse;
 use crate::sched::stw::{self, Scope};
-use crate::sched::{async_exc, gil, raise};
+use crate::sched::thread_calls::{How, Outcome};
+use crate::sched::{async_exc, gil, raise, thread_calls, thread_end};
 use crate::state::error_kind::ExceptionKind;
+use crate::state::handle::{Handle, PyThreadHandle};
 use crate::state::interp::Interp;
 use crate::state::object::PyObject;
 use crate::state::public::{PyInterpreterState, PyThreadState};
@@ -118,6 +120,80 @@ pub unsafe extern "C" fn PyTState_VisitThreads(
     }
 }
 
+/// PyTState_RunOnThread() flag: wait until the function was run.
+pub const PyTState_RUN_WAIT: c_int = 1;
+/// PyTState_RunOnThread() flag: the caller runs the function if the state is detached.
+pub const PyTState_RUN_DETACHED_TOO: c_int = 2;
+
+/// Runs a function on the thread of a state, or queues it for that thread.
+///
+/// The thread of the state runs what is queued at its next poll (PyTState_Poll()), attached, in the order in which it was queued,
+/// at most 100 functions in a poll. The function may be queued before the thread first attaches. If a function returns other than
+/// 0, the poll returns -1 with the error indicator as the function left it, and the rest runs at the next poll.
+///
+/// With PyTState_RUN_DETACHED_TOO, the calling thread runs the function itself, at once, if the state is detached and its thread is
+/// not about to attach it. The state cannot be attached until the function has returned, and no pause, no visit and no end of an
+/// interpreter goes on meanwhile, so that the function should be short. It runs attached if the caller is attached. If the state
+/// is attached, the function is queued, and a caller that waits goes on looking whether it is detached.
+///
+/// With either flag, a caller whose attached state `tstate` is runs the function at once.
+///
+/// What is queued is dropped, not run, when the state is cleared or deleted, or given up at finalization. In a fork child, what
+/// is queued for a state that is kept stays queued, unless a thread waited for it.
+///
+/// @param tstate  The state. Must not be NULL. Borrowed; it lives, or was deleted in this life of the runtime and its memory
+///                belongs to no newer state.
+/// @param fn      The function: returns 0, or another value for an error. Must not be NULL.
+/// @param arg     For `fn`. Borrowed until `fn` has run or was dropped. With PyTState_RUN_WAIT that is so when the call returns.
+/// @param flags   0, PyTState_RUN_WAIT, PyTState_RUN_DETACHED_TOO, or both.
+/// @return 0: `fn` was run, or is queued; 1: the state goes or is gone, and `fn` was not run, or ended its thread;
+///         -1 with the error indicator set (if a state is attached): see Errors.
+///
+/// Errors:  fatal if `tstate` or `fn` is NULL, and on what docs/shutdown.md lists for `fn`. -1: ValueError on other flags;
+///          MemoryError; RuntimeError if the caller would wait for itself, because the thread of the state is its own or is
+///          stopped by its pause; the error of `fn`, if the calling thread ran it.
+/// Blocks:  with PyTState_RUN_WAIT until `fn` was run or dropped, detached: without end if two threads wait for each other, and
+///          one of them without PyTState_RUN_DETACHED_TOO. With PyTState_RUN_DETACHED_TOO until pauses and visits are over, and
+///          as long as `fn` does. See PyTState_SetLateAttachPolicy() if the caller's interpreter ends while it waits.
+/// Threads: any: attached, detached or without a state. Not async-signal-safe. In a fork child, after PyOS_AfterFork_Child().
+/// Source:  pytstate.
+///
+/// # Safety
+/// `tstate` is NULL or as above; `arg` is what `fn` expects.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_RunOnThread(
+    tstate: *mut PyThreadState,
+    r#fn: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+    arg: *mut c_void,
+    flags: c_int,
+) -> c_int {
+    const FUNC: &CStr = c"PyTState_RunOnThread";
+    // SAFETY: this function's contract.
+    let tstate = unsafe { arg::state(tstate, FUNC) };
+    let Some(function) = r#fn else { arg::null(FUNC, "fn") };
+    if flags & !(PyTState_RUN_WAIT | PyTState_RUN_DETACHED_TOO) != 0 {
+        raise::raise(ExceptionKind::Value, c"unknown flags");
+        return -1;
+    }
+    let how = How {
+        wait: flags & PyTState_RUN_WAIT != 0,
+        handshake: flags & PyTState_RUN_DETACHED_TOO != 0,
+    };
+    match thread_calls::run(tstate, function, arg, how) {
+        Outcome::Done | Outcome::RanHere { failed: false } => 0,
+        Outcome::Gone => 1,
+        Outcome::RanHere { failed: true } => -1,
+        Outcome::NoMemory => {
+            raise::raise(ExceptionKind::Memory, c"");
+            -1
+        }
+        Outcome::Deadlock => {
+            raise::raise(ExceptionKind::Runtime, c"this thread would wait for itself");
+            -1
+        }
+    }
+}
+
 /// Returns the host's bytes beside an interpreter (PyTState_Config.interp_host_size), zeroed when it was made.
 ///
 /// @param interp  The interpreter. Must not be NULL. Borrowed.
@@ -215,6 +291,34 @@ pub unsafe extern "C" fn PyTState_SetAsyncExc(
     // SAFETY: this function's contract.
     let tstate = unsafe { arg::state(tstate, FUNC) };
     c_int::from(async_exc::send_to(tstate, exc_or_NULL))
+}
+
+/// Returns the handle of a thread that the library started, found by the id of its thread state.
+///
+/// PyTState_Census(), PyTState_WaitForThreads() and PyThreadState_GetID() tell ids. No two states of an interpreter have the same
+/// id, so that the call is safe at any moment in the life of the thread: it finds the thread, or it finds none.
+///
+/// @param interp  The interpreter of the state. Must not be NULL. Borrowed.
+/// @param id      The id, PyTState_ThreadInfo.id.
+/// @return The handle, a new reference for PyThreadHandle_Decref(); NULL without an error if the library started no thread with
+///         that state, or has joined it since.
+///
+/// Errors:  fatal if `interp` is NULL.
+/// Blocks:  no.
+/// Threads: any, attached or not, while the interpreter lives. Not async-signal-safe. In a fork child, after
+///          PyOS_AfterFork_Child().
+/// Source:  pytstate.
+///
+/// # Safety
+/// `interp` is NULL or an interpreter that is not deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_HandleOf(
+    interp: *mut PyInterpreterState,
+    id: u64,
+) -> *mut PyThreadHandle {
+    // SAFETY: this function's contract.
+    let interp = unsafe { arg::interp(interp, c"PyTState_HandleOf") };
+    thread_end::handle_of(interp, id).map_or(core::ptr::null_mut(), Handle::as_ptr)
 }
 
 /// Sets an event and wakes every thread that waits for it in PyEvent_Wait() or PyEvent_WaitTimed().

@@ -185,6 +185,8 @@ pub unsafe extern "C" fn PyThreadHandle_SetName(
 /// @return 0 joined; 1 timed out; -1 with the error indicator set (if attached).
 ///
 /// Errors:  fatal if NULL. -1: RuntimeError "thread not started", "cannot join current thread", "failed joining thread";
+///          "cannot join thread ..." where the threads of a cycle would join each other without a limit of time: the last
+///          of these joins is refused, and its message names all of them;
 ///          PythonFinalizationError while the runtime finalizes, under the rules of 3.14; the error of a signal handler.
 /// Blocks:  until the thread has ended, detached. A thread that hangs since finalization counts as
 ///          joined.
@@ -213,7 +215,7 @@ pub unsafe extern "C" fn PyThreadHandle_Join(
             Error::PythonFinalization,
             c"cannot join a thread while the runtime finalizes",
         ),
-        JoinError::Interrupted => {}
+        JoinError::Interrupted | JoinError::Cycle => {}
     }
     -1
 }

@@ -1,4 +1,4 @@
-//! Naming threads that keep everybody waiting.
+//! Naming threads that keep others waiting.
 
 use core::ffi::c_int;
 

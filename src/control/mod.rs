@@ -8,8 +8,8 @@
 //!
 //! Without an engine nothing here is reached: points look at the one word of `probe::mode` as before.
 //!
-//! C1. No point stands where a lock of this library is held: the thread may be left there for as long as others can go on.
-//! C2. Nothing depends on an address where an engine is: see [`spread`].
+//! CONTROL-1: No point stands where a lock of this library is held: the thread may be left there for as long as others can go on.
+//! CONTROL-2: Nothing depends on an address where an engine is: see [`spread`].
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};

@@ -1,5 +1,6 @@
-//! What the environment asks of the runtime, read anew at each initialization that reads the environment
-//! (`probe::environment` has the table). What a host chose with a call or in its configuration goes before it.
+//! What the environment asks of the runtime, read anew at each initialization that reads the
+//! environment (`probe::environment` has the table). What a host chose with a call or in its
+//! configuration goes before it.
 
 use crate::life::report::{dump, reporter};
 use crate::os::signal::{self, Catch, Disposition};
@@ -48,7 +49,8 @@ pub(crate) fn late_policy() -> Option<c_int> {
     })
 }
 
-/// Turns on the reports that the environment asks for, and off those that it does not ask for any more.
+/// Turns on the reports that the environment asks for, and off those that it does not ask for any
+/// more.
 pub(crate) fn apply_diagnostics() {
     watchdog::set_by_environment(WATCHDOG.get().unwrap_or(0));
     reporter::set_by_environment(SHUTDOWN_REPORT.get().unwrap_or(0));
@@ -66,8 +68,8 @@ impl Catch for Dump {
     }
 }
 
-/// Has the signal print all threads, if it can be caught and no handler of the host's is there. The handler stays
-/// until the process ends, also between two lives of the runtime.
+/// Has the signal print all threads, if it can be caught and no handler of the host's is there. The
+/// handler stays until the process ends, also between two lives of the runtime.
 fn dump_at(number: c_int) {
     let name = signal::name(number);
     let refuse = |why: &str| {

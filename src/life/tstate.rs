@@ -27,10 +27,11 @@ use crate::state::interp::Interp;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, Whence, status};
+use crate::state::thread_calls;
 use crate::state::word;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::head::HeadGuard;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
 /// What a new state is for.
 #[derive(Clone, Copy)]
@@ -168,7 +169,7 @@ fn admit(tstate: ThreadStateRef, interp: Interp, head: &HeadGuard<'_>) {
     }
 }
 
-/// Binds `state` to the calling OS thread (S-BD-02). False when it was bound
+/// Binds `tstate` to the calling OS thread (S-BD-02). False when it was bound
 /// before.
 #[must_use]
 pub(crate) fn bind(tstate: ThreadStateRef) -> bool {
@@ -213,13 +214,19 @@ pub(crate) enum Cleared {
     Before,
 }
 
-/// Drops everything `state` refers to, runs its hook, sets its exit event.
+/// Drops everything `tstate` refers to, runs its hook, sets its exit event.
 /// The caller is attached to the same interpreter.
 pub(crate) fn clear(tstate: ThreadStateRef) -> Cleared {
-    if tstate.set_status(status::FINALIZING) & status::FINALIZING != 0 {
+    // SeqCst: a thread that queues a call sees the mark, or the call is seen here.
+    if tstate.status.fetch_or(status::FINALIZING, SeqCst) & status::FINALIZING != 0 {
         return Cleared::Before;
     }
     probe::point(Point::ClearBegin);
+    if thread_calls::is_any(tstate) {
+        let head = RUNTIME.lock();
+        thread_calls::drop_all(tstate, &head);
+        drop(head);
+    }
     raise::drop_reference(tstate.dict().swap(core::ptr::null_mut(), Relaxed));
     let async_exc = tstate.async_exc().swap(core::ptr::null_mut(), AcqRel);
     raise::drop_reference(async_exc);
@@ -300,7 +307,7 @@ fn unlink(tstate: ThreadStateRef) -> bool {
     unlinked
 }
 
-/// Removes every pointer to `state` that others may follow under the head lock.
+/// Removes every pointer to `tstate` that others may follow under the head lock.
 pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     let me: *mut () = tstate.as_raw().cast();
     if let Some(gil) = tstate.gil.load(Relaxed) {
@@ -311,6 +318,7 @@ pub(crate) fn clear_references_to(tstate: ThreadStateRef, head: &HeadGuard<'_>) 
     leave_gilstate_slot(tstate);
     tstate.set_status(status::UNBOUND);
     requests::stop_handling(interp_of(tstate), tstate, head);
+    thread_calls::drop_all(tstate, head);
     thread_end::leave_handle(tstate, head);
 }
 

@@ -5,10 +5,11 @@ use core::sync::atomic::Ordering::Acquire;
 
 static FUNCTION: FunctionCell<fn()> = FunctionCell::new();
 
-/// Has `function` called when the process ends. The first call decides; later ones do nothing.
+/// Registers `function` to be called when the process ends. Only the first call has an effect.
 pub(crate) fn run(function: fn()) {
     if FUNCTION.fill(function) {
-        // SAFETY: `at_exit` is a function of the type asked for. A full table means that it is not called.
+        // SAFETY: `at_exit` is a function of the type asked for. If the table is full, it is not
+        // called.
         let _ = unsafe { libc::atexit(at_exit) };
     }
 }

@@ -1,6 +1,8 @@
-//! The one seam through which atomics and lock-guarded cells come: the real ones, or loom's under `cfg(loom)`.
+//! The one seam through which atomics and lock-guarded cells come: the real ones, or loom's under
+//! `cfg(loom)`.
 //!
-//! It stands in this layer because [`super::futex`] needs it; everybody else imports it as `sync::atomic`.
+//! It stands in this layer because [`super::futex`] needs it; every other layer imports it as
+//! `sync::atomic`.
 
 #[cfg(not(loom))]
 pub(crate) use core::{

@@ -13,8 +13,8 @@ pub(crate) fn now_ns() -> i64 {
     nanoseconds(now)
 }
 
-/// Now on the system's clock (CLOCK_REALTIME), which may be set: nanoseconds since the beginning of 1970.
-/// Async-signal-safe.
+/// Now on the system's clock (CLOCK_REALTIME), which may be set: nanoseconds since the beginning of
+/// 1970. Async-signal-safe.
 #[cfg(not(loom))]
 pub(crate) fn wall_ns() -> i64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -46,7 +46,7 @@ pub(crate) fn prepare() {
         if object.is_null() {
             return;
         }
-        // SAFETY: a handle from dlopen, kept for ever.
+        // SAFETY: the handle comes from dlopen and is never closed.
         let entry = unsafe { libc::dlsym(object, c"__vdso_clock_gettime".as_ptr()) };
         if !entry.is_null() {
             KERNEL_ENTRY.store(entry, core::sync::atomic::Ordering::Relaxed);
@@ -64,8 +64,8 @@ pub(crate) fn coarse_ns() -> i64 {
 /// Bits of a stamp that hold the nanoseconds; the seconds are above them.
 const STAMP_BITS: u32 = 30;
 
-/// The same moment as [`coarse_ns`] in the form that costs least to make: no
-/// multiplication, nothing that can overflow. Stamps compare as times do.
+/// The time of [`coarse_ns`] in the form that costs least to make: without a
+/// multiplication, and without an overflow. Stamps compare as times do.
 #[cfg(all(not(loom), target_os = "linux"))]
 #[inline(always)]
 #[allow(clippy::unnecessary_cast, reason = "the fields are narrower on 32-bit systems")]
@@ -110,7 +110,7 @@ pub(crate) fn now_ns() -> i64 {
     model::now()
 }
 
-/// A moment until which somebody waits, or never.
+/// The moment at which a wait ends, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline {
     /// On the clock of [`now_ns`]; `i64::MAX` means never.
@@ -147,7 +147,8 @@ impl Deadline {
         Some(self.at_ns.saturating_sub(now_ns()).max(0))
     }
 
-    /// The moment itself on the clock of [`now_ns`], as seconds and nanoseconds; `None` if it never passes.
+    /// The moment itself on the clock of [`now_ns`], as seconds and nanoseconds; `None` if it never
+    /// passes.
     pub(crate) fn split(self) -> Option<(i64, i64)> {
         if self.is_never() {
             return None;

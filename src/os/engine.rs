@@ -3,7 +3,7 @@
 //! The preload library interposes what this layer calls anyway (threads, futexes, clocks, yields). What it cannot see
 //! goes through the table below: named points, threads that hang by design, identities of objects.
 //!
-//! E1. Whether there is an engine is decided once, in a constructor of this library, before any thread or lock of it.
+//! ENGINE-1: Whether there is an engine is decided once, in a constructor of this library, before any thread or lock of it.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -28,7 +28,7 @@ static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
 /// The engine's table, if there is an engine. One relaxed load.
 #[inline]
 pub(crate) fn table() -> Option<&'static Table> {
-    // SAFETY: E1: NULL, or a table in a library that is never unloaded.
+    // SAFETY: ENGINE-1: NULL, or a table in a library that is never unloaded.
     unsafe { TABLE.load(Relaxed).as_ref() }
 }
 

@@ -32,8 +32,8 @@ pub(crate) fn read<'a>(name: &CStr, buffer: &'a mut [u8]) -> Var<'a> {
     }
 }
 
-/// Whether the program was given rights that its caller lacks (set-user-id, file capabilities): then its
-/// environment is not to be trusted.
+/// Whether the program was given rights that its caller lacks (set-user-id, file capabilities):
+/// then its environment is not to be trusted.
 pub(crate) fn is_secure() -> bool {
     #[cfg(target_os = "linux")]
     // SAFETY: no preconditions.

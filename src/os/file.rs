@@ -22,7 +22,8 @@ fn write(fd: i32, bytes: &[u8]) -> Written {
     }
 }
 
-/// Writes all of `bytes`, however many calls that takes. False, with `errno` set, if the descriptor takes no more.
+/// Writes all of `bytes`, however many calls that takes. False, with `errno` set, if the descriptor
+/// takes no more.
 pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -35,9 +36,10 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) -> bool {
     true
 }
 
-/// Closes a descriptor that the caller owns. False if the OS reports an error; it is closed all the same.
+/// Closes a descriptor that the caller owns. False if the OS reports an error; it is closed all the
+/// same.
 pub(crate) fn close(fd: i32) -> bool {
-    // SAFETY: the caller owns the descriptor, so nobody else's is closed.
+    // SAFETY: the caller owns the descriptor, so no other descriptor is closed.
     unsafe { libc::close(fd) == 0 }
 }
 
@@ -47,7 +49,8 @@ pub(crate) fn is_seekable(fd: i32) -> bool {
     unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) >= 0 }
 }
 
-/// Writes all of `bytes` at `offset`, however many calls that takes. False, with `errno` set, if that fails.
+/// Writes all of `bytes` at `offset`, however many calls that takes. False, with `errno` set, if
+/// that fails.
 pub(crate) fn write_at(fd: i32, bytes: &[u8], offset: u64) -> bool {
     let mut done = 0;
     while done < bytes.len() {

@@ -22,7 +22,8 @@ extern "C" fn in_child<H: ForkHandlers>() {
     H::in_child();
 }
 
-/// Has `H` run around every fork from now on; there is no way back. False when the OS has no memory for that.
+/// Has `H` run around every fork from now on; there is no way back. False when the OS has no memory
+/// for that.
 #[must_use]
 pub(crate) fn install<H: ForkHandlers>() -> bool {
     // SAFETY: three plain functions; the library is never unloaded (build.rs).

@@ -1,4 +1,5 @@
-//! Functions that are stored as a word and called later: the one place where a word becomes a function again.
+//! Functions that are stored as a word and called later: the one place where a word becomes a
+//! function again.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicPtr, Ordering};

@@ -1,23 +1,27 @@
-//! Memory whose absence is an outcome: the C allocator, never Rust's, so that out of memory reaches the caller as NULL.
+//! Memory whose absence is an outcome: the C allocator, never Rust's, so that out of memory reaches
+//! the caller as NULL.
 
 use core::ptr::NonNull;
 
 /// What `calloc` guarantees on every platform that we run on.
 const GUARANTEED_ALIGN: usize = 16;
 
-/// Zeroed bytes from the C allocator, or NULL when there are none. A size of 0 gives a block that can be freed.
+/// Zeroed bytes from the C allocator, or NULL when there are none. A size of 0 gives a block that
+/// can be freed.
 pub(crate) fn calloc(size: usize) -> *mut u8 {
     // SAFETY: calloc takes any size; a result of NULL is the caller's to handle.
     unsafe { libc::calloc(1, size.max(1)) }.cast()
 }
 
-/// Bytes from the C allocator, not initialized, or NULL when there are none. A size of 0 gives a block that can be freed.
+/// Bytes from the C allocator, not initialized, or NULL when there are none. A size of 0 gives a
+/// block that can be freed.
 pub(crate) fn malloc(size: usize) -> *mut u8 {
     // SAFETY: malloc takes any size; a result of NULL is the caller's to handle.
     unsafe { libc::malloc(size.max(1)) }.cast()
 }
 
-/// Changes the size of a block; NULL makes a new one. NULL, with the block as it was, when there is no memory.
+/// Changes the size of a block; NULL makes a new one. NULL, with the block as it was, when there is
+/// no memory.
 ///
 /// # Safety
 /// `block` is NULL or came from this module and was not freed.

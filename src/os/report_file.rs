@@ -1,8 +1,8 @@
-//! Opening a file for a report where others may lay traps: no link in a folder that all can write is followed, and
-//! no file of another user's there is written to.
+//! Opening a file for a report where others may lay traps: no link in a folder that all can write
+//! is followed, and no file of another user's there is written to.
 //!
-//! The path is walked name by name, each relative to the folder that is open already, so that nothing can be
-//! exchanged between a look and a step. Async-signal-safe, allocates nothing.
+//! The path is walked name by name, each relative to the folder that is open already, so that
+//! nothing can be exchanged between a look and a step. Async-signal-safe, allocates nothing.
 
 use super::{errno, file};
 use core::ffi::{CStr, c_int};
@@ -36,10 +36,11 @@ impl Drop for Folder {
     }
 }
 
-/// Opens `path` for writing, created with mode 0600 or emptied, closed on exec; `None` with `errno` set.
+/// Opens `path` for writing, created with mode 0600 or emptied, closed on exec; `None` with `errno`
+/// set.
 ///
-/// ELOOP for a link in a folder that all can write, EACCES for a file of another user's, or with a second name,
-/// in such a folder.
+/// ELOOP for a link in a folder that all can write, EACCES for a file of another user's, or with a
+/// second name, in such a folder.
 pub(crate) fn create(path: &CStr) -> Option<i32> {
     let mut rest = Rest { bytes: [0; PATH], at: 0, len: 0 };
     if !rest.put_before(path.to_bytes()) {
@@ -89,7 +90,8 @@ enum Step {
     Link(usize),
 }
 
-/// Goes on to `name`; `last`: it is the file to be written. The text of a link is put into `target`.
+/// Goes on to `name`; `last`: it is the file to be written. The text of a link is put into
+/// `target`.
 fn step(folder: &Folder, name: &CStr, last: bool, target: &mut [u8; PATH]) -> Option<Step> {
     let shared = is_writable_by_all(folder)?;
     let found = look_at(folder, name);
@@ -121,7 +123,8 @@ fn create_file(folder: &Folder, name: &CStr, shared: bool) -> Option<i32> {
     if errno::get() != libc::EEXIST {
         return None;
     }
-    // Before it is opened, since opening a pipe or a device of another user's does something already.
+    // Before it is opened, since opening a pipe or a device of another user's does something
+    // already.
     if shared && !look_at(folder, name).is_some_and(|found| is_ours(&found)) {
         return fail(libc::EACCES);
     }
@@ -210,7 +213,8 @@ fn fail<T>(number: c_int) -> Option<T> {
 }
 
 impl Rest {
-    /// Puts the names of `path` before those that are left. False, with `errno` set, if they do not fit.
+    /// Puts the names of `path` before those that are left. False, with `errno` set, if they do not
+    /// fit.
     fn put_before(&mut self, path: &[u8]) -> bool {
         let left = self.len - self.at;
         let len = path.len() + 1 + left;

@@ -90,8 +90,8 @@ pub(crate) fn name(signal: c_int) -> &'static str {
     NAMES.iter().find(|(_, number)| *number == signal).map_or("?", |(name, _)| name)
 }
 
-/// Whether a handler can be installed that the program goes on after: the OS refuses one for KILL and STOP, and
-/// the fault that raises the others comes again when their handler returns.
+/// Whether a handler can be installed that the program goes on after: the OS refuses one for KILL
+/// and STOP, and the fault that raises the others comes again when their handler returns.
 pub(crate) fn can_be_caught(signal: c_int) -> bool {
     ![
         libc::SIGKILL,
@@ -107,7 +107,7 @@ pub(crate) fn can_be_caught(signal: c_int) -> bool {
     .contains(&signal)
 }
 
-/// The disposition that has `C` run.
+/// The disposition that runs `C`.
 pub(crate) fn caught_by<C: Catch>() -> Disposition {
     Disposition::Handler(handler::<C> as *const () as usize)
 }
@@ -115,11 +115,11 @@ pub(crate) fn caught_by<C: Catch>() -> Disposition {
 /// Sets the handler of `signal` (an address, SIG_DFL or SIG_IGN); interrupted
 /// system calls are not restarted. Returns the previous one.
 pub(crate) fn set(signal: c_int, handler: Disposition) -> Option<Disposition> {
-    // Kind to threads whose own stack is small, as CPython is.
+    // The handler may run on an alternate stack, as in CPython: a thread's own may be small.
     set_with(signal, handler, libc::SA_ONSTACK)
 }
 
-/// As [`set`]; interrupted system calls are restarted where the OS can.
+/// Does what [`set`] does, and lets the OS restart interrupted system calls where it can.
 pub(crate) fn set_restarting(signal: c_int, handler: Disposition) -> Option<Disposition> {
     set_with(signal, handler, libc::SA_ONSTACK | libc::SA_RESTART)
 }

@@ -6,7 +6,8 @@ pub(crate) fn install() {
     // SAFETY: all-zero is a valid sigaction.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
     action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-    // SAFETY: the action is initialised, its handler async-signal-safe, and no SA_RESTART asked for.
+    // SAFETY: the action is initialised, its handler async-signal-safe, and no SA_RESTART asked
+    // for.
     let failed =
         unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, core::ptr::null_mut()) };
     assert_eq!(failed, 0);

@@ -1,4 +1,4 @@
-//! OS threads: start, join until the kernel has let go, names, ends.
+//! OS threads: start, join until the kernel has released the thread, names, ends.
 //!
 //! A join here means more than `pthread_join`: that call returns when the
 //! kernel clears the thread's id word, a moment before the task leaves
@@ -28,7 +28,7 @@ extern "C" fn enter<R: Run>(arg: *mut c_void) -> *mut c_void {
     core::ptr::null_mut()
 }
 
-/// Whether somebody will join the new thread.
+/// Whether a thread will join the new thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reaping {
     /// The thread must be joined or detached exactly once.
@@ -222,7 +222,7 @@ impl Run for Errand {
     fn run(errand: *mut c_void) {
         // SAFETY: `spawn_plain` gave this thread a filled block.
         let Errand { body, arg } = unsafe { errand.cast::<Errand>().read() };
-        // SAFETY: read above, and nobody else's.
+        // SAFETY: the value was read above and belongs to this thread alone.
         unsafe { crate::os::mem::free(errand.cast()) };
         // SAFETY: the host's function and argument.
         unsafe { body(arg) };
@@ -313,7 +313,7 @@ pub(crate) fn exit_thread() -> ! {
     unsafe { pthread_exit(core::ptr::null_mut()) }
 }
 
-/// Puts the calling thread to sleep for ever, without using the processor.
+/// Puts the calling thread to sleep until the process ends, without using the processor.
 pub(crate) fn hang() -> ! {
     if let Some(table) = crate::os::engine::table() {
         // SAFETY: the thread does not go on, as the engine is told.
@@ -346,7 +346,8 @@ extern "C" fn ended<E: ThreadEnd>(_block: *mut c_void) {
     E::run();
 }
 
-/// Has `E` run when the calling thread ends; armed once per thread. There is one `E`.
+/// Registers `E` to run when the calling thread ends, at most once per thread. There is
+/// one `E` in the process.
 ///
 /// Returns false when the OS has no key left: thread ends are then not seen,
 /// which costs memory of abandoned states but no safety.

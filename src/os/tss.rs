@@ -16,7 +16,7 @@ impl Key {
         }
         let narrow = c_uint::try_from(key).ok().filter(|&key| key < c_uint::MAX);
         if narrow.is_none() {
-            // SAFETY: created above and known to nobody.
+            // SAFETY: created above, and no other thread knows it.
             unsafe { libc::pthread_key_delete(key) };
         }
         narrow.map(Key)

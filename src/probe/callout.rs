@@ -25,6 +25,10 @@ pub(crate) enum Callout {
     StateHook,
     InterpHook,
     ForkHook,
+    /// Of PyTState_RunOnThread, on the thread of the state.
+    ThreadCall,
+    /// The same, on the thread of the caller.
+    Handshake,
 }
 
 impl Callout {
@@ -46,6 +50,7 @@ impl Callout {
             Callout::StateHook => "a thread state hook",
             Callout::InterpHook => "an interpreter hook",
             Callout::ForkHook => "a fork hook",
+            Callout::ThreadCall | Callout::Handshake => "a function of PyTState_RunOnThread",
             Callout::Visitor => "a visitor of thread states",
         }
     }

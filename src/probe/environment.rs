@@ -1,14 +1,17 @@
 //! The environment: every variable that this library reads, and the only reader.
 //!
-//! One row of [`variables!`] is one variable: what it means, what it may be, the function that reads its text, and
-//! the place that applies it. A place asks for its own row with [`Variable::get`] when it sets itself up: this layer
-//! at the first arrival at a point, `life` at each initialization. `docs/environment.md` has the same table for
-//! people; a test compares the two.
+//! One row of [`variables!`] is one variable: what it means, what it may be, the function that
+//! reads its text, and the place that applies it. A place asks for its own row with
+//! [`Variable::get`] when it sets itself up: this layer at the first arrival at a point, `life` at
+//! each initialization. `docs/environment.md` has the same table for people; a test compares the
+//! two.
 //!
-//! V1. Nothing is read in a program that has rights which its caller lacks (`docs/security.md`). That is said once.
-//! V2. A value that cannot be read is reported once, with the value and with what it may be, and is ignored. A
-//!     variable that is set to nothing is as one that is not set.
-//! V3. A `PYTSTATE_` name that is in no row is reported at the first reading, with the nearest name that is.
+//! ENV-1: Nothing is read in a program that has rights which its caller lacks (`docs/security.md`).
+//!    That is said once.
+//! ENV-2: A value that cannot be read is reported once, with the value and with what it may be, and
+//!     is ignored. A variable that is set to nothing is as one that is not set.
+//! ENV-3: A `PYTSTATE_` name that is in no row is reported at the first reading, with the nearest
+//!    name that is.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -54,7 +57,8 @@ variables! {
     SYNC_LIMIT: i64 = c"PYTSTATE_SYNC_LIMIT", "a number of seconds, such as 10 or 0.25", parse_seconds;
     /// A lifecycle trace, as PyTState_TraceStart(). Applied here.
     TRACE: () = c"PYTSTATE_TRACE", "a path of at most 1023 bytes", |_| None;
-    /// The main interpreter runs without a GIL (0) or with one (1). Applied by `life::runtime::init`.
+    /// The main interpreter runs without a GIL (0) or with one (1). Applied by
+    /// `life::runtime::init`.
     PYTHON_GIL: bool = c"PYTHON_GIL", "0 or 1", |text| word(text, &[("0", false), ("1", true)]);
     /// The CPython version, as a hexversion, whose rules apply. Applied by `life::runtime::init`.
     COMPAT: u32 = c"PYTSTATE_COMPAT", "3.12, 3.13, 3.14 or 3.15", compat;
@@ -122,7 +126,8 @@ impl<T> Variable<T> {
         value
     }
 
-    /// The variable's text, in `buffer`; `None` if it is not set or does not fit, which is reported.
+    /// The variable's text, in `buffer`; `None` if it is not set or does not fit, which is
+    /// reported.
     fn read<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a CStr> {
         if !is_trusted() {
             return None;
@@ -147,7 +152,8 @@ impl<T> Variable<T> {
         text::warn(format_args!("pytstate: {name} is ignored: '{value}' is not {}", self.may_be));
     }
 
-    /// Says why a value that could be read is ignored all the same, unless that was said of this value last.
+    /// Says why a value that could be read is ignored all the same, unless that was said of this
+    /// value last.
     pub(crate) fn refuse(&self, value: &[u8], why: core::fmt::Arguments<'_>) {
         if self.is_news(value) {
             let name = Printable(self.name.to_bytes());
@@ -163,7 +169,7 @@ impl<T> Variable<T> {
     }
 }
 
-/// Whether the environment comes from the one whose rights the program has (V1).
+/// Whether the environment comes from the one whose rights the program has (ENV-1).
 fn is_trusted() -> bool {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !env::is_secure() {

@@ -72,8 +72,8 @@ pub(crate) static FORK_ROWS: [&[ForkRow]; 5] = [
     &recorder::BUFFERS_ROW,
 ];
 
-/// Makes this layer whole in a fork child, after its locks were freed: forgets the threads that were
-/// held at points.
+/// Makes this layer whole in a fork child, after its locks were freed: forgets the threads that
+/// were held at points.
 ///
 /// The child keeps hooks and perturbation; pauses and orders are dropped, because the threads that
 /// would have woken the held ones live in the parent. A trace goes on in the parent alone.

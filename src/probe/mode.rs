@@ -10,10 +10,11 @@
 //! | `TSAN`    | the host is compiled with ThreadSanitizer, which is told of attaches and detaches |
 //! | `CONTROL` | the engine of the command `pytstate` controls this process |
 //!
-//! M1. Relaxed is enough: a bit only sends its reader to the cold path, which reads
-//! everything else under a lock. Who arms a point and then starts or wakes a thread has
+//! MODE-1: Relaxed is enough: a bit only sends its reader to the cold path, which reads
+//! everything else under a lock. A thread that arms a point and then starts or wakes a thread has
 //! ordered the two by that; a thread that runs already may pass once more unseen.
-//! M2. `UNKNOWN` is cleared once, under [`RESOLVE`], after everything the environment asks for is set up.
+//! MODE-2: `UNKNOWN` is cleared once, under [`RESOLVE`], after everything the environment asks for
+//!    is set up.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

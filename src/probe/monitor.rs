@@ -1,11 +1,13 @@
-//! This layer's own mutex: data inside a [`WordLock`], and one word to wait for a change of the data.
+//! This layer's own mutex: data inside a [`WordLock`], and one word to wait for a change of the
+//! data.
 //!
-//! MON-1 `changes` moves only while the lock is held. So a thread that reads it under the lock, then frees the lock and sleeps
-//!     while it has that value, misses no change.
-//! MON-2 A thread that holds a monitor counts itself in [`DEPTH`] from before it locks until after it has unlocked: a signal
-//!     handler that interrupts it sees that and stays out.
-//! MON-3 Monitors are leaves: with one held, no other lock is taken and no code of the host runs. The exception is the reader of
-//!     the environment, which enters the monitors of what it turns on.
+//! MON-1: `changes` moves only while the lock is held. So a thread that reads it under the lock,
+//!     then frees the lock and sleeps while it has that value, misses no change.
+//! MON-2: A thread that holds a monitor counts itself in [`DEPTH`] from before it locks until after
+//!     it has unlocked: a signal handler that interrupts it sees that and stays out.
+//! MON-3: Monitors are leaves: with one held, no other lock is taken and no code of the host runs.
+//!     The exception is the reader of the environment, which enters the monitors of what it turns
+//!     on.
 
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
@@ -18,7 +20,8 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::word_lock::WordLock;
 
 thread_local! {
-    /// How many monitors the thread holds or is taking. No destructor: usable until the thread is gone.
+    /// How many monitors the thread holds or is taking. No destructor: usable until the thread is
+    /// gone.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -106,7 +109,8 @@ impl<T: Send> ForkLock for Monitor<T> {
 }
 
 impl<'a, T> Held<'a, T> {
-    /// Frees the lock until another thread has called [`Held::changed`] or the deadline passed, and takes it again.
+    /// Frees the lock until another thread has called [`Held::changed`] or the deadline passed, and
+    /// takes it again.
     ///
     /// May return without either: the caller looks at the data again.
     pub(super) fn wait(self, deadline: Deadline) -> Self {

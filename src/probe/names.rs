@@ -4,8 +4,10 @@
 //! Names of users stand in a table of fixed size and stay there for good, so their addresses may be
 //! handed out.
 //!
-//! U1. `USERS[..COUNT]` never changes again: a name is written, then `COUNT` raised with release.
-//! U2. `COUNT` is raised only by who holds the table's monitor (the caller of [`make`]).
+//! NAMES-1: `USERS[..COUNT]` never changes again: a name is written, then `COUNT` raised with
+//!    release.
+//! NAMES-2: `COUNT` is raised only by the thread that holds the table's monitor (the caller of
+//!    [`make`]).
 
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -45,7 +47,7 @@ impl Name {
 
 /// How many points there are now.
 pub(super) fn count() -> usize {
-    // Pairs with `make`'s release (U1).
+    // Pairs with `make`'s release (NAMES-1).
     Point::COUNT + COUNT.load(Acquire)
 }
 
@@ -83,7 +85,8 @@ pub(super) fn name_of(index: usize) -> *const c_char {
     }
 }
 
-/// Writes the addresses of the first names to `put` until it refuses; returns how many points there are.
+/// Writes the addresses of the first names to `put` until it refuses; returns how many points there
+/// are.
 pub(super) fn list(mut put: impl FnMut(usize, *const c_char) -> bool) -> usize {
     let count = count();
     (0..count).take_while(|&index| put(index, name_of(index))).for_each(drop);

@@ -1,10 +1,12 @@
 //! Random sleeps at points: the same program, another interleaving.
 //!
-//! Each thread draws from a generator of its own, seeded from the seed and the order in which threads first
-//! came to a point; no lock, no shared word is written after that.
+//! Each thread draws from a generator of its own, seeded from the seed and the order in which
+//! threads first came to a point; no lock, no shared word is written after that.
 //!
-//! P1. A thread's generator belongs to one `GENERATION`; a new setting starts every thread anew.
-//! P2. The settings are independent words: a thread that reads a mix of two settings sleeps by that mix once.
+//! PERTURB-1: A thread's generator belongs to one `GENERATION`; a new setting starts every thread
+//!    anew.
+//! PERTURB-2: The settings are independent words: a thread that reads a mix of two settings sleeps
+//!    by that mix once.
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering::Relaxed;
@@ -46,7 +48,8 @@ static THREADS: AtomicU32 = AtomicU32::new(0);
 static NOTHING: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
-    /// Generation and state of the thread's generator. No destructor: usable until the thread is gone.
+    /// Generation and state of the thread's generator. No destructor: usable until the thread is
+    /// gone.
     static GENERATOR: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
 }
 

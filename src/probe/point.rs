@@ -154,7 +154,8 @@ impl Point {
         TABLE.get(index).map(|(name, _)| *name)
     }
 
-    /// True if `name` stands in the library's own name space (`gil.anything`) without being a point.
+    /// True if `name` stands in the library's own name space (`gil.anything`) without being a
+    /// point.
     ///
     /// Such a name is a misspelling, so nothing may create a user's point with it.
     pub(crate) fn is_misspelt(name: &CStr) -> bool {

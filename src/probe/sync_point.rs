@@ -28,9 +28,9 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Answer {
-    /// Done; or, where it was asked, somebody is held there.
+    /// The change was made; or, for a question, a thread is held at the point.
     Done,
-    /// Nobody was held there before the deadline.
+    /// No thread was held at the point before the deadline.
     TimedOut,
     /// No such point, and none can be made with that name; or an order of a point with itself.
     BadName,
@@ -49,9 +49,9 @@ impl From<NameError> for Answer {
 
 /// Passes a sync point.
 ///
-/// Off, this is one relaxed load and a branch that is not taken. May be called by any thread, with or
-/// without a state; never where one of the library's own locks is held, because a thread can be held here.
-/// Keeps `errno`.
+/// Off, this is one relaxed load and a branch that is not taken. May be called by any thread, with
+/// or without a state; never where one of the library's own locks is held, because a thread can be
+/// held here. Keeps `errno`.
 #[inline(always)]
 pub(crate) fn point(at: Point) {
     if !is_off() {
@@ -126,7 +126,7 @@ fn pass(index: usize, object: *const ()) {
 fn control(index: usize, object: *const ()) {
     static NUMBERS: [control::Number; names::CAPACITY] =
         [const { control::Number::unknown() }; names::CAPACITY];
-    // SAFETY: names of points are NUL-terminated and never change or go away (U1).
+    // SAFETY: names of points are NUL-terminated and never change or go away (NAMES-1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     control::point(&NUMBERS[index], name, object);
 }
@@ -136,7 +136,8 @@ fn call_hook(index: usize) {
     let hook = TABLE.enter().slot(index).hook;
     let Some(hook) = hook.filter(|_| !IN_HOOK.get()) else { return };
     IN_HOOK.set(true);
-    // SAFETY: the host gave a function of this type, with this argument, to be called here on any thread.
+    // SAFETY: the host gave a function of this type, with this argument, to be called here on any
+    // thread.
     let run = || unsafe { (hook.run)(names::name_of(index), hook.arg) };
     let attached = tls::current().expose_provenance();
     callout::inside(Entry { callout: Callout::SyncHook, attached, subject: 0 }, run);
@@ -160,7 +161,8 @@ fn hold(index: usize) {
     }
 }
 
-/// Stage 3: waits until nothing is left to wait for, somebody wakes the point, or the limit is reached.
+/// Stage 3: waits until nothing is left to wait for, a thread wakes the point, or the limit is
+/// reached.
 fn await_orders(mut held: Held<'static, Table>, index: usize) -> Held<'static, Table> {
     let deadline = Deadline::after(held.limit_ns);
     let slot = held.slot(index);
@@ -200,7 +202,7 @@ fn give_up(mut held: Held<'static, Table>, then: usize) -> Held<'static, Table> 
 
 /// A point's name for a message.
 fn shown(index: usize) -> &'static str {
-    // SAFETY: names of points are NUL-terminated and never change or go away (U1).
+    // SAFETY: names of points are NUL-terminated and never change or go away (NAMES-1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     name.to_str().unwrap_or("(not UTF-8)")
 }

@@ -1,18 +1,21 @@
-//! What is armed at which point, and which threads are held there: data and transitions, no waiting.
+//! What is armed at which point, and which threads are held there: data and transitions, no
+//! waiting.
 //!
 //! A thread that arrives at an armed point goes through three stages:
 //!
 //! 1. its hook is called;
 //! 2. a pause, if one is left, is taken and holds it until the point's `pause_epoch` moves;
-//! 3. it is held until no order is live that has this point as its `then`, or the point's `order_epoch` moves.
+//! 3. it is held until no order is live that has this point as its `then`, or the point's
+//! `order_epoch` moves.
 //!
-//! Then it has passed: the orders that have this point as their `first` are fulfilled and forgotten.
+//! Then it has passed: the orders that have this point as their `first` are fulfilled and
+//! forgotten.
 //!
-//! T1. `held_by_pause` counts the threads that took a pause in the current `pause_epoch` (and `held_by_order` the
-//!     same for orders). Who releases threads moves the epoch and zeroes the count in one step, so a
-//!     released thread that has not run yet is not counted any more.
-//! T2. `ARMED[i]` is true iff point `i` has a pause left, a hook, or a live order that names it; the bit
-//!     `mode::SYNC` is set iff any is. Both change only with the table held.
+//! POINT-1: `held_by_pause` counts the threads that took a pause in the current `pause_epoch` (and
+//!     `held_by_order` the same for orders). A release of threads moves the epoch and zeroes the
+//!     count in one step, so a released thread that has not run yet is not counted any more.
+//! POINT-2: `ARMED[i]` is true iff point `i` has a pause left, a hook, or a live order that names
+//!     it; the bit `mode::SYNC` is set iff any is. Both change only with the table held.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -37,8 +40,8 @@ pub(crate) struct Hook {
     pub(crate) arg: *mut c_void,
 }
 
-// SAFETY: the pointer is only carried; what it points to is the business of the host, which was told
-// that the hook runs on whatever thread arrives.
+// SAFETY: the pointer is only carried; what it points to is the business of the host, which was
+// told that the hook runs on whatever thread arrives.
 unsafe impl Send for Hook {}
 
 /// One point's state.
@@ -85,7 +88,7 @@ pub(super) fn is_armed(index: usize) -> bool {
 }
 
 impl Table {
-    /// Nothing armed.
+    /// A table in which no point is armed.
     pub(super) const fn new() -> Self {
         let slot = Slot {
             pauses: 0,
@@ -132,7 +135,8 @@ impl Table {
         Some(epoch)
     }
 
-    /// Releases the threads that the point holds; if it holds none, forgets the pauses that are left.
+    /// Releases the threads that the point holds; if it holds none, forgets the pauses that are
+    /// left.
     pub(super) fn wake(&mut self, index: usize) {
         if self.is_anybody_held(index) {
             self.slots[index].release();
@@ -162,7 +166,7 @@ impl Table {
         self.orders.iter().find(|o| o.live && o.then == then).map(|o| o.first)
     }
 
-    /// Notes that `first` was passed. True if that lets somebody go on.
+    /// Notes that `first` was passed. Returns true if that releases a held thread.
     pub(super) fn passed(&mut self, first: usize) -> bool {
         let mut freed = false;
         while let Some(then) =
@@ -173,7 +177,7 @@ impl Table {
         freed
     }
 
-    /// Forgets an order. True if that lets somebody go on.
+    /// Forgets an order. Returns true if that releases a held thread.
     pub(super) fn drop_order(&mut self, first: usize, then: usize) -> bool {
         for order in &mut self.orders {
             order.live &= order.first != first || order.then != then;
@@ -194,7 +198,7 @@ impl Table {
         self.rearm(index);
     }
 
-    /// Forgets every pause, order and hook and lets everybody go.
+    /// Removes every pause, order and hook, and releases every held thread.
     pub(super) fn clear(&mut self) {
         for order in &mut self.orders {
             order.live = false;
@@ -208,7 +212,8 @@ impl Table {
         }
     }
 
-    /// Makes the table whole in a fork child, whatever its last holder was doing: keeps the hooks alone.
+    /// Makes the table whole in a fork child, whatever its last holder was doing: keeps the hooks
+    /// alone.
     pub(super) fn keep_hooks_only(&mut self) {
         for order in &mut self.orders {
             order.live = false;
@@ -224,7 +229,7 @@ impl Table {
         }
     }
 
-    /// Restores T2 after a change at the point.
+    /// Restores POINT-2 after a change at the point.
     fn rearm(&mut self, index: usize) {
         let slot = &self.slots[index];
         let named = |o: &Order| o.live && (o.first == index || o.then == index);
@@ -244,14 +249,14 @@ impl Table {
 }
 
 impl Slot {
-    /// Releases the threads held here (T1).
+    /// Releases the threads held here (POINT-1).
     fn release(&mut self) {
         self.held_by_pause = 0;
         self.pause_epoch = self.pause_epoch.wrapping_add(1);
         self.release_ordered();
     }
 
-    /// Releases the threads held here by an order (T1).
+    /// Releases the threads held here by an order (POINT-1).
     fn release_ordered(&mut self) {
         self.held_by_order = 0;
         self.order_epoch = self.order_epoch.wrapping_add(1);

@@ -1,4 +1,5 @@
-//! Diagnostics text without allocation: a line on the stack and a write that signal handlers may do.
+//! Diagnostics text without allocation: a line on the stack and a write that signal handlers may
+//! do.
 //!
 //! Everything here is async-signal-safe and leaves `errno` as it was.
 
@@ -8,7 +9,7 @@ use crate::os::{errno, file};
 
 /// A line of text on the stack; what does not fit is cut off.
 ///
-/// L1. `bytes[..len]` is what was written, `len <= N`, and a cut falls between characters.
+/// TEXT-1: `bytes[..len]` is what was written, `len <= N`, and a cut falls between characters.
 pub(crate) struct LineBuf<const N: usize = 256> {
     bytes: [u8; N],
     len: usize,
@@ -52,6 +53,14 @@ impl<const N: usize> LineBuf<N> {
             self.len -= 1;
         }
         self.push_bytes(b"\n");
+    }
+
+    /// Ends the text as C does: the last byte is NUL, even where the text was cut.
+    pub(crate) fn end_text(&mut self) {
+        if self.len == N {
+            self.len -= 1;
+        }
+        self.push_bytes(b"\0");
     }
 }
 
@@ -115,8 +124,8 @@ pub(crate) fn parse_seconds(text: &str) -> Option<i64> {
     whole.checked_mul(1_000_000_000)?.checked_add(fraction * scale)
 }
 
-/// Text from outside, made safe for a line of a report: what is no UTF-8 or no printable character becomes `?`, so
-/// that it can neither end the line nor speak to a terminal.
+/// Text from outside, made safe for a line of a report: what is no UTF-8 or no printable character
+/// becomes `?`, so that it can neither end the line nor speak to a terminal.
 pub(crate) struct Printable<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Printable<'_> {
@@ -156,7 +165,8 @@ fn write_printable(
     Ok(())
 }
 
-/// Control characters, line and paragraph separators, and the marks that turn the direction of text around.
+/// Control characters, line and paragraph separators, and the marks that turn the direction of text
+/// around.
 pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

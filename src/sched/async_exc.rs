@@ -60,14 +60,14 @@ fn take(tstate: ThreadStateRef) -> *mut PyObject {
     tstate.async_exc().swap(ptr::null_mut(), AcqRel)
 }
 
-/// Raises what was left with the attached `state`, once (S-AX-05).
+/// Raises what was left with the attached `tstate`, once (S-AX-05).
 pub(crate) fn raise_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
     eval_breaker::clear(tstate, ASYNC_EXCEPTION);
     let exception = take(tstate);
     if exception.is_null() {
         return Ok(());
     }
-    raise::raise_object(exception, c"");
+    raise::raise_object(exception, None);
     raise::drop_reference(exception);
     Err(Raised)
 }

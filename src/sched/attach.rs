@@ -1,4 +1,4 @@
-//! Attaching and detaching: the two moves on which everything else stands.
+//! Attaching a thread state to the calling thread, and detaching it.
 //!
 //! Attach (S-TS-11): take the GIL, win the state word, publish the current
 //! pointer, become gilstate, resume the top critical section. Detach (S-TS-12)
@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
     OtherThread,
 }
 
-/// Whether the caller may attach `state`; a few loads.
+/// Whether the caller may attach `tstate`. Costs a few loads.
 #[inline(always)]
 pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Refusal> {
     const USABLE: u32 = status::INITIALIZED | status::BOUND;
@@ -39,7 +39,7 @@ pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Refusal> {
         return Err(Refusal::AlreadyAttached);
     }
     let bits = tstate.status.load(Relaxed);
-    // A state that finalization gave up goes on to the late-attach policy.
+    // A state that finalization abandoned goes on to the late-attach policy.
     if bits != USABLE && bits != CLEARING && bits & status::ABANDONED == 0 && !ends_interp(tstate) {
         return Err(Refusal::NotUsable);
     }
@@ -49,7 +49,7 @@ pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether `state` is the one that ends its interpreter: at-exit functions run
+/// Whether `tstate` is the one that ends its interpreter: at-exit functions run
 /// with it after it was cleared, and may detach and attach again.
 #[cold]
 fn ends_interp(tstate: ThreadStateRef) -> bool {
@@ -58,7 +58,7 @@ fn ends_interp(tstate: ThreadStateRef) -> bool {
         && interp_of(tstate).finalizing.load(Acquire) == tstate.as_raw()
 }
 
-/// Attaches `state` to the calling thread, which has none attached.
+/// Attaches `tstate` to the calling thread, which has none attached.
 ///
 /// Does not return when the state's interpreter committed to finalization:
 /// the late-attach policy decides what happens then. Keeps errno.
@@ -72,8 +72,8 @@ pub(crate) fn attach_inlined(tstate: ThreadStateRef) {
     switch::attach::<Unlocked>(tstate);
 }
 
-/// As [`attach`], but returns false, with nothing attached, when the state's
-/// interpreter committed to finalization.
+/// Attaches `tstate` to the calling thread. Returns false, with no state attached,
+/// if the state's interpreter committed to finalization.
 #[must_use]
 pub(crate) fn attach_unless_over(tstate: ThreadStateRef) -> bool {
     switch::try_attach::<Unlocked>(tstate)
@@ -106,16 +106,16 @@ fn resume_sections(tstate: ThreadStateRef) {
     errno::set(saved);
 }
 
-/// Unlocks the sections of `state` and takes it out of reclamation: its thread
+/// Unlocks the sections of `tstate` and takes it out of reclamation: its thread
 /// is about to detach or to delete it.
 #[inline(always)]
 pub(crate) fn detaching(tstate: ThreadStateRef) {
     switch::detaching::<Unlocked>(tstate);
 }
 
-/// Detaches `state`, the attached state of the calling thread.
+/// Detaches `tstate`, the attached state of the calling thread.
 ///
-/// False when its GIL was not locked: the host let go of it behind our back.
+/// Returns false if its GIL was not locked: the host released it behind our back.
 #[must_use]
 pub(crate) fn detach(tstate: ThreadStateRef) -> bool {
     detach_inlined(tstate)
@@ -128,18 +128,18 @@ pub(crate) fn detach_inlined(tstate: ThreadStateRef) -> bool {
     switch::detach::<Unlocked>(tstate)
 }
 
-/// Detaches `state` in the middle of a call that ends with [`reattach_after_call`]:
+/// Detaches `tstate` in the middle of a call that ends with [`reattach_after_call`]:
 /// meanwhile no thread may take the state over.
 pub(crate) fn detach_for_call(tstate: ThreadStateRef) {
     switch::detach_for_call::<Unlocked>(tstate);
 }
 
-/// Attaches `state` again after [`detach_for_call`].
+/// Attaches `tstate` again after [`detach_for_call`].
 pub(crate) fn reattach_after_call(tstate: ThreadStateRef) {
     switch::reattach_after_call::<Unlocked>(tstate);
 }
 
-/// Lets go of the GIL and of the current pointer without touching the word:
+/// Releases the GIL and clears the current pointer without touching the word:
 /// the state is being deleted, or its thread suspends itself.
 pub(crate) fn release_for_delete(tstate: ThreadStateRef) -> bool {
     note_detaching(tstate);
@@ -148,7 +148,7 @@ pub(crate) fn release_for_delete(tstate: ThreadStateRef) -> bool {
     gil_of(tstate).is_none_or(|gil| gil::release(gil, false))
 }
 
-/// Takes the GIL for the attached `state`, which let go of it alone.
+/// Takes the GIL for the attached `tstate`, which released the GIL and kept its word.
 pub(crate) fn take_gil_only(tstate: ThreadStateRef) {
     let Some(gil) = gil_of(tstate) else { return };
     if !gil.try_take() && gil::take_slow(gil, tstate) == gil::Taken::MustExit {
@@ -159,7 +159,8 @@ pub(crate) fn take_gil_only(tstate: ThreadStateRef) {
     tstate.holds_gil().store(1, Relaxed);
 }
 
-/// Releases the GIL of the attached `state` alone. False when it was not locked.
+/// Releases the GIL of the attached `tstate` and keeps its word. Returns false if the
+/// GIL was not locked.
 pub(crate) fn release_gil_only(tstate: ThreadStateRef) -> bool {
     note_detaching(tstate);
     let held = tstate.holds_gil().swap(0, Relaxed) != 0;

@@ -21,7 +21,7 @@ impl Detach {
         Detach { tstate: None, at: None }
     }
 
-    /// The same; passes a sync point, still attached, before it sleeps.
+    /// Makes a [`Detach`] that passes a sync point, still attached, before it sleeps.
     pub(crate) fn at(point: Point) -> Detach {
         Detach { tstate: None, at: Some(point) }
     }
@@ -45,8 +45,8 @@ impl Waiting for Detach {
     }
 }
 
-/// As [`Detach`]; a signal ends the sleep, its handlers run attached, and the
-/// wait goes on unless they fail.
+/// Detaches for the sleep as [`Detach`] does. A signal ends the sleep, its handlers
+/// run attached, and the wait continues unless they fail.
 #[derive(Default)]
 pub(crate) struct DetachAndSignals {
     inner: Detach,

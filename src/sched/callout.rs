@@ -1,4 +1,4 @@
-//! Calling functions of the host, which may call everything back.
+//! Calling functions of the host, which may call any function of the library.
 //!
 //! A function that is called attached must return with the same state attached,
 //! and one that is called detached must return detached: the library goes on
@@ -25,7 +25,7 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
         subject: subject.addr(),
     };
     let result = callout::inside(entry, work);
-    // The name, too: the block may be another state's by now.
+    // The name is compared as well, because the block may be another state's by now.
     if current() != before || before.map(name_of) != id {
         fatal::fatal(
             c"",
@@ -40,13 +40,13 @@ pub(crate) fn run<R>(callout: Callout, subject: *const (), work: impl FnOnce() -
     result
 }
 
-/// What a state is called in all lives of its block and its interpreter's.
+/// The name of a state, which no other state has, even if it gets the same block.
 fn name_of(tstate: ThreadStateRef) -> (u64, u64) {
     let interp = Interp::of(tstate);
     (tstate.id(), interp.map_or(0, |interp| interp.incarnation.load(Relaxed)))
 }
 
-/// What a call is about to end.
+/// What a call would end.
 #[derive(Clone, Copy)]
 pub(crate) enum Ends {
     Runtime,
@@ -64,9 +64,15 @@ pub(crate) fn forbids(ends: Ends) -> Option<Callout> {
     callout::find(|entry| needs(entry, ends)).map(|entry| entry.callout)
 }
 
-/// Whether the calling thread is in a visitor, for which no interpreter is made.
-pub(crate) fn is_visiting() -> bool {
-    callout::find(|entry| entry.callout == Callout::Visitor).is_some()
+/// The function of the host, if the calling thread is in one, for which no
+/// interpreter is made or ended.
+pub(crate) fn keeps_interps() -> Option<Callout> {
+    callout::find(|entry| is_visit(entry.callout)).map(|entry| entry.callout)
+}
+
+/// Whether the lists stand still for the function.
+fn is_visit(callout: Callout) -> bool {
+    matches!(callout, Callout::Visitor | Callout::Handshake)
 }
 
 fn needs(entry: &Entry, ends: Ends) -> bool {
@@ -75,7 +81,7 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
         Ends::Interp(interp) => {
             let address = interp.as_ptr().addr();
             // A visit keeps every interpreter as it is.
-            entry.callout == Callout::Visitor
+            is_visit(entry.callout)
                 || entry.subject == address
                 || interp_of_address(entry) == address
         }
@@ -90,6 +96,6 @@ fn needs(entry: &Entry, ends: Ends) -> bool {
 fn interp_of_address(entry: &Entry) -> usize {
     let tstate = core::ptr::with_exposed_provenance_mut(entry.attached);
     // SAFETY: NULL, or the state that the call still needs: nothing deletes it
-    // meanwhile, and blocks of states stay mapped (T1).
+    // meanwhile, and blocks of states stay mapped (TS-1).
     unsafe { ThreadStateRef::from_ptr(tstate) }.map_or(0, |tstate| tstate.interp_ptr().addr())
 }

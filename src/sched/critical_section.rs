@@ -16,7 +16,7 @@ use crate::state::thread::ThreadStateRef;
 use crate::sync::mutex::{NotLocked, PyMutex};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// Whether sections of `state` lock anything: its interpreter has no GIL.
+/// Whether sections of `tstate` lock anything: its interpreter has no GIL.
 #[inline(always)]
 pub(crate) fn is_real(tstate: ThreadStateRef) -> bool {
     tstate.gil.is_none(Relaxed)
@@ -61,7 +61,7 @@ pub(crate) fn begin2(
     let (first, other) = if core::ptr::from_ref(a) < b { (a, b) } else { (b, a) };
     let first_taken = first.try_lock();
     if !(first_taken && other.try_lock()) {
-        // The top holding just these two is recursion (S-CS-08). Nobody else
+        // The top holding just these two is recursion (S-CS-08). No other thread
         // holds the first one then, so it was not taken above.
         let skip = !first_taken && top_is_pair(tstate, first, other);
         if skip || world_stopped(tstate) {
@@ -108,7 +108,7 @@ fn top_is_pair(tstate: ThreadStateRef, first: &PyMutex, other: &PyMutex) -> bool
     })
 }
 
-/// Whether the thread of `state` has stopped every other thread of its
+/// Whether the thread of `tstate` has stopped every other thread of its
 /// interpreter: a thread that holds the mutex cannot release it then (S-CS-09).
 fn world_stopped(tstate: ThreadStateRef) -> bool {
     RUNTIME.stop.is_stopped_by(tstate) || interp_of(tstate).stop.is_stopped_by(tstate)
@@ -120,7 +120,7 @@ fn world_stopped(tstate: ThreadStateRef) -> bool {
 pub(crate) enum EndSectionError {
     /// It is not the section that `state` began last.
     NotOnTop,
-    /// Its mutex is not locked: somebody unlocked it.
+    /// The mutex is not locked: a thread unlocked it although the section was active.
     NotLocked,
 }
 
@@ -130,13 +130,13 @@ impl From<NotLocked> for EndSectionError {
     }
 }
 
-/// Whether `record` is the section that `state` began last.
+/// Whether `record` is the section that `tstate` began last.
 pub(crate) fn is_on_top(tstate: ThreadStateRef, record: &PyCriticalSection) -> bool {
     let tag = tstate.critical_section().load(Relaxed);
     tag & !_Py_CRITICAL_SECTION_MASK == record.tag()
 }
 
-/// Ends the section that `state` began last; the one below is locked again if
+/// Ends the section that `tstate` began last; the one below is locked again if
 /// a wait or a detach gave it up (S-CS-07). `record` is not empty.
 pub(crate) fn end(
     tstate: ThreadStateRef,

@@ -26,7 +26,7 @@ pub(crate) fn traced_interp() -> i64 {
     current().map_or(-1, |tstate| interp_of(tstate).id())
 }
 
-/// Whether the caller is the main OS thread and `state` is in the main
+/// Whether the caller is the main OS thread and `tstate` is in the main
 /// interpreter: the only place where signals are handled (S-PC-13).
 pub(crate) fn may_handle_signals(tstate: ThreadStateRef) -> bool {
     RUNTIME.on_main_thread()

@@ -31,7 +31,8 @@ pub(crate) fn describe<const N: usize>(line: &mut LineBuf<N>, tstate: ThreadStat
     push_last_place(line, tstate, "attached or detached");
 }
 
-/// Appends where `state` was last `what`, or, where its last attach or detach left no place, where it was before.
+/// Appends where `tstate` was last `what`, or, where its last attach or detach left no place, where
+/// it was before.
 pub(crate) fn push_last_place<const N: usize>(
     line: &mut LineBuf<N>,
     tstate: ThreadStateRef,

@@ -10,8 +10,8 @@ use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Runs calls until the queues are empty; failures are reported and ignored
-/// (S-PC-12). For finalization, which waits neither for a call of another
-/// thread nor for the one that it was called from: it takes the queues over.
+/// (S-PC-12). Finalization waits neither for a call that another thread runs nor
+/// for the one that it was called from, so it takes the queues over.
 pub(crate) fn finish(tstate: ThreadStateRef) {
     let interp = interp_of(tstate);
     loop {
@@ -27,7 +27,7 @@ pub(crate) fn finish(tstate: ThreadStateRef) {
     }
 }
 
-/// Ends the pass of another thread of `interp`, or of a call that `state` is
+/// Ends the pass of another thread of `interp`, or of a call that `tstate` is
 /// in: once that call returns, its pass runs no other.
 fn take_over(interp: Interp, tstate: ThreadStateRef) {
     let handling = &interp.pending.handling;

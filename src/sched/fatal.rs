@@ -1,7 +1,7 @@
-//! The end of the process on misuse, with names: which function, which thread,
-//! which state, where.
+//! Aborts the process on misuse, and names the function, the thread, the state and
+//! the place.
 //!
-//! Callable from any thread, with or without a state, with locks held: it takes
+//! Any thread may call this, with or without a state, and with locks held: it takes
 //! no lock, allocates nothing and only reads (S-FE-51).
 
 use crate::os::{thread, tls};
@@ -43,7 +43,7 @@ pub(crate) fn fatal(func: &CStr, message: Arguments<'_>) -> ! {
     thread::abort()
 }
 
-/// As CPython words it; a runtime that is not there is "unknown".
+/// Prints the state of the runtime as CPython words it; "unknown" without a runtime.
 fn report_runtime() {
     let finalizer = RUNTIME.finalizing.load(Relaxed);
     let mut line = LineBuf::<96>::new();
@@ -82,7 +82,8 @@ fn report_caller() {
     write_fd(STDERR, line.as_bytes());
 }
 
-/// Appends the place that the calling thread left with PyTState_Here() and that no call has used yet.
+/// Appends the place that the calling thread left with PyTState_Here() and that no call has used
+/// yet.
 pub(crate) fn push_left_place<const N: usize>(line: &mut LineBuf<N>) {
     let place = this_thread::left_place();
     if !place.is_null() {

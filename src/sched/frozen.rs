@@ -1,5 +1,5 @@
-//! While a pause stands, the lists of states in its scope stand still: whoever
-//! stopped the world can walk them, and so can others on its behalf.
+//! During a pause the lists of states in its scope do not change: the thread that
+//! stopped the world can walk them, and so can other threads on its behalf.
 //!
 //! A thread that the pause does not stop may make and delete states meanwhile
 //! without waiting. A new state is numbered and kept aside, a deleted one marked
@@ -11,10 +11,10 @@
 //! change the lists at once. The lists may also stand still without a pause
 //! (`stw::freeze`), for a visitor of all states: then for that thread as well.
 //!
-//! F1 Under the head lock: `joining` and `leaving` are empty unless a pause of
+//! FROZEN-1: Under the head lock: `joining` and `leaving` are empty unless a pause of
 //!    the interpreter's stands.
-//! F2 A state in `joining` is suspended, chained by `spare`, and in no list.
-//! F3 A state that leaves is DELETED and in the list or in `joining`.
+//! FROZEN-2: A state in `joining` is suspended, chained by `spare`, and in no list.
+//! FROZEN-3: A state that leaves is DELETED and in the list or in `joining`.
 
 use crate::os::clock::Deadline;
 use crate::os::thread;
@@ -63,7 +63,7 @@ pub(crate) fn join(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>)
     }
 }
 
-/// Takes `state` out of the list of `interp`. False while a pause stands: then
+/// Takes `tstate` out of the list of `interp`. False while a pause stands: then
 /// the end of the pause does it, and gives the block back.
 #[must_use]
 pub(crate) fn leave(interp: Interp, tstate: ThreadStateRef, head: &HeadGuard<'_>) -> bool {
@@ -110,7 +110,7 @@ impl Departed {
     }
 }
 
-/// Wakes who waits until states of `interp` are gone.
+/// Wakes the threads that wait until states of `interp` are gone.
 pub(crate) fn tell_departure(interp: Interp) {
     if interp.departure_waiters.load(Relaxed) == 0 {
         return;
@@ -196,7 +196,7 @@ pub(crate) fn try_lock(deleted: Option<Interp>) -> Result<HeadGuard<'static>, He
     Err(Held { scope, pause: scope.pause() })
 }
 
-/// As [`try_lock`]; waits for the end of the pause.
+/// Takes the head lock as [`try_lock`] does, and waits for the end of the pause if there is one.
 pub(crate) fn lock(deleted: Interp) -> HeadGuard<'static> {
     loop {
         match try_lock(Some(deleted)) {
@@ -206,7 +206,7 @@ pub(crate) fn lock(deleted: Interp) -> HeadGuard<'static> {
     }
 }
 
-/// Wakes whom the pause of `scope`, which is over, held back. No lock is held.
+/// Wakes the threads that the ended pause of `scope` held back. The caller holds no lock.
 pub(crate) fn wake(scope: &StopScope) {
     // They set it under the head lock, while the pause stood.
     if scope.held_back.load(Relaxed) != 0 {

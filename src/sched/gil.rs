@@ -1,6 +1,6 @@
 //! Waiting for a GIL and passing it on.
 //!
-//! The queue and its rules stand in [`gil_queue`](crate::sched::gil_queue).
+//! The queue and its rules are in [`gil_queue`](crate::sched::gil_queue).
 //!
 //! - A waiter whose sleep ended asks the holder to drop, once it is back in the
 //!   queue, if that one has had the GIL for an interval (S-GIL-03). It looks at
@@ -32,7 +32,7 @@ use core::sync::atomic::Ordering::Relaxed;
 struct Asking {
     gil: &'static Gil,
     tstate: ThreadStateRef,
-    /// A sleep ended since the last time.
+    /// True if a sleep ended since the waiter last looked at the holder.
     due: bool,
 }
 
@@ -61,7 +61,7 @@ impl GilWaiter for Asking {
     }
 }
 
-/// Takes the GIL for `state`, waiting as long as it takes.
+/// Takes the GIL for `tstate`, waiting as long as it takes.
 #[cold]
 pub(crate) fn take_slow(gil: &'static Gil, tstate: ThreadStateRef) -> Taken {
     tstate.gil_requested().store(1, Relaxed);
@@ -103,7 +103,7 @@ fn request_drop(gil: &Gil) {
     drop(head);
 }
 
-/// Forgets a drop request behind which no thread waits any more (S-GIL-08).
+/// Clears a drop request if no thread waits for the GIL any more (S-GIL-08).
 pub(crate) fn forget_request(tstate: ThreadStateRef) {
     let waiters = of(tstate).map_or(0, |gil| gil.waiters.load(Relaxed));
     if waiters == 0 {
@@ -111,7 +111,7 @@ pub(crate) fn forget_request(tstate: ThreadStateRef) {
     }
 }
 
-/// Records that `state` now holds the GIL.
+/// Records that `tstate` now holds the GIL.
 #[inline(always)]
 pub(crate) fn note_taken(gil: &Gil, tstate: ThreadStateRef) {
     let me: *mut () = tstate.as_raw().cast();
@@ -122,7 +122,7 @@ pub(crate) fn note_taken(gil: &Gil, tstate: ThreadStateRef) {
 
 #[inline(never)]
 fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
-    // Relaxed, all of these: the next holder reads them after it took the GIL;
+    // All of these are Relaxed: the next holder reads them after it took the GIL;
     // other threads follow `holder` under the head lock, which its deleter takes.
     gil.holder.store(me, Relaxed);
     gil.switches.store(gil.switches.load(Relaxed).wrapping_add(1), Relaxed);
@@ -139,7 +139,7 @@ fn note_switch(gil: &Gil, tstate: ThreadStateRef, me: *mut ()) {
 
 /// Releases the GIL. One read-modify-write when no thread waits.
 ///
-/// Returns false when it was not locked.
+/// Returns false if the GIL was not locked.
 #[inline(always)]
 #[must_use]
 pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
@@ -153,19 +153,19 @@ pub(crate) fn release(gil: &'static Gil, forced: bool) -> bool {
     }
 }
 
-/// The GIL of `state`, if it runs under one.
+/// The GIL of `tstate`, if it runs under one.
 fn of(tstate: ThreadStateRef) -> Option<&'static Gil> {
     tstate.gil.load(Relaxed)
 }
 
-/// Sets the switch interval of the GIL of `state`.
+/// Sets the switch interval of the GIL of `tstate`.
 pub(crate) fn set_interval_us(tstate: ThreadStateRef, us: u32) {
     if let Some(gil) = of(tstate) {
         gil.interval_us.store(us.max(1), Relaxed);
     }
 }
 
-/// The switch interval of the GIL of `state`.
+/// The switch interval of the GIL of `tstate`.
 pub(crate) fn interval_us(tstate: ThreadStateRef) -> u32 {
     of(tstate).map_or(DEFAULT_INTERVAL_US, |gil| gil.interval_us.load(Relaxed))
 }

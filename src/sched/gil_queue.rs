@@ -1,15 +1,16 @@
-//! The queue of a GIL: who sleeps, who is woken, to whom it is handed over.
+//! The queue of a GIL: which threads sleep, which one is woken, and which one gets the
+//! GIL handed over.
 //!
 //! - A newcomer may take a free GIL before the threads that were woken for it
 //!   (barging keeps a thread that detaches for a moment on its processor).
 //! - At most one waiter is awake and competing; the others sleep in order. If
 //!   the woken one is slow to run, the next rule still applies.
 //! - The oldest waiter gets the GIL handed over, while it is still locked, when
-//!   it and everybody since the last hand-over had [`FAIR_NS`], or after a drop
+//!   it and every holder since the last hand-over had [`FAIR_NS`], or after a drop
 //!   request: that is both fairness and the forced switch of S-GIL-05.
 //! - A waiter that may not attach any more resigns: if it was the woken one it
 //!   wakes the next. It does not hold the GIL, so it changes the word in one
-//!   step that keeps LOCKED and WOKEN as it finds them (W1).
+//!   step that keeps LOCKED and WOKEN as it finds them.
 //!
 //! This module knows the word and the lot only, so that loom runs all of it.
 
@@ -88,7 +89,7 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
         if gil.try_barge(woken) {
             return Taken::Held;
         }
-        // Once, while the queue is empty: the holder may be about to let go.
+        // Spins once, while the queue is empty: the holder may be about to release the GIL.
         if !paused && !woken && gil.word.load(Relaxed) & PARKED == 0 {
             paused = true;
             (0..PAUSE).for_each(|_| spin_hint());

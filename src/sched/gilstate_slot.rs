@@ -6,7 +6,7 @@ use crate::sched::thread_end::AtExit;
 use crate::state::thread::ThreadStateRef;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// Makes `state` this thread's gilstate; the replaced one loses the mark
+/// Makes `tstate` this thread's gilstate; the replaced one loses the mark
 /// (S-BD-06).
 #[inline(always)]
 pub(crate) fn become_gilstate(tstate: ThreadStateRef) {

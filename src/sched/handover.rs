@@ -5,8 +5,8 @@
 //! binds the state to itself ([`at_attach`]), so that of several threads that
 //! take turns with one state each is its owner while it runs.
 //!
-//! The owner's fields change under the head lock: whoever finds a state by its
-//! thread id holds it.
+//! The owner's fields change under the head lock, because a thread that finds a
+//! state by its thread id holds that lock.
 
 use crate::os::thread;
 use crate::sched::current;
@@ -23,8 +23,8 @@ pub(crate) fn is_in_call(tstate: ThreadStateRef) -> bool {
     tstate.detached_by_call.load(Relaxed) != 0 || tstate.is_in_region()
 }
 
-/// Whether `tstate` is that of a thread that the library started, which is its
-/// own to the end.
+/// Whether `tstate` belongs to a thread that the library started. Such a state stays
+/// with its thread until the thread ends.
 pub(crate) fn is_started(tstate: ThreadStateRef) -> bool {
     !tstate.handle.load(Relaxed).is_null()
 }
@@ -45,7 +45,7 @@ pub(crate) fn at_attach(tstate: ThreadStateRef) {
     drop(head);
 }
 
-/// The end of an attach of a state whose thread is in the middle of a call.
+/// Aborts the attach of a state whose own thread is in the middle of a call.
 #[cold]
 pub(crate) fn refuse(tstate: ThreadStateRef, func: &core::ffi::CStr) -> ! {
     fatal(
@@ -60,7 +60,7 @@ pub(crate) fn refuse(tstate: ThreadStateRef, func: &core::ffi::CStr) -> ! {
 }
 
 /// Binds `tstate`, whose word the caller has won or which is suspended, to the
-/// calling thread. Its old thread has it as its gilstate no more.
+/// calling thread. It is no longer the gilstate of its old thread.
 pub(crate) fn bind_to_caller(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
     current::leave_gilstate_slot(tstate);
     tstate.record_thread();
@@ -68,7 +68,7 @@ pub(crate) fn bind_to_caller(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
     hand_over_main(tstate);
 }
 
-/// The main state is the one that the main thread has in the main interpreter.
+/// Updates the main state: the one that the main thread has in the main interpreter.
 fn hand_over_main(tstate: ThreadStateRef) {
     if !RUNTIME.on_main_thread() {
         RUNTIME.main_state.clear_if(tstate);

@@ -1,9 +1,9 @@
-//! Late attach: what a thread meets that wants to run after its interpreter
+//! Late attach: what happens to a thread that wants to run after its interpreter
 //! committed to finalization (extension API 5.1, S-DT).
 //!
 //! LIFE-5: a late thread holds no lock of the library, no pause and no GIL, and
-//! none is given to it: what a primitive has taken, it gives back before it
-//! lets its thread meet the policy.
+//! none is given to it. A primitive releases what it has taken before the policy
+//! is applied to its thread.
 
 use crate::os::thread;
 use crate::probe::Point;
@@ -29,7 +29,7 @@ use core::sync::atomic::{
 pub type PyTState_LateAttachHook =
     Option<unsafe extern "C" fn(*mut PyThreadState, *mut c_void) -> c_int>;
 
-/// The same, present.
+/// A [`PyTState_LateAttachHook`] that is not NULL.
 pub(crate) type LateHook =
     unsafe extern "C" fn(tstate: *mut PyThreadState, data: *mut c_void) -> c_int;
 
@@ -57,7 +57,7 @@ fn policy(tstate: Option<ThreadStateRef>) -> c_int {
     }
 }
 
-/// The policy where the host chose none: the environment's, else the emulated version's.
+/// The policy if the host chose none: the environment's, else the emulated version's.
 fn policy_by_default() -> c_int {
     match RUNTIME.late_by_environment.load(Relaxed) {
         -1 if RUNTIME.compat() <= Compat::V3_12 => PyTState_LATE_EXIT,
@@ -66,17 +66,17 @@ fn policy_by_default() -> c_int {
     }
 }
 
-/// What the layers above give back for a thread that never runs again:
-/// `set_give_back` fills it.
+/// The function by which the layers above release what a thread that never runs
+/// again still holds; `set_give_back` sets it.
 static GIVE_BACK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Registers the function that gives back what the layers above keep for a
-/// thread, before that thread exits or hangs.
+/// Registers the function that releases what the layers above keep for a thread,
+/// before that thread exits or hangs.
 pub(crate) fn set_give_back(function: fn()) {
     GIVE_BACK.store(function as *mut (), Release);
 }
 
-/// Gives back everything by which others could wait for the calling thread: its
+/// Releases everything for which another thread could wait for the calling one: its
 /// guards, its states in other interpreters, its handle.
 fn detach_handle(leaving: Leaving) {
     let function = GIVE_BACK.load(Acquire);
@@ -86,13 +86,13 @@ fn detach_handle(leaving: Leaving) {
         function();
     }
     thread_end::give_up_own_states();
-    // What it was in, it never returns to.
+    // The thread never returns to the calls that it was in.
     callout::leave_all();
     thread_end::detach_handle(leaving);
 }
 
-/// Ends the road of the calling thread, which first gives back what the
-/// primitives around it have taken (`sync::owed`). Nothing is attached, and no
+/// Ends or hangs the calling thread, which first releases what the primitives
+/// around it have taken (`sync::owed`). Nothing is attached, and no
 /// ranked lock of the library is held.
 #[cold]
 pub(crate) fn apply_policy(tstate: Option<ThreadStateRef>) -> ! {

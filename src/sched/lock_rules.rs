@@ -16,7 +16,7 @@ use crate::sync::waiting::{OnSignal, Waiting};
 /// What a signal does to a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalRule {
-    /// It is ignored.
+    /// The signal is ignored.
     Ignore,
     /// Pending calls run. The wait ends if one of them raises.
     RunPendingCalls,
@@ -41,7 +41,7 @@ impl LockRules {
     }
 }
 
-/// A wait by [`LockRules`].
+/// A wait that follows [`LockRules`].
 pub(crate) struct ByRules {
     rules: LockRules,
     at: Option<Point>,

@@ -1,5 +1,5 @@
-//! Checks that CPython makes only in debug builds, if at all: what follows is
-//! the host's choice.
+//! Checks that CPython makes only in debug builds, if at all. The host chooses what a
+//! failed check does.
 
 use crate::probe::text::{LineBuf, write_fd};
 use crate::sched::callout::{self, Callout};
@@ -32,8 +32,8 @@ pub(crate) fn misuse(func: &CStr, message: Arguments<'_>) {
     }
 }
 
-/// Reports what CPython allows although it is seldom meant, and what is allowed
-/// here as well: fatal only where the host asks for strictness.
+/// Reports a use that CPython allows although it is seldom intended. It is allowed
+/// here as well, and fatal only if the host asks for strict checks.
 #[cold]
 pub(crate) fn unusual(func: &CStr, message: Arguments<'_>) {
     match RUNTIME.check_level.load(Relaxed) {

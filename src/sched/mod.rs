@@ -1,4 +1,4 @@
-//! L3: who runs now. Attaching and detaching, the GIL, requests to the running
+//! L3: which threads run now. Attaching and detaching, the GIL, requests to the running
 //! thread, pauses. Waits for other threads, and calls host callbacks only with
 //! no lock held.
 //!
@@ -65,6 +65,8 @@ pub(crate) mod region;
 pub(crate) mod frozen;
 #[cfg(not(loom))]
 pub(crate) mod stw;
+#[cfg(not(loom))]
+pub(crate) mod thread_calls;
 #[cfg(not(loom))]
 pub(crate) mod drain;
 #[cfg(not(loom))]

@@ -58,14 +58,15 @@ pub(crate) fn add(target: Target, call: Call) -> Result<(), Full> {
     queued
 }
 
-/// Runs signal handlers and queued calls for the attached `state`.
+/// Runs signal handlers and queued calls for the attached `tstate`.
 ///
 /// One read-modify-write when no signal came and no call fails: the bit.
 pub(crate) fn make_pending_calls(tstate: ThreadStateRef) -> Result<(), Raised> {
     make_calls(tstate, may_handle_signals(tstate))
 }
 
-/// As [`make_pending_calls`], on the main thread in the main interpreter alone.
+/// Does what [`make_pending_calls`] does on the main thread in the main interpreter,
+/// and has no effect elsewhere.
 pub(crate) fn make_main_calls(tstate: ThreadStateRef) -> Result<(), Raised> {
     if may_handle_signals(tstate) { make_calls(tstate, true) } else { Ok(()) }
 }
@@ -115,7 +116,7 @@ impl Pass {
     }
 }
 
-/// Makes `state` the one that runs the calls of its interpreter. A second or
+/// Makes `tstate` the one that runs the calls of its interpreter. A second or
 /// recursive entry moves the bit to the first one (S-PC-07).
 fn claim(interp: Interp, tstate: ThreadStateRef) -> bool {
     let me = tstate.as_raw().cast();

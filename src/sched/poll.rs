@@ -8,10 +8,11 @@ use crate::probe::trace::{self, Event, Span};
 use crate::sched::current::{interp_of, set_current};
 use crate::sched::standing::{self, NONE, suspend_word_or_detach, wait_resumed};
 use crate::sched::state_hooks;
-use crate::sched::{async_exc, attach, gil, pending, signals};
+use crate::sched::{async_exc, attach, gil, pending, signals, thread_calls};
 use crate::state::error_kind::Raised;
 use crate::state::eval_breaker::{
     self, ASYNC_EXCEPTION, CALLS_TO_DO, GIL_DROP_REQUEST, PLEASE_STOP, SIGNALS_PENDING,
+    THREAD_CALLS,
 };
 use crate::state::hooks::Told;
 use crate::state::runtime::RUNTIME;
@@ -33,6 +34,9 @@ pub(crate) fn handle_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
     if bits & CALLS_TO_DO != 0 {
         pending::make_pending_calls(tstate)?;
     }
+    if bits & THREAD_CALLS != 0 {
+        thread_calls::run_queued(tstate)?;
+    }
     if bits & GIL_DROP_REQUEST != 0 {
         // The bit stays set until another state has the GIL: see `gil`.
         attach::detach_for_call(tstate);
@@ -45,7 +49,7 @@ pub(crate) fn handle_pending(tstate: ThreadStateRef) -> Result<(), Raised> {
     Ok(())
 }
 
-/// Serves a stop request at a poll: lets go, stands until the pause is over,
+/// Serves a stop request at a poll: releases the GIL, stands until the pause is over,
 /// and attaches again.
 fn suspend_if_asked(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();

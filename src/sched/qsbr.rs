@@ -17,7 +17,7 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// What frees a block of the host.
+/// The function of the host that frees a block.
 pub(crate) type Free = unsafe extern "C" fn(*mut c_void);
 
 /// A block that waits to be freed.
@@ -28,7 +28,7 @@ struct Deferred {
     next: *mut Deferred,
 }
 
-/// After an attach without a GIL.
+/// Called after an attach without a GIL.
 #[inline(always)]
 pub(crate) fn online(tstate: ThreadStateRef) {
     if let Some(qsbr) = tstate.qsbr.load(Relaxed) {
@@ -36,7 +36,7 @@ pub(crate) fn online(tstate: ThreadStateRef) {
     }
 }
 
-/// Before a detach without a GIL.
+/// Called before a detach without a GIL.
 #[inline(always)]
 pub(crate) fn offline(tstate: ThreadStateRef) {
     if !tstate.qsbr.is_none(Relaxed) {
@@ -44,17 +44,17 @@ pub(crate) fn offline(tstate: ThreadStateRef) {
     }
 }
 
-/// The caller, attached with `state`, holds no pointer at this moment.
+/// Records that the caller, attached with `tstate`, holds no pointer at this moment.
 pub(crate) fn quiescent(tstate: ThreadStateRef) {
     interp_of(tstate).qsbr.quiescent(&tstate.qsbr_slot);
 }
 
-/// The goal for what the caller took out before.
+/// Returns the goal for the blocks that the caller took out before.
 pub(crate) fn advance(tstate: ThreadStateRef) -> u64 {
     interp_of(tstate).qsbr.advance()
 }
 
-/// Whether no thread holds what was taken out before `goal` was made.
+/// Whether no thread holds a pointer to a block that was taken out before `goal` was made.
 pub(crate) fn poll(tstate: ThreadStateRef, goal: u64) -> bool {
     if !tstate.gil.is_none(Relaxed) {
         return Qsbr::one_reached(tstate.qsbr_slot.load(Acquire), goal);
@@ -73,7 +73,7 @@ fn scan(interp: Interp, head: &HeadGuard<'_>) {
     interp.qsbr.scan(list::iter(interp, head).map(|tstate| &tstate.block().qsbr_slot));
 }
 
-/// No memory for the note of a block.
+/// There is no memory to register a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoMemory;
 
@@ -127,7 +127,7 @@ fn run(node: &Deferred) {
     callout::run(Callout::FreeFunction, core::ptr::null(), run);
 }
 
-/// Frees what may be freed by now. True when nothing is left.
+/// Frees every block that may be freed by now. Returns true if none is left.
 pub(crate) fn process(tstate: ThreadStateRef) -> bool {
     let interp = interp_of(tstate);
     let own = (!tstate.gil.is_none(Relaxed)).then(|| tstate.qsbr_slot.load(Acquire));

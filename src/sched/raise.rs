@@ -10,25 +10,27 @@ use crate::state::object::PyObject;
 use crate::state::runtime::RUNTIME;
 use core::ffi::CStr;
 use core::fmt::{Arguments, Write};
+use core::ptr;
 
-/// Sets the error indicator of the attached state. Without one the error has
-/// no place: the caller's return value is all there is.
+/// Sets the error indicator of the attached state. If no state is attached,
+/// the error is reported by the caller's return value only.
 pub(crate) fn raise(kind: ExceptionKind, message: &CStr) {
-    raise_object(kind.object(), message);
+    raise_object(kind.object(), Some(message));
 }
 
-/// As [`raise`], with the host's own exception type.
-pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
+/// Sets the error indicator with an exception type of the host's own. Without a message for an
+/// asynchronous exception: the host's hook gets NULL, the indicator no text.
+pub(crate) fn raise_object(exception: *mut PyObject, message: Option<&CStr>) {
     let Some(tstate) = current() else { return };
     if let Some(hook) = RUNTIME.objects().raise {
         // SAFETY: the host's hook; attached, no lock held, text outlives the call.
-        let run = || unsafe { hook(exception, message.as_ptr()) };
-        callout::run(Callout::RaiseHook, core::ptr::null(), run);
+        let run = || unsafe { hook(exception, message.map_or(ptr::null(), CStr::as_ptr)) };
+        callout::run(Callout::RaiseHook, ptr::null(), run);
         return;
     }
     take_reference(exception);
     let old = tstate.exception();
-    error_kind::set(tstate, exception, message);
+    error_kind::set(tstate, exception, message.unwrap_or_default());
     drop_reference(old);
 }
 
@@ -37,14 +39,14 @@ pub(crate) fn raise_object(exception: *mut PyObject, message: &CStr) {
 pub(crate) fn restore(exception: *mut PyObject) {
     let Some(tstate) = current() else { return };
     if !exception.is_null() && RUNTIME.objects().raise.is_some() {
-        raise_object(exception, c"");
+        raise_object(exception, Some(c""));
         drop_reference(exception);
         return;
     }
     drop_reference(error_kind::restore(tstate, exception));
 }
 
-/// Empties the error indicator of the attached state.
+/// Clears the error indicator of the attached state.
 pub(crate) fn clear() {
     if let Some(tstate) = current() {
         drop_reference(error_kind::clear(tstate));
@@ -60,7 +62,7 @@ pub(crate) fn take_reference(object: *mut PyObject) {
     if let Some(incref) = RUNTIME.objects().incref {
         // SAFETY: the host's hook on the host's object.
         let run = || unsafe { incref(object) };
-        callout::run(Callout::ObjectHook, core::ptr::null(), run);
+        callout::run(Callout::ObjectHook, ptr::null(), run);
     }
 }
 
@@ -73,21 +75,21 @@ pub(crate) fn drop_reference(object: *mut PyObject) {
     if let Some(decref) = RUNTIME.objects().decref {
         // SAFETY: the host's hook on a reference that the library took.
         let run = || unsafe { decref(object) };
-        callout::run(Callout::ObjectHook, core::ptr::null(), run);
+        callout::run(Callout::ObjectHook, ptr::null(), run);
     }
 }
 
-/// Prints the error indicator as an unraisable error and empties it (S-IM-03).
+/// Prints the error indicator as an unraisable error and clears it (S-IM-03).
 pub(crate) fn report_and_clear(context: &str) {
     print(format_args!("Exception ignored {context}: "));
 }
 
-/// Prints the error indicator as an uncaught error and empties it.
+/// Prints the error indicator as an uncaught error and clears it.
 pub(crate) fn print_and_clear() {
     print(format_args!(""));
 }
 
-/// "RuntimeError: text" after `begin`, if an error is set; then none is.
+/// Prints `begin` and "RuntimeError: text" if an error is set, and clears the error.
 fn print(begin: Arguments<'_>) {
     const ROOM: usize = 1024;
     let Some(tstate) = current() else { return };

@@ -5,19 +5,19 @@
 //! |------------------|-----------------------------------------------------|-----------------|
 //! | NONE             | the thread is in no region                          | OPEN            |
 //! | OPEN             | in a region; the function may be called             | NONE, RUNNING   |
-//! | RUNNING          | somebody runs the function                          | OPEN, AWAITED   |
-//! | AWAITED          | the same, and the thread waits for it to return     | OPEN            |
+//! | RUNNING          | a thread runs the function                          | OPEN, AWAITED   |
+//! | AWAITED          | as RUNNING, and the region waits for the return     | OPEN            |
 //!
-//! Who writes: NONE <-> OPEN and RUNNING -> AWAITED the thread of the state;
-//! OPEN -> RUNNING anybody, under the head lock or with a state that the host
-//! keeps alive; RUNNING, AWAITED -> OPEN whoever made it RUNNING.
+//! The thread of the state writes NONE <-> OPEN and RUNNING -> AWAITED. Any thread
+//! may write OPEN -> RUNNING, under the head lock or with a state that the host
+//! keeps alive, and the same thread then writes RUNNING, AWAITED -> OPEN.
 //!
 //! Invariants:
-//! - R1: `unblock` is written before OPEN is (release) and constant until NONE;
-//!   who moved the word to RUNNING (acquire) may read it.
-//! - R2: a region cannot be left while the word is RUNNING or AWAITED: the
+//! - REGION-1: `unblock` is written before OPEN is (release) and constant until NONE;
+//!   the thread that moved the word to RUNNING (acquire) may read it.
+//! - REGION-2: a region cannot be left while the word is RUNNING or AWAITED: the
 //!   function never runs after the end of the region.
-//! - R3: who runs the function holds a reference to the state's block (T2).
+//! - REGION-3: the thread that runs the function holds a reference to the state's block (TS-2).
 
 use crate::control::window;
 use crate::os::clock::{self, Deadline};
@@ -63,7 +63,7 @@ pub(crate) enum RegionError {
     OtherAttached(ThreadStateRef),
 }
 
-/// Registers `unblock(arg)` for the attached `state`, then detaches it.
+/// Registers `unblock(arg)` for the attached `tstate`, then detaches it.
 pub(crate) fn begin(
     tstate: ThreadStateRef,
     unblock: Option<Unblock>,
@@ -108,7 +108,7 @@ pub(crate) fn end() -> Result<(), RegionError> {
     Ok(())
 }
 
-/// Whether `state` is in a region: its thread will attach it again.
+/// Whether `tstate` is in a region: its thread will attach it again.
 pub(crate) fn is_inside(tstate: ThreadStateRef) -> bool {
     tstate.is_in_region()
 }
@@ -132,7 +132,7 @@ fn own() -> Option<ThreadStateRef> {
     found
 }
 
-/// To NONE, after the thread that runs the function has returned from it (R2).
+/// Sets the word to NONE, after the thread that runs the function has returned from it (REGION-2).
 fn close(tstate: ThreadStateRef) {
     let word = &tstate.region;
     loop {
@@ -159,10 +159,10 @@ fn key(tstate: ThreadStateRef) -> *const () {
     core::ptr::from_ref(&tstate.region).cast()
 }
 
-/// A claim on the function of one region: RUNNING, with a reference (R3).
+/// A claim on the function of one region: RUNNING, with a reference (REGION-3).
 struct Claim(ThreadStateRef);
 
-/// Claims the function of `state`, which stays alive meanwhile: the head lock
+/// Claims the function of `tstate`, which stays alive meanwhile: the head lock
 /// is held, or the host vouches for it.
 fn claim(tstate: ThreadStateRef) -> Option<Claim> {
     tstate.region.compare_exchange(OPEN, RUNNING, Acquire, Relaxed).ok()?;
@@ -181,7 +181,7 @@ impl Claim {
         };
         let call = || {
             // SAFETY: the host's function and argument, registered and not
-            // unregistered (R2); detached, no lock held.
+            // unregistered (REGION-2); detached, no lock held.
             let run = || unsafe { function(arg) };
             callout::run(Callout::UnblockFunction, tstate.as_ptr().cast(), run);
         };
@@ -205,8 +205,8 @@ impl Claim {
     }
 }
 
-/// Calls the function of `state`'s region. False when the state is in no
-/// region, has no function, or somebody else is calling it at this moment.
+/// Calls the function of `tstate`'s region. False when the state is in no
+/// region, has no function, or another thread is calling it at this moment.
 pub(crate) fn unblock(tstate: ThreadStateRef) -> bool {
     claim(tstate).is_some_and(Claim::run)
 }

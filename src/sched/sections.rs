@@ -136,7 +136,7 @@ pub(crate) fn top<'a>(tag: usize) -> Option<&'a PyCriticalSection> {
     unsafe { record.as_ref() }
 }
 
-/// The same record with both its mutexes, if it has two.
+/// `record` as the one with two mutexes, if `tag` says that it has two.
 pub(crate) fn second(record: &PyCriticalSection, tag: usize) -> Option<&PyCriticalSection2> {
     let two = tag & _Py_CRITICAL_SECTION_TWO_MUTEXES != 0;
     // SAFETY: the tag says that the record is the base of a PyCriticalSection2.
@@ -161,7 +161,7 @@ pub(crate) fn lock_holding<W: Waiting>(mutex: &PyMutex, held: Option<&PyMutex>, 
     }
 }
 
-/// Unlocks every active section of `state`, which is about to detach (S-CS-03).
+/// Unlocks every active section of `tstate`, which is about to detach (S-CS-03).
 pub(crate) fn suspend_all(tstate: ThreadStateRef) {
     let mut link: &AtomicUsize = tstate.critical_section();
     loop {
@@ -187,7 +187,7 @@ fn unlock(mutex: &PyMutex) {
     }
 }
 
-/// Locks the section on top again: `state` has just been attached, or the
+/// Locks the section on top again: `tstate` has just been attached, or the
 /// section above it has ended (S-CS-04).
 ///
 /// While it waits the record names no mutex, so the detach and attach of that

@@ -70,7 +70,7 @@ pub(crate) fn in_range(number: c_int) -> bool {
     (1..signal::COUNT as c_int).contains(&number)
 }
 
-/// Simulates `number` if somebody handles it. Async-signal-safe.
+/// Simulates `number` if a handler is installed for it. Async-signal-safe.
 pub(crate) fn simulate(number: c_int) {
     if HANDLERS[number as usize].load(Acquire) == HANDLED {
         trip(number);
@@ -126,7 +126,7 @@ pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
     true
 }
 
-/// Installs the host's handler for everything that is routed to the runtime.
+/// Installs the host's handler for all signals that are routed to the runtime.
 pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) {
     let head = RUNTIME.lock();
     HOST.set(handler, data, &head);
@@ -145,8 +145,8 @@ pub(crate) fn handle(tstate: ThreadStateRef) -> Result<(), Raised> {
     if may_handle_signals(tstate) { run_tripped(tstate) } else { Ok(()) }
 }
 
-/// As [`handle`], after the asynchronous exception of the attached `tstate`, which
-/// is raised first from 3.15 on.
+/// Does what [`handle`] does, after it raised the pending asynchronous exception of
+/// the attached `tstate` (from 3.15 on).
 pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Raised> {
     if !tstate.async_exc().load(Relaxed).is_null() && RUNTIME.compat() >= Compat::V3_15 {
         async_exc::raise_pending(tstate)?;
@@ -154,7 +154,7 @@ pub(crate) fn check(tstate: ThreadStateRef) -> Result<(), Raised> {
     handle(tstate)
 }
 
-/// As [`handle`], for who knows that the caller may handle signals.
+/// Does what [`handle`] does, for a caller that knows that its thread may handle signals.
 #[inline(always)]
 pub(crate) fn handle_here(tstate: ThreadStateRef) -> Result<(), Raised> {
     eval_breaker::clear(tstate, SIGNALS_PENDING);

@@ -1,10 +1,10 @@
-//! The part of a thread state in a pause: standing, being counted, waiting for the
-//! end (`sched::stw` is the requester's part).
+//! What a thread does in a pause of another: it suspends itself, is counted, and
+//! waits for the end. `sched::stw` is what the requester does.
 //!
 //! A thread that waits to attach is not passed over again and again: `waits_for_pause`
 //! says how it came to wait.
 //!
-//! | turn      | meaning                                                     |
+//! | value     | meaning                                                     |
 //! |-----------|-------------------------------------------------------------|
 //! | NONE      | its thread does not wait for the end of a pause             |
 //! | STOOD     | it was attached, and suspended itself for the pause         |
@@ -33,7 +33,7 @@ fn active(interp: Interp, _head: &HeadGuard<'_>) -> Option<&'static StopScope> {
     [&RUNTIME.stop, &interp.block().stop].into_iter().find(|data| data.requested.load(Relaxed) != 0)
 }
 
-/// The pause that `state` has to stand for.
+/// The pause that `tstate` has to stand for.
 pub(crate) fn active_for(
     tstate: ThreadStateRef,
     head: &HeadGuard<'_>,
@@ -41,8 +41,8 @@ pub(crate) fn active_for(
     active(interp_of(tstate), head).filter(|data| data.requester.load(Relaxed) != tstate.as_raw())
 }
 
-/// Counts a state out that leaves its list during a request, unless it stands
-/// already (S-STW-07). Head lock held.
+/// Stops counting a state that leaves its list during a request, unless it is
+/// suspended already (S-STW-07). The head lock is held.
 pub(crate) fn count_out(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     if tstate.word().load(Relaxed) == word::SUSPENDED {
         return;
@@ -52,15 +52,16 @@ pub(crate) fn count_out(tstate: ThreadStateRef, head: &HeadGuard<'_>) {
     }
 }
 
-/// ATTACHED to SUSPENDED for the pause that `state` has to stand for; to
-/// DETACHED if there is none any more. Others may delete the state afterwards.
+/// Moves the word from ATTACHED to SUSPENDED for the pause that `tstate` has to stand
+/// for, or to DETACHED if there is none any more. Other threads may delete the state
+/// afterwards.
 pub(crate) fn suspend_word_or_detach(tstate: ThreadStateRef) {
     let head = RUNTIME.lock();
     pause::stand(active_for(tstate, &head).map(|data| &**data), tstate.word());
     drop(head);
 }
 
-/// Sleeps until the pause that suspended `state`, which the caller is about to
+/// Sleeps until the pause that suspended `tstate`, which the caller is about to
 /// attach, is over.
 pub(crate) fn wait_resumed(tstate: ThreadStateRef, waits_for_pause: u32) {
     resumed::wait_resumed(
@@ -71,18 +72,18 @@ pub(crate) fn wait_resumed(tstate: ThreadStateRef, waits_for_pause: u32) {
     );
 }
 
-/// An attach met a pause: sleeps until it is over. The next pause lets the
-/// state attach, whatever happens until then; [`attached`] ends that.
+/// Sleeps until the pause that an attach met is over. The next pause lets the state
+/// attach, whatever happens until then; [`attached`] ends that.
 pub(crate) fn wait_for_turn(tstate: ThreadStateRef) {
     wait_resumed(tstate, OWED);
 }
 
-/// Whether a thread waits, with `state`, for the end of a pause.
+/// Whether a thread waits, with `tstate`, for the end of a pause.
 pub(crate) fn is_awaited(tstate: ThreadStateRef) -> bool {
     tstate.waits_for_pause.load(Relaxed) != NONE
 }
 
-/// `state` was attached after all: it is owed nothing any more.
+/// Records that `tstate` was attached, so that no pause has to let it attach any more.
 pub(crate) fn attached(tstate: ThreadStateRef) {
     tstate.waits_for_pause.store(NONE, Relaxed);
 }

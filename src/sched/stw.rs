@@ -2,16 +2,15 @@
 //!
 //! A pause suspends the state word of every other thread state in its scope:
 //! detached ones at once, attached ones at their next poll or detach. That is
-//! the same with and without a GIL: who takes the GIL must still win the word.
+//! the same with and without a GIL: a thread that takes the GIL must still win the word.
 //!
-//! `state::stop` decides which request is served next; no requester owns anything while it
-//! waits for its turn, and a requester that had to wait stands there detached
-//! until its pause is complete.
+//! `state::stop` decides which request is served next. A waiting requester holds no lock;
+//! if it was attached, it is detached until its own pause is complete.
 //!
 //! A pause lets a state that is owed its turn attach, and asks it to stop at
 //! its first poll, like every attached one (gh-151518). It waits for that for
 //! [`PATIENCE_NS`] at most: the GIL that such a thread needs may be in the
-//! hands of somebody outside the pause.
+//! hands of a thread outside the pause.
 //!
 //! Mirrors CPython 3.14 `stop_the_world`, `start_the_world` (pystate.c).
 
@@ -114,7 +113,7 @@ fn detach(own: Option<ThreadStateRef>) -> GaveUp {
     GaveUp::Detached(tstate)
 }
 
-/// Lets go of the requester's GIL: one of those whom it waits for may need it.
+/// Releases the requester's GIL, because a thread that it waits for may need it.
 fn release_gil_while_waiting(own: Option<ThreadStateRef>) -> GaveUp {
     match own.filter(|tstate| tstate.holds_gil().load(Relaxed) != 0) {
         Some(tstate) => {

@@ -19,10 +19,10 @@ use core::sync::atomic::Ordering::Relaxed;
 
 /// What a switch does with the critical sections of the state.
 pub(crate) trait Sections {
-    /// After the attach of a state that has sections. Keeps errno.
+    /// Called after the attach of a state that has sections. Keeps errno.
     fn attached(tstate: ThreadStateRef);
 
-    /// Before the detach of a state that has sections.
+    /// Called before the detach of a state that has sections.
     fn detaching(tstate: ThreadStateRef);
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn detaching<S: Sections>(tstate: ThreadStateRef) {
     }
 }
 
-/// Attaches `state`; the late-attach policy applies if it may not be attached.
+/// Attaches `tstate`; the late-attach policy applies if it may not be attached.
 #[inline(always)]
 pub(crate) fn attach<S: Sections>(tstate: ThreadStateRef) {
     if !try_attach::<S>(tstate) {
@@ -72,7 +72,7 @@ pub(crate) fn try_attach<S: Sections>(tstate: ThreadStateRef) -> bool {
     true
 }
 
-/// An attach that passes every point.
+/// Attaches as the fast path does, and passes every sync point on the way.
 #[cold]
 #[inline(never)]
 fn attach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
@@ -92,8 +92,8 @@ fn attach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
     true
 }
 
-/// Tells ThreadSanitizer of an attach. For paths that are slow anyway, or taken
-/// only because something watches.
+/// Tells ThreadSanitizer of an attach. Used on paths that are slow anyway, or taken
+/// only because the trace or a sync point is on.
 pub(crate) fn note_attached(tstate: ThreadStateRef, gil: Option<&'static Gil>) {
     if let Some(gil) = gil {
         tsan::acquire(&raw const gil.word);
@@ -109,7 +109,7 @@ pub(crate) fn note_detaching(tstate: ThreadStateRef) {
     tsan::release(core::ptr::from_ref(tstate.word()));
 }
 
-/// The rest of an attach that was held up.
+/// Finishes an attach that had to wait.
 #[cold]
 #[inline(never)]
 fn attach_contended<S: Sections>(tstate: ThreadStateRef, taken: bool) -> bool {
@@ -144,15 +144,15 @@ fn publish_attached<S: Sections>(tstate: ThreadStateRef, gil: Option<&'static Gi
     }
 }
 
-/// The attached state is another one than the last time on this thread.
+/// Handles the attach of another state than the one that this thread attached last.
 #[cold]
 fn become_owner(tstate: ThreadStateRef) {
     handover::at_attach(tstate);
     become_gilstate(tstate);
 }
 
-/// Waits for the GIL and for the end of pauses. False when the interpreter
-/// committed to finalization; the GIL is not held then.
+/// Waits for the GIL and for the end of pauses. Returns false if the
+/// interpreter committed to finalization; the GIL is not held then.
 #[cold]
 fn attach_slow(tstate: ThreadStateRef, gil: Option<&'static Gil>, mut taken: bool) -> bool {
     let saved = errno::get();
@@ -167,7 +167,7 @@ fn attach_slow(tstate: ThreadStateRef, gil: Option<&'static Gil>, mut taken: boo
         if outcome == TryAttach::Attached {
             break;
         }
-        // A thread waits for nothing else with the GIL in hand.
+        // A thread waits for nothing else while it holds the GIL.
         if let Some(gil) = gil {
             let _ = gil::release(gil, false);
         }
@@ -190,8 +190,8 @@ fn attach_slow(tstate: ThreadStateRef, gil: Option<&'static Gil>, mut taken: boo
     true
 }
 
-/// Detaches `state`, the attached state of the calling thread. False when its GIL
-/// was not locked.
+/// Detaches `tstate`, the attached state of the calling thread. Returns false if its
+/// GIL was not locked.
 #[inline(always)]
 #[must_use]
 pub(crate) fn detach<S: Sections>(tstate: ThreadStateRef) -> bool {
@@ -203,7 +203,7 @@ pub(crate) fn detach<S: Sections>(tstate: ThreadStateRef) -> bool {
     gil.is_none_or(|gil| gil::release(gil, forced))
 }
 
-/// A detach that passes every point.
+/// Detaches as the fast path does, and passes every sync point on the way.
 #[cold]
 #[inline(never)]
 fn detach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
@@ -220,8 +220,8 @@ fn detach_watched<S: Sections>(tstate: ThreadStateRef) -> bool {
     released
 }
 
-/// Everything of a detach but the GIL, which the caller releases next. Returns
-/// whether somebody asked for it. The state may be gone when this returns.
+/// Does all of a detach except for the GIL, which the caller releases next. Returns
+/// whether a thread asked for the GIL. The state may be gone when this returns.
 #[inline(always)]
 fn publish_detached<S: Sections>(tstate: ThreadStateRef) -> bool {
     detaching::<S>(tstate);
@@ -237,7 +237,7 @@ fn publish_detached<S: Sections>(tstate: ThreadStateRef) -> bool {
     asked & eval_breaker::GIL_DROP_REQUEST != 0
 }
 
-/// Detaches `state` in the middle of a call that ends with [`reattach_after_call`]:
+/// Detaches `tstate` in the middle of a call that ends with [`reattach_after_call`]:
 /// meanwhile no thread may take the state over.
 pub(crate) fn detach_for_call<S: Sections>(tstate: ThreadStateRef) {
     // Relaxed: the release of the word publishes it.
@@ -246,7 +246,7 @@ pub(crate) fn detach_for_call<S: Sections>(tstate: ThreadStateRef) {
     let _ = detach::<S>(tstate);
 }
 
-/// Attaches `state` again after [`detach_for_call`].
+/// Attaches `tstate` again after [`detach_for_call`].
 pub(crate) fn reattach_after_call<S: Sections>(tstate: ThreadStateRef) {
     attach::<S>(tstate);
     // Relaxed: the release of the word at the next detach publishes it.

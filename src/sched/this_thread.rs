@@ -16,7 +16,8 @@ pub(crate) fn current() -> Option<ThreadStateRef> {
     unsafe { ThreadStateRef::from_raw(pointer.cast()) }
 }
 
-/// Publishes the attached state. Must be NULL before the GIL is free (S-TS-12).
+/// Publishes the attached state. The slot must be NULL before the GIL is released
+/// (S-TS-12).
 #[inline(always)]
 pub(crate) fn set_current(tstate: Option<ThreadStateRef>) {
     let pointer = tstate.map_or(core::ptr::null_mut(), |tstate| tstate.as_raw().cast());
@@ -25,33 +26,34 @@ pub(crate) fn set_current(tstate: Option<ThreadStateRef>) {
 
 /// The state that the PyGILState calls of this thread use.
 ///
-/// A deleter takes the mark from the state and leaves the slot of the other
-/// thread alone, which may be gone: the mark decides.
+/// A thread that deletes the state removes the mark from it and does not touch the
+/// slot of the other thread, which may have ended. So the mark decides.
 #[inline(always)]
 pub(crate) fn gilstate() -> Option<ThreadStateRef> {
     let block = tls::block();
     let pointer = block.gilstate.load(Relaxed);
-    // SAFETY: NULL or a block of a state, which stays mapped (T1).
+    // SAFETY: NULL or a block of a state, which stays mapped (TS-1).
     let tstate = unsafe { ThreadStateRef::from_raw(pointer.cast()) };
     tstate.filter(|tstate| core::ptr::eq(tstate.gilstate_slot.load(Relaxed), block))
 }
 
-/// Takes the mark from `state`: it is no thread's gilstate any more.
+/// Removes the mark from `tstate`, which is then no thread's gilstate.
 pub(crate) fn leave_gilstate_slot(tstate: ThreadStateRef) {
     tstate.gilstate_slot.store(core::ptr::null_mut(), Relaxed);
 }
 
-/// What ends the state that is kept for this thread; `None`: none is kept.
+/// The function that deletes the state that is kept for this thread, or `None`.
 pub(crate) fn on_thread_end() -> Option<fn()> {
     tls::block().on_thread_end.load(Relaxed)
 }
 
-/// Registers what ends the state that is kept for this thread, or removes it.
+/// Registers the function that deletes the state that is kept for this thread, or
+/// removes it with `None`.
 pub(crate) fn set_keeper(on_thread_end: Option<fn()>) {
     tls::block().on_thread_end.store(on_thread_end, Relaxed);
 }
 
-/// Takes the place ("file:line") that the caller left, if any.
+/// Takes the place ("file:line") that the host left for the next call, if any.
 #[inline(always)]
 pub(crate) fn take_source_location() -> *mut c_char {
     let slot = &tls::block().place;
@@ -62,7 +64,7 @@ pub(crate) fn take_source_location() -> *mut c_char {
     place.cast()
 }
 
-/// The place that the caller left and that is still to be used, or NULL. Async-signal-safe.
+/// The place that the host left and that no call has used yet, or NULL. Async-signal-safe.
 pub(crate) fn left_place() -> *const c_char {
     tls::block().place.load(Relaxed).cast()
 }

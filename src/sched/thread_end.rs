@@ -10,16 +10,18 @@ use crate::os::{clock::Deadline, tls};
 use crate::probe::{self, Point};
 use crate::sched::this_thread as current;
 use crate::state::handle::{DONE, Dropped, Handle, RUNNING};
+use crate::state::interp::Interp;
 use crate::state::list;
 use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
+use crate::state::thread_calls;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
 use crate::sync::owed;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-/// How a thread that met finalization goes on.
+/// What happens to a thread that met finalization.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leaving {
     /// The OS thread ends.
@@ -28,8 +30,8 @@ pub(crate) enum Leaving {
     Hangs,
 }
 
-/// Gives up what the calling thread still has, because it never runs again:
-/// joins of it succeed from here.
+/// Releases what the calling thread still has, because it never runs again. From here
+/// on a join of it succeeds.
 pub(crate) fn detach_handle(leaving: Leaving) {
     let Some(handle) = current::own_handle() else {
         return;
@@ -43,30 +45,31 @@ pub(crate) fn detach_handle(leaving: Leaving) {
     finish(handle);
 }
 
-/// Gives up every linked state of the calling thread, which is late somewhere
-/// and never runs again.
+/// Abandons every linked state of the calling thread, which is late in some
+/// interpreter and never runs again.
 pub(crate) fn give_up_own_states() {
     let me = thread::ident();
     give_up_states(|tstate| tstate.thread_id() == me);
 }
 
-/// Takes the linked states that `chosen` names away from their thread, which
-/// never uses them again: no interpreter's end waits for them, none points to
-/// the handle, and none keeps the pending calls of its interpreter to itself.
+/// Abandons the linked states that `chosen` selects, because their thread never uses
+/// them again: no finalization waits for them, none points to the handle, and none
+/// keeps the claim on the pending calls of its interpreter.
 /// The states stay until their interpreters end, and are cleared there.
 fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
     let head = RUNTIME.lock();
     for interp in RUNTIME.interps(&head) {
         let mut any = false;
         for tstate in list::iter(interp, &head).filter(|tstate| chosen(*tstate)) {
-            // While the daemon field still has the host's value.
+            // This has to come before the daemon field loses the value that the host gave it.
             leave_handle(tstate, &head);
             tstate.daemon().store(1, Relaxed);
             requests::stop_handling(interp, tstate, &head);
+            thread_calls::drop_all(tstate, &head);
             any = true;
         }
         if any {
-            // A wait that looked before sleeps on this.
+            // A wait that looked at the states before this change sleeps on this word.
             interp.departures.fetch_add(1, Release);
             lot::unpark_all(core::ptr::from_ref(&interp.departures).cast());
         }
@@ -74,10 +77,10 @@ fn give_up_states(chosen: impl Fn(ThreadStateRef) -> bool) {
     drop(head);
 }
 
-/// Separates `state` from the handle of the thread that was started for it.
+/// Separates `tstate` from the handle of the thread that was started for it.
 pub(crate) fn leave_handle(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
     let handle = tstate.handle.swap(core::ptr::null_mut(), Relaxed);
-    // SAFETY: a thread that runs holds a reference to its handle (H1), and one
+    // SAFETY: a thread that runs holds a reference to its handle (HANDLE-1), and one
     // that ends separates its states from the handle first.
     if let Some(handle) = unsafe { Handle::from_ptr(handle.cast()) } {
         let daemon = u32::from(tstate.daemon().load(Relaxed) != 0);
@@ -87,7 +90,7 @@ pub(crate) fn leave_handle(tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
     }
 }
 
-/// The tail of a started thread: no state any more, only raw primitives
+/// Ends a started thread, which has no state any more and uses only raw primitives
 /// (S-HD-09). Drops the thread's reference to `handle`.
 pub(crate) fn finish(handle: Handle) {
     handle.tstate.store(None, Release);
@@ -97,7 +100,8 @@ pub(crate) fn finish(handle: Handle) {
     let _ = reap_gone();
 }
 
-/// Drops a reference; the last one sees to the OS thread and the memory.
+/// Drops a reference. The last one joins or detaches the OS thread and frees the
+/// handle.
 pub(crate) fn release_handle(handle: Handle) {
     if handle.drop_shared_ref() {
         return;
@@ -120,11 +124,29 @@ pub(crate) fn release_handle(handle: Handle) {
     }
     drop(head);
     if unjoined {
-        // Hung: never ends, so no thread joins it.
+        // A hung thread never ends, so no thread joins it.
         let _ = thread::detach(handle.os());
     }
     // SAFETY: the last reference, and in no list.
     unsafe { handle.free() };
+}
+
+/// A new reference to the handle of the thread that was started for the state
+/// of `interp` with this id. The state may be gone, if the thread is not joined.
+pub(crate) fn handle_of(interp: Interp, id: u64) -> Option<Handle> {
+    let head = RUNTIME.lock();
+    // A handle with a state, or with an OS thread to join, is in a list (HANDLE-4); one
+    // that is in a list may be referred to again (HANDLE-1).
+    let found = RUNTIME.handles(&head).find(|handle| {
+        let last = handle.last.id.load(Relaxed);
+        let own = handle.tstate.load(Relaxed).map_or(last, |tstate| tstate.id());
+        own == id && id != 0 && handle.is_of(interp)
+    });
+    if let Some(handle) = found {
+        handle.incref();
+    }
+    drop(head);
+    found
 }
 
 /// Joins the OS thread of a handle whose `joining` the caller holds.
@@ -139,7 +161,7 @@ pub(crate) fn join_os_thread(handle: Handle, deadline: Deadline) -> Join {
     joined
 }
 
-/// Ended threads that one look at a list joins at most.
+/// The number of ended threads that one scan of a list joins at most.
 const BATCH: usize = 16;
 
 /// Joins buried threads that are gone already; never waits for one. They stay
@@ -155,8 +177,8 @@ pub(crate) fn reap_gone() -> usize {
     batch.join().joined
 }
 
-/// Joins the threads that `wanted` chooses and that are gone already, whoever
-/// refers to their handles; never waits for one.
+/// Joins the threads that `wanted` chooses and that are gone already, whether or not
+/// the host refers to their handles. It never waits for a thread.
 pub(crate) fn join_gone(wanted: impl Fn(Handle, &HeadGuard<'_>) -> bool) {
     let mut not_gone = 0;
     loop {
@@ -195,7 +217,7 @@ impl Batch {
         Batch(batch)
     }
 
-    /// Joins those that are gone and lets go of all.
+    /// Joins the threads that are gone and releases every handle.
     fn join(self) -> Done {
         let mut done = Done { looked_at: 0, joined: 0 };
         for handle in self.0.into_iter().flatten() {
@@ -209,8 +231,8 @@ impl Batch {
     }
 }
 
-/// Runs in every ending thread that had a gilstate: ends a state that is kept
-/// for it, takes the mark from its state, gives its handle up.
+/// Runs in every ending thread that had a gilstate: deletes a state that is kept for
+/// it, removes the mark from its state, and releases its handle.
 pub(crate) struct AtExit;
 
 impl thread::ThreadEnd for AtExit {

@@ -1,9 +1,10 @@
-//! The watchdog: names threads that keep everybody waiting (extension API:
+//! The watchdog: names threads that keep others waiting (extension API:
 //! `PyTState_SetWatchdog`).
 //!
-//! No thread of its own: those who wait look, whenever their sleep ends. So a
-//! thread that holds the GIL for long is named only while somebody wants it,
-//! and one that does not poll only while somebody wants to stop the world.
+//! The watchdog has no thread of its own: each waiting thread looks, whenever its
+//! sleep ends. So a thread that holds the GIL for long is named only while another
+//! waits for the GIL, and one that does not poll only while another waits to stop
+//! the world.
 //!
 //! Text is made under the head lock, where the states it is about are live, and
 //! written when no lock is held.
@@ -22,9 +23,9 @@ use core::sync::atomic::{
     AtomicI32, AtomicI64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
-/// How long is too long, as the host says; 0: no thread looks; -1: the host says nothing.
+/// The limit that the host sets; 0: no thread looks; -1: the host sets none.
 static LIMIT_NS: AtomicI64 = AtomicI64::new(-1);
-/// The same, as the environment says, for a host that says nothing.
+/// The limit that the environment sets, which applies if the host sets none.
 static LIMIT_BY_ENVIRONMENT: AtomicI64 = AtomicI64::new(0);
 static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 
@@ -85,8 +86,8 @@ fn report(line: &[u8]) {
     }
 }
 
-/// Called by who waits for `gil`, after a sleep: names the holder once for
-/// every limit that its hold has lasted.
+/// Names the holder of `gil` once for every limit that its hold has lasted. A thread
+/// that waits for `gil` calls this after a sleep.
 pub(crate) fn look_at_holder(gil: &Gil) {
     let Some(limit) = limit_ns() else { return };
     let mut line = LineBuf::<512>::new();
@@ -108,7 +109,7 @@ pub(crate) fn look_at_holder(gil: &Gil) {
     report(line.as_bytes());
 }
 
-/// Whom a pause waits for, told once for every limit that it has waited.
+/// Names the threads that a pause waits for, once for every limit that it has waited.
 pub(crate) struct Pause {
     scope: Scope,
     since: i64,

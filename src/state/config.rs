@@ -51,11 +51,11 @@ pub const Py_RTFLAGS_EXEC: u64 = 1 << 16;
 /// Which GIL an interpreter runs under, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GilKind {
-    /// The main interpreter's.
+    /// The GIL of the main interpreter.
     Shared,
-    /// Its own.
+    /// A GIL of its own.
     Own,
-    /// None.
+    /// The interpreter runs without a GIL.
     Without,
 }
 
@@ -122,14 +122,17 @@ pub const PyTState_CHECK_WARN: c_int = 2;
 pub const PyTState_CHECK_FATAL: c_int = 0;
 /// Checks: call the function given to PyTState_SetCheckCallback().
 pub const PyTState_CHECK_CALLBACK: c_int = 3;
-/// Checks: fatal error, also on what CPython allows although it is seldom meant: attaching a state of another OS thread.
+/// Checks: fatal error, also on what CPython allows although it is seldom meant: attaching a state
+/// of another OS thread.
 pub const PyTState_CHECK_STRICT: c_int = 4;
 
-/// Settings of PyTState_Initialize(). Zero the struct, or call PyTState_Config_Init(), then set what differs.
+/// Settings of PyTState_Initialize(). Zero the struct, or call PyTState_Config_Init(), then set
+/// what differs.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PyTState_Config {
-    /// sizeof(PyTState_Config): the struct may grow. 0: the struct of version 0.1, which ends with `objects`.
+    /// sizeof(PyTState_Config): the struct may grow. 0: the struct of version 0.1, which ends with
+    /// `objects`.
     pub size: usize,
     /// PyTState_GIL_SHARED or PyTState_GIL_NONE, for the main interpreter.
     pub gil: c_int,

@@ -16,6 +16,9 @@ pub(crate) const SIGNALS_PENDING: usize = 1 << 1;
 pub(crate) const CALLS_TO_DO: usize = 1 << 2;
 pub(crate) const ASYNC_EXCEPTION: usize = 1 << 3;
 pub(crate) const PLEASE_STOP: usize = 1 << 5;
+/// Calls wait for this thread (`sched::thread_calls`). In CPython the bit asks
+/// for a merge of reference counts, of which this library has none.
+pub(crate) const THREAD_CALLS: usize = 1 << 6;
 
 /// Sets a bit on `state`.
 pub(crate) fn set(tstate: ThreadStateRef, bit: usize) {

@@ -4,16 +4,16 @@
 //! |------------------|-------------------------------------------|
 //! | 0                | free                                      |
 //! | LOCKED           | held, no thread waits                       |
-//! | LOCKED, PARKED   | held, somebody is (or was) in the queue   |
+//! | LOCKED, PARKED   | held, a thread is (or was) in the queue   |
 //! | PARKED           | free, others sleep in the queue           |
 //! | + WOKEN          | one waiter was woken and competes: no other is woken meanwhile |
 //!
 //! Uncontended: one read-modify-write to take, one to release.
 //!
-//! Field access: `word` anybody; `holder` and `switches` are written by the
+//! Field access: any thread changes `word`; `holder` and `switches` are written by the
 //! thread that holds the GIL, and `holder` is emptied under the head lock by
 //! the deleter of that state, so a waiter that looks at `holder` under the
-//! head lock sees a live state. `interval_us` anybody, relaxed.
+//! head lock sees a live state. Any thread accesses `interval_us`, relaxed.
 //!
 //! Mirrors CPython 3.13 `struct _gil_runtime_state` (pycore_gil.h).
 
@@ -22,7 +22,7 @@ use crate::sync::atomic::{
     AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, const_unless_loom,
 };
 
-/// Somebody holds the GIL.
+/// A thread holds the GIL.
 pub(crate) const LOCKED: u32 = 1;
 /// The queue of the GIL may not be empty.
 pub(crate) const PARKED: u32 = 2;
@@ -150,7 +150,7 @@ impl Gil {
         seen & LOCKED == 0 && seen & PARKED != 0
     }
 
-    /// Releases a contended GIL without waking anybody, if a woken waiter is
+    /// Releases a contended GIL without waking a thread, if a woken waiter is
     /// on its way to it.
     pub(crate) fn release_to_woken(&self) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
@@ -217,7 +217,7 @@ impl Gil {
         }
     }
 
-    /// Whether somebody holds it.
+    /// Whether a thread holds the GIL.
     pub(crate) fn is_locked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
     }

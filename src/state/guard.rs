@@ -11,7 +11,7 @@
 //! the threads that opened them, and where. List and status are written under
 //! the head lock.
 //!
-//! GD-1: the blocks are never returned to the system. A dump that walks the list
+//! GUARD-1: the blocks are never returned to the system. A dump that walks the list
 //! without the lock therefore reads stale values and not unmapped memory, and
 //! a second close of the same guard is detected.
 
@@ -65,7 +65,7 @@ pub struct PyInterpreterGuard {
     spare: AtomicPtr<PyInterpreterGuard>,
 }
 
-/// A pointer to a guard's block (GD-1).
+/// A pointer to a guard's block (GUARD-1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InterpGuard(NonNull<PyInterpreterGuard>);
 
@@ -73,7 +73,7 @@ impl Deref for InterpGuard {
     type Target = PyInterpreterGuard;
 
     fn deref(&self) -> &PyInterpreterGuard {
-        // SAFETY: GD-1.
+        // SAFETY: GUARD-1.
         unsafe { self.0.as_ref() }
     }
 }
@@ -116,7 +116,7 @@ impl InterpGuard {
 
     /// The interpreter that the guard was opened on, if it is alive.
     pub(crate) fn interp(self) -> Option<Interp> {
-        // SAFETY: interpreter blocks are never unmapped (I1).
+        // SAFETY: interpreter blocks are never unmapped (INTERP-1).
         let interp = unsafe { Interp::from_ptr(self.interp.load(Relaxed)) }?;
         InterpName::new(interp, self.interp_life.load(Relaxed)).look_up()
     }
@@ -200,7 +200,7 @@ impl InterpGuard {
 }
 
 fn life_of(tstate: ThreadStateRef) -> u64 {
-    // SAFETY: interpreter blocks are never unmapped (I1).
+    // SAFETY: interpreter blocks are never unmapped (INTERP-1).
     let interp = unsafe { Interp::from_ptr(tstate.interp_ptr()) };
     interp.map_or(0, |interp| InterpName::of(interp).life())
 }
@@ -209,7 +209,7 @@ fn life_of(tstate: ThreadStateRef) -> u64 {
 static SPARE: AtomicPtr<PyInterpreterGuard> = AtomicPtr::new(ptr::null_mut());
 
 fn first() -> Option<InterpGuard> {
-    // SAFETY: the list holds NULL or blocks of guards (GD-1).
+    // SAFETY: the list holds NULL or blocks of guards (GUARD-1).
     unsafe { InterpGuard::from_ptr(RUNTIME.open_guards.load(Acquire).cast()) }
 }
 
@@ -220,13 +220,13 @@ fn link(guard: InterpGuard, _head: &HeadGuard<'_>) {
     if let Some(next) = next {
         next.prev.store(guard.as_ptr(), Relaxed);
     }
-    // For the dump, which takes no lock: what is linked is filled.
+    // Release: the dump takes no lock, and must find every linked guard filled.
     RUNTIME.open_guards.store(guard.as_ptr().cast(), Release);
 }
 
 fn unlink(guard: InterpGuard, _head: &HeadGuard<'_>) {
     let (prev, next) = (guard.prev.load(Relaxed), guard.next.load(Relaxed));
-    // SAFETY: neighbours are NULL or blocks of guards (GD-1).
+    // SAFETY: neighbours are NULL or blocks of guards (GUARD-1).
     match unsafe { InterpGuard::from_ptr(prev) } {
         Some(prev) => prev.next.store(next, Release),
         None => RUNTIME.open_guards.store(next.cast(), Release),
@@ -238,7 +238,7 @@ fn unlink(guard: InterpGuard, _head: &HeadGuard<'_>) {
 }
 
 fn take_spare(_head: &HeadGuard<'_>) -> Option<InterpGuard> {
-    // SAFETY: the list holds NULL or blocks of guards (GD-1).
+    // SAFETY: the list holds NULL or blocks of guards (GUARD-1).
     let spare = unsafe { InterpGuard::from_ptr(SPARE.load(Relaxed)) }?;
     SPARE.store(spare.spare.load(Relaxed), Relaxed);
     Some(spare)
@@ -255,7 +255,7 @@ fn all_open() -> impl Iterator<Item = InterpGuard> {
     let mut next = first();
     core::iter::from_fn(move || {
         let guard = next?;
-        // SAFETY: the list holds NULL or blocks of guards (GD-1).
+        // SAFETY: the list holds NULL or blocks of guards (GUARD-1).
         next = unsafe { InterpGuard::from_ptr(guard.next.load(Acquire)) };
         Some(guard)
     })
@@ -350,6 +350,6 @@ pub(crate) fn take_owned() -> Option<InterpGuard> {
         .map(|tstate| tstate.ensure_guard.swap(ptr::null_mut(), Relaxed))
         .find(|owned| !owned.is_null());
     drop(head);
-    // SAFETY: a state's field holds NULL or a guard that it owns (GD-1).
+    // SAFETY: a state's field holds NULL or a guard that it owns (GUARD-1).
     unsafe { InterpGuard::from_ptr(found?.cast()) }
 }

@@ -8,16 +8,16 @@
 //! | DONE        | joined; no OS thread belongs to it        | -                  |
 //!
 //! Invariants:
-//! - H1: `refs` counts the host's references, one of the running thread, one of
+//! - HANDLE-1: `refs` counts the host's references, one of the running thread, one of
 //!   each joiner under way. It goes to 0, and up from 0, only under the head
 //!   lock: waiters find handles in the lists and take references there. At 0
 //!   the block is freed, or buried if its OS thread is still to be joined.
-//! - H2: the OS thread is joined or detached exactly once, by whoever moves the
+//! - HANDLE-2: the OS thread is joined or detached exactly once, by the thread that moves the
 //!   state to DONE while holding `joining`; detached only when it is hung.
-//! - H3: `exiting` is set exactly once, after the thread state was deleted (or
+//! - HANDLE-3: `exiting` is set exactly once, after the thread state was deleted (or
 //!   given up): from then on the thread runs no host code but thread-local
 //!   destructors.
-//! - H4: a started handle stays in one of the runtime's two lists until it is
+//! - HANDLE-4: a started handle stays in one of the runtime's two lists until it is
 //!   DONE or freed; which one, `unreferenced` says.
 //!
 //! Field access: `state` atomically; `os`, `ident`, `native` written before
@@ -56,7 +56,7 @@ pub struct _PyThreadHandle {
     refs: AtomicU32,
     pub(crate) state: AtomicU32,
     pub(crate) exiting: PyEvent,
-    /// Serialises those who join the OS thread.
+    /// Serializes the threads that join the OS thread.
     pub(crate) joining: PyMutex,
     /// 1: the flag of a daemon was given at the start.
     pub(crate) daemon: AtomicU32,
@@ -79,6 +79,9 @@ pub struct _PyThreadHandle {
     /// What its state was, once that is deleted or given up; the name also
     /// before there is a state (head lock).
     pub(crate) last: LastState,
+    /// The handle whose thread this thread waits to join without a limit of time,
+    /// which that joiner's reference keeps; NULL when there is none (head lock).
+    pub(crate) joins: AtomicPtr<_PyThreadHandle>,
     pub(crate) prev: AtomicPtr<_PyThreadHandle>,
     pub(crate) next: AtomicPtr<_PyThreadHandle>,
     /// What to run, with its argument: written by the starter, read once by
@@ -137,7 +140,7 @@ impl LastState {
 /// asking about it when its state is gone. Counted by reference. Opaque.
 pub type PyThreadHandle = _PyThreadHandle;
 
-/// A counted pointer to a live handle (H1). Copying does not count: call
+/// A counted pointer to a live handle (HANDLE-1). Copying does not count: call
 /// [`Handle::incref`] and [`Handle::drop_ref`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle(NonNull<_PyThreadHandle>);
@@ -146,7 +149,7 @@ impl Deref for Handle {
     type Target = _PyThreadHandle;
 
     fn deref(&self) -> &_PyThreadHandle {
-        // SAFETY: H1.
+        // SAFETY: HANDLE-1.
         unsafe { self.0.as_ref() }
     }
 }
@@ -172,7 +175,7 @@ impl Handle {
     }
 
     /// # Safety
-    /// `pointer` is NULL or a live handle (H1).
+    /// `pointer` is NULL or a live handle (HANDLE-1).
     pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadHandle) -> Option<Handle> {
         NonNull::new(pointer).map(Handle)
     }
@@ -199,7 +202,7 @@ impl Handle {
         false
     }
 
-    /// Drops one reference. Head lock held (H1).
+    /// Drops one reference. Head lock held (HANDLE-1).
     pub(crate) fn drop_ref(self, _head: &HeadGuard<'_>) -> Dropped {
         // AcqRel: the last one sees everything that the others did.
         match self.refs.fetch_sub(1, Ordering::AcqRel) {
@@ -257,6 +260,22 @@ impl _PyThreadHandle {
     pub(crate) fn is_of(&self, interp: Interp) -> bool {
         self.interp.load(Relaxed) == interp.as_ptr()
             && self.interp_life.load(Relaxed) == interp.incarnation.load(Relaxed)
+    }
+
+    /// The handle whose thread this thread waits to join without a limit of time.
+    pub(crate) fn joined(&self, _head: &HeadGuard<'_>) -> Option<Handle> {
+        NonNull::new(self.joins.load(Relaxed)).map(Handle)
+    }
+
+    /// Sets what [`Self::joined`] returns.
+    pub(crate) fn set_joined(&self, target: Option<Handle>, _head: &HeadGuard<'_>) {
+        let pointer = target.map_or(core::ptr::null_mut(), Handle::as_ptr);
+        self.joins.store(pointer, Relaxed);
+    }
+
+    /// The name of the thread, NUL-padded: of its state while it has one.
+    pub(crate) fn name(&self, _head: &HeadGuard<'_>) -> [u8; NAME_SIZE] {
+        self.tstate.load(Relaxed).map_or_else(|| self.last.name(), |tstate| tstate.name())
     }
 
     pub(crate) fn is_daemon(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Functions of the host that are told of every thread state
 //! (`PyTState_Config.on_new` and the others), and of every request to one.
 //!
-//! HK-1: they are set during initialization, before any thread has a state of
+//! HOOKS-1: they are set during initialization, before any thread has a state of
 //! this life of the runtime, and stay as they are until the next one. A thread
 //! that is late from an earlier life may meet the new ones.
 
@@ -64,7 +64,7 @@ impl StateHooks {
         arg: core::ptr::null_mut(),
     };
 
-    /// Whether every attach and detach has somebody to tell.
+    /// Whether the host wants to be told of every attach and detach.
     pub(crate) fn watches_attaches(&self) -> bool {
         self.functions[Told::Attach as usize].is_some()
             || self.functions[Told::Detach as usize].is_some()
@@ -78,7 +78,7 @@ static INTERP_INIT: FunctionCell<InterpInit> = FunctionCell::new();
 static INTERP_FINI: FunctionCell<InterpFini> = FunctionCell::new();
 static ARG: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Installs what the host asked for (HK-1).
+/// Installs what the host asked for (HOOKS-1).
 pub(crate) fn set(hooks: &StateHooks) {
     ARG.store(hooks.arg, Relaxed);
     INTERP_SIZE.store(hooks.interp.size, Relaxed);

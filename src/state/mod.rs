@@ -30,6 +30,8 @@ pub(crate) mod error_kind;
 #[cfg(not(loom))]
 pub(crate) mod eval_breaker;
 #[cfg(not(loom))]
+pub(crate) mod thread_calls;
+#[cfg(not(loom))]
 pub(crate) mod stop_scope;
 #[cfg(not(loom))]
 pub(crate) mod interp;

@@ -26,7 +26,8 @@ pub struct PyTState_ObjectHooks {
     /// Makes an empty dictionary (a new reference), or returns NULL.
     pub new_dict: Option<unsafe extern "C" fn() -> *mut PyObject>,
     /// Raises `exc_type` with `message` in the host; the library then leaves
-    /// its own error indicator alone.
+    /// its own error indicator alone. `message` is NULL for an asynchronous
+    /// exception: `exc_type` is then the object that was left with the state.
     pub raise: Option<unsafe extern "C" fn(exc_type: *mut PyObject, message: *const c_char)>,
     /// The mutex of an object, for critical sections.
     pub object_mutex:

@@ -12,10 +12,10 @@
 //! | `p + SLOTS`   | taken; free for the next round                  |
 //!
 //! Invariants:
-//! - Q1: `first <= last <= first + max`, counted without wrapping in practice.
-//! - Q2: a slot's call is written by the winner of its position and read by the
+//! - PENDING-1: `first <= last <= first + max`, counted without wrapping in practice.
+//! - PENDING-2: a slot's call is written by the winner of its position and read by the
 //!   one taker, ordered by `sequence` (release, acquire).
-//! - Q3: one thread takes at a time: whoever holds `handling` of the interpreter
+//! - PENDING-3: one thread takes at a time: the one that holds `handling` of the interpreter
 //!   (for the main queue: of the main interpreter).
 //!
 //! The slots are allocated at the first use, so that an idle interpreter stays
@@ -106,7 +106,7 @@ impl PendingQueue {
         }
     }
 
-    /// Makes `me` the taker (Q3) until [`PendingQueue::unclaim`]. `Err`: the one
+    /// Makes `me` the taker (PENDING-3) until [`PendingQueue::unclaim`]. `Err`: the one
     /// that is. Acquire pairs with the release of the taker before it, so that
     /// `first` is where that one left it. `alone`: every thread that looks at
     /// `handling` holds one GIL, which orders it; no read-modify-write then.
@@ -194,7 +194,7 @@ impl PendingQueue {
         Ok(())
     }
 
-    /// Makes the next position of the sequence the caller's, who fills it next.
+    /// Reserves the next position of the sequence for the caller, which then fills it.
     fn win_position(&self, limit: u32) -> Result<usize, Full> {
         loop {
             let first = self.first.load(Acquire);
@@ -222,7 +222,7 @@ impl PendingQueue {
     fn fill(&self, position: usize, call: Call) {
         let Some(slot) = self.slot(position) else { return };
         window!("pending.fill");
-        // SAFETY: Q2: the position is ours until `sequence` says otherwise.
+        // SAFETY: PENDING-2: the position is ours until `sequence` says otherwise.
         unsafe { (*slot.call.get()).write(call) };
         tsan::release(slot);
         slot.sequence.store(position.wrapping_add(1), Release);
@@ -230,7 +230,7 @@ impl PendingQueue {
 
     /// Takes the oldest call. `None` when there is none, or when the oldest is
     /// only just being written. No read-modify-write. The caller is the taker
-    /// (Q3).
+    /// (PENDING-3).
     pub(crate) fn pop(&self) -> Option<Call> {
         let first = self.first.load(Relaxed);
         if self.last.load(Relaxed) == first {
@@ -241,9 +241,9 @@ impl PendingQueue {
             return None;
         }
         tsan::acquire(slot);
-        // SAFETY: Q2: the turn says that the slot is the taker's, and Q3.
+        // SAFETY: PENDING-2: the turn says that the slot is the taker's, and PENDING-3.
         let call = unsafe { &*slot.call.get() };
-        // SAFETY: Q2: the adder filled it before it set the turn.
+        // SAFETY: PENDING-2: the adder filled it before it set the turn.
         let call = unsafe { call.assume_init_read() };
         slot.sequence.store(first.wrapping_add(SLOTS), Release);
         self.first.store(first.wrapping_add(1), Release);
@@ -287,7 +287,7 @@ impl PendingQueue {
             let next = position.wrapping_add(1);
             if slot.sequence.load(Relaxed) != next {
                 let call = Call { func: None, arg: core::ptr::null_mut(), flags: 0 };
-                // SAFETY: Q2: no other thread is left to write it.
+                // SAFETY: PENDING-2: no other thread is left to write it.
                 unsafe { (*slot.call.get()).write(call) };
                 slot.sequence.store(next, Relaxed);
             }

@@ -80,7 +80,7 @@ impl Qsbr {
         self.write.fetch_add(STEP, Ordering::AcqRel).wrapping_add(STEP)
     }
 
-    /// Looks at `slots`, all of them, and says how far everybody has come.
+    /// Scans all of `slots` and returns the goal that every slot has reached.
     pub(crate) fn scan<'a>(&self, slots: impl Iterator<Item = &'a AtomicU64>) -> u64 {
         let mut least = self.write.load(Ordering::Acquire);
         for slot in slots {
@@ -95,7 +95,7 @@ impl Qsbr {
         self.read.load(Ordering::Acquire)
     }
 
-    /// Whether a scan has found that everybody reached `goal`.
+    /// Whether a scan has found that every slot reached `goal`.
     pub(crate) fn has_reached(&self, goal: u64) -> bool {
         reached(goal, self.read.load(Ordering::Acquire))
     }
@@ -136,7 +136,7 @@ mod tests {
         assert!(!poll(&qsbr, goal, &slots));
         Qsbr::offline(&slots[1]);
         assert!(poll(&qsbr, goal, &slots));
-        // For ever: who comes later cannot have what was taken out before.
+        // A reached goal stays reached: a later slot cannot refer to what was taken out before.
         qsbr.online(&slots[1]);
         assert!(poll(&qsbr, goal, &slots));
         assert!(!poll(&qsbr, qsbr.advance(), &slots));

@@ -29,7 +29,7 @@ pub(crate) fn ask_interpreter(interp: Interp) {
     drop(head);
 }
 
-/// As [`ask_interpreter`], under the head lock.
+/// Does what [`ask_interpreter`] does, for a caller that holds the head lock.
 fn ask_for_calls(interp: Interp, head: &HeadGuard<'_>) {
     // Pairs with the fence in `refresh_calls`.
     fence(SeqCst);

@@ -4,7 +4,7 @@
 //! means "not initialized". Finalization returns to that picture, except for
 //! what late threads may still look at.
 //!
-//! Field access: lists under the head lock (`sync::head`); flags are atomics that anybody reads.
+//! Field access: lists under the head lock (`sync::head`); flags are atomics that any thread reads.
 //! Mirrors CPython 3.13 `_PyRuntimeState` (pycore_runtime.h).
 
 use crate::os::mem;
@@ -44,9 +44,9 @@ pub(crate) struct Runtime {
     pub(crate) gilstate_check: AtomicI32,
     /// Pause of all interpreters.
     pub(crate) stop: StopScope,
-    /// Started handles that somebody refers to and that are not joined yet (H4).
+    /// Started handles that the host refers to and that are not joined yet (HANDLE-4).
     pub(crate) handles: AtomicPtr<_PyThreadHandle>,
-    /// Handles of ended threads without a reference, waiting to be joined (H4).
+    /// Handles of ended threads without a reference, waiting to be joined (HANDLE-4).
     pub(crate) unjoined: AtomicPtr<_PyThreadHandle>,
     /// Open guards of all interpreters, newest first (`life::guards`).
     pub(crate) open_guards: AtomicPtr<c_void>,
@@ -177,7 +177,7 @@ impl Runtime {
         unsafe { *self.objects.get() = hooks };
     }
 
-    /// A spare block for a thread state (T1).
+    /// A spare block for a thread state (TS-1).
     pub(crate) fn take_state_block(&self, _head: &HeadGuard) -> Option<ThreadStateRef> {
         let spare = self.spare_states.load(Relaxed)?;
         self.spare_states.store(spare.spare.load(Relaxed), Relaxed);
@@ -194,7 +194,7 @@ impl Runtime {
         Some(tstate)
     }
 
-    /// Keeps a dead block for a state of its size, in this life or another (T1).
+    /// Keeps a dead block for a state of its size, in this life or another (TS-1).
     pub(crate) fn keep_state_block(&self, tstate: ThreadStateRef, _head: &HeadGuard<'_>) {
         let fits = tstate.host_size.load(Relaxed) == self.host_size();
         let list = if fits { &self.spare_states } else { &self.misfit_states };
@@ -243,13 +243,13 @@ impl Runtime {
         if handle.unreferenced.load(Relaxed) != 0 { &self.unjoined } else { &self.handles }
     }
 
-    /// Puts a started handle into its list (H4).
+    /// Puts a started handle into its list (HANDLE-4).
     pub(crate) fn link_handle(&self, handle: Handle, _head: &HeadGuard) {
         let list = self.list_of(handle);
         let old = list.load(Relaxed);
         handle.next.store(old, Relaxed);
         handle.prev.store(core::ptr::null_mut(), Relaxed);
-        // SAFETY: members of the list are live (H4).
+        // SAFETY: members of the list are live (HANDLE-4).
         if let Some(old) = unsafe { Handle::from_ptr(old) } {
             old.prev.store(handle.as_ptr(), Relaxed);
         }
@@ -266,7 +266,7 @@ impl Runtime {
     /// Takes a handle out of its list. The caller knows that it is in one.
     pub(crate) fn unlink_handle(&self, handle: Handle, _head: &HeadGuard) {
         let (prev, next) = (handle.prev.load(Relaxed), handle.next.load(Relaxed));
-        // SAFETY: members of the list are live (H4).
+        // SAFETY: members of the list are live (HANDLE-4).
         match unsafe { Handle::from_ptr(prev) } {
             Some(prev) => prev.next.store(next, Relaxed),
             None => self.list_of(handle).store(next, Relaxed),
@@ -290,7 +290,7 @@ impl Runtime {
     }
 
     /// Drops one reference to a state's block, which is a spare one at the last
-    /// one (T2).
+    /// one (TS-2).
     pub(crate) fn drop_state_ref(&'static self, tstate: ThreadStateRef) {
         // A lone reference needs no read-modify-write: no other thread can take one.
         if tstate.refs.load(Ordering::Acquire) != 1
@@ -329,7 +329,7 @@ impl Iterator for Handles {
     type Item = Handle;
 
     fn next(&mut self) -> Option<Handle> {
-        // SAFETY: members of the list are live (H4).
+        // SAFETY: members of the list are live (HANDLE-4).
         let handle = unsafe { Handle::from_ptr(self.next) }?;
         self.next = handle.next.load(Relaxed);
         Some(handle)

@@ -9,15 +9,15 @@
 //!
 //! Stacks grow down on every machine that the library runs on.
 //!
-//! Field access: the bound thread; `protect` and `reset` by whoever the host
-//! lets call them while that thread does not check. `soft` is 0 until the
+//! Field access: the bound thread; `protect` and `reset` may be
+//! called by any thread while the bound one does not check. `soft` is 0 until the
 //! bounds are known; a check loads nothing else while there is room.
 //!
 //! Mirrors CPython 3.14 `tstate_set_stack`, `_Py_CheckRecursiveCall` (ceval.c).
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// More stack than anybody uses between two checks.
+/// More stack than a thread uses between two checks.
 pub(crate) const MARGIN: usize = 2048 * size_of::<usize>();
 
 /// The smallest stack that can be protected.

@@ -7,8 +7,8 @@
 //! their arrival, and a requester that just ended a pause goes to the end of the queue:
 //! no requester starves.
 //!
-//! Who waits owns nothing: a thread whose interpreter ends while it waits holds
-//! up nobody (gh-137433). CPython 3.14 has a readers-writer mutex and a mutex
+//! A waiting requester owns nothing: if its interpreter ends while it waits, no
+//! other request is held up (gh-137433). CPython 3.14 has a readers-writer mutex and a mutex
 //! for each scope in this place, taken in this order.
 //!
 //! Field access: everything under the head lock, unless said otherwise.
@@ -60,7 +60,7 @@ impl Scope {
     }
 }
 
-/// Somebody's wish for a pause, on that thread's stack until it is granted.
+/// A thread's request for a pause, on that thread's stack until it is granted.
 pub(crate) struct Request {
     scope: Scope,
     /// Where the requester is attached, if that is outside the scope.
@@ -159,10 +159,10 @@ impl Gate {
         self.grant(head)
     }
 
-    /// Ends the pause of `scope`, which was granted, and admits whom that lets in.
+    /// Ends the pause of `scope`, which was granted, and admits the requests that it held back.
     pub(crate) fn leave(&self, scope: Scope, head: &HeadGuard<'_>) -> Granted {
         let data = scope.data();
-        // SAFETY: interpreter blocks are never unmapped (I1).
+        // SAFETY: interpreter blocks are never unmapped (INTERP-1).
         if let Some(home) = unsafe { Interp::from_ptr(data.home.swap(ptr::null_mut(), Relaxed)) } {
             home.stop.pauses_from_here.store(home.stop.pauses_from_here.load(Relaxed) - 1, Relaxed);
         }
@@ -248,8 +248,8 @@ mod tests {
     use super::*;
     use crate::state::interp::InterpBlock;
 
-    /// Interpreters of a test's own: in no list, so that pauses of them count
-    /// nobody.
+    /// Makes interpreters for one test. They are in no list, so pauses of them count
+    /// no threads.
     fn interps<const N: usize>() -> [Interp; N] {
         core::array::from_fn(|_| {
             let block = Box::leak(Box::new(InterpBlock::new()));

@@ -1,4 +1,4 @@
-//! The state word of a thread state: who may run with it.
+//! The state word of a thread state: whether a thread may run with it.
 //!
 //! | from          | to            | by                                    |
 //! |---------------|---------------|---------------------------------------|
@@ -10,7 +10,7 @@
 //! | DETACHED, SUSPENDED | SHUTTING_DOWN | the finalizing thread, world stopped (S-TS-06); terminal |
 //!
 //! Ordering: every transition out of ATTACHED is a release, every transition
-//! into it an acquire, so that who attaches (or stops the world) sees what the
+//! into it an acquire, so that a thread that attaches (or stops the world) sees what the
 //! previous holder wrote.
 //!
 //! Mirrors CPython 3.13 `tstate_try_attach`, `detach_thread` (pystate.c).
@@ -19,7 +19,7 @@ use crate::sync::atomic::{AtomicI32, Ordering};
 
 /// Not allowed to touch the runtime.
 pub(crate) const DETACHED: i32 = 0;
-/// Runs.
+/// A thread runs with the state.
 pub(crate) const ATTACHED: i32 = 1;
 /// Held by a stop-the-world pause.
 pub(crate) const SUSPENDED: i32 = 2;
@@ -36,7 +36,7 @@ pub(crate) enum TryAttach {
     Suspended,
     /// The interpreter is gone for this thread.
     ShuttingDown,
-    /// Somebody runs with it already.
+    /// A thread runs with the state already.
     InUse,
 }
 
@@ -59,24 +59,24 @@ pub(crate) fn detach(word: &AtomicI32) {
     word.store(DETACHED, Ordering::Release);
 }
 
-/// ATTACHED to SUSPENDED, by the owner at a stop request.
+/// Moves the word from ATTACHED to SUSPENDED, by the owner at a stop request.
 pub(crate) fn suspend_self(word: &AtomicI32) {
     word.store(SUSPENDED, Ordering::Release);
 }
 
-/// DETACHED to SUSPENDED, by the thread that stops the world. True when this
-/// call made the transition.
+/// Moves the word from DETACHED to SUSPENDED, by the thread that stops the world.
+/// Returns true if this call made the transition.
 pub(crate) fn suspend(word: &AtomicI32) -> bool {
     word.compare_exchange(DETACHED, SUSPENDED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// SUSPENDED to DETACHED, by the thread that stopped the world. True when the
-/// word was suspended.
+/// Moves the word from SUSPENDED to DETACHED, by the thread that stopped the world.
+/// Returns true if the word was SUSPENDED.
 pub(crate) fn resume(word: &AtomicI32) -> bool {
     word.compare_exchange(SUSPENDED, DETACHED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// To SHUTTING_DOWN, which is final.
+/// Sets the word to SHUTTING_DOWN, which is final.
 pub(crate) fn shut_down(word: &AtomicI32) {
     word.store(SHUTTING_DOWN, Ordering::Release);
 }

@@ -1,10 +1,12 @@
 //! Staying away from a lock for a moment before sleeping on it.
 //!
-//! Two cores that take turns at one word pay for moving its cache line at every operation, several times what the operation
-//! costs; and who only looks moves the line as well. So a thread that finds a lock taken does not look again at once: it
-//! pauses, which lets the holder go on in its own cache, looks once, pauses twice as long, and sleeps after [`ROUNDS`]. In all
-//! that is less than a sleep and a wake-up would take. (4 threads on 2 cores that do nothing but lock and unlock: 13 ns per
-//! operation with these numbers, 50 ns when they look at the word all the time, 60 ns when they sleep at once.)
+//! Two cores that take turns at one word pay for moving its cache line at every operation, several
+//! times what the operation costs; and a thread that only looks moves the line as well. So a thread
+//! that finds a lock taken does not look again at once: it pauses, which lets the holder go on in
+//! its own cache, looks once, pauses twice as long, and sleeps after [`ROUNDS`]. In all that is
+//! less than a sleep and a wake-up would take. (4 threads on 2 cores that do nothing but lock and
+//! unlock: 13 ns per operation with these numbers, 50 ns when they look at the word all the time,
+//! 60 ns when they sleep at once.)
 
 use super::atomic::spin_hint;
 

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | 0 | not set |
 //! | 1 | set |
-//! | 2 | not set, somebody is parked (or was) |
+//! | 2 | not set, a thread is parked (or was) |
 //!
-//! E1 A waiter moves 0 to 2 before it parks, and the lot's validation checks 2 under the bucket lock; so a set either changes the
-//!    byte first (the waiter does not sleep) or sees 2 and finds the waiter.
-//! E2 Setting touches the byte once; the waking after it uses the address only. A waiter that saw 1 may free the event.
+//! EVENT-1: A waiter moves 0 to 2 before it parks, and the lot's validation checks 2 under the
+//!    bucket lock; so a set either changes the byte first (the waiter does not sleep) or sees 2 and
+//!    finds the waiter.
+//! EVENT-2: Setting touches the byte once; the waking after it uses the address only. A waiter that
+//!    saw 1 may free the event.
 //!
 //! Ordering: the set's Release pairs with every Acquire load that sees 1.
 //!
@@ -47,7 +49,8 @@ impl PyEvent {
         ptr::from_ref(self).cast()
     }
 
-    /// Sets it and wakes everybody who waits. Again does nothing. Needs no thread state.
+    /// Sets the event and wakes all waiting threads. Has no effect if it is already set. Needs no
+    /// thread state.
     pub(crate) fn set(&self) {
         let key = self.key();
         tsan::release(self);
@@ -56,7 +59,7 @@ impl PyEvent {
         }
     }
 
-    /// True once it is set, and for ever after.
+    /// Returns true once the event is set; it stays set.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
         let set = self.v.load(Ordering::Acquire) == SET;
@@ -66,7 +69,8 @@ impl PyEvent {
         set
     }
 
-    /// Waits until it is set: true; or until `deadline` passed, or a signal made `waiting` give up: whether it is set then.
+    /// Waits until it is set: true; or until `deadline` passed, or a signal made `waiting` give up:
+    /// whether it is set then.
     #[inline]
     pub(crate) fn wait(&self, deadline: Deadline, waiting: &mut impl Waiting) -> bool {
         self.is_set() || self.wait_slow(deadline, waiting)

@@ -1,4 +1,4 @@
-//! A PyEvent on the heap that lives as long as somebody holds a reference.
+//! A PyEvent on the heap that lives as long as there is a reference to it.
 //!
 //! Mirrors the nogil forks' _PyEventRc (python/cpython pull request 124150).
 
@@ -36,12 +36,14 @@ impl _PyEventRc {
     /// One reference less; with the last one the memory goes.
     ///
     /// # Safety
-    /// The caller gives up a reference of its own, and does not use `this` afterwards without another.
+    /// The caller gives up a reference of its own, and does not use `this` afterwards without
+    /// another.
     pub(crate) unsafe fn decref(this: NonNull<Self>) {
-        // AcqRel: every other holder's uses come before the end. SAFETY: the caller's reference keeps it alive.
+        // AcqRel: every other holder's uses come before the end. SAFETY: the caller's reference
+        // keeps it alive.
         let before = unsafe { this.as_ref() }.refcount.fetch_sub(1, Ordering::AcqRel);
         if before == 1 {
-            // SAFETY: made by `allocate`; nobody has a reference any more.
+            // SAFETY: `allocate` made it, and there is no reference to it any more.
             unsafe { mem::free(this.as_ptr().cast()) };
         }
     }

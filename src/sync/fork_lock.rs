@@ -12,7 +12,8 @@ pub(crate) trait ForkLock: Sync {
     /// The caller is the only thread of the process, and holds no guard of this lock.
     unsafe fn reset_in_child(&self);
 
-    /// Takes the lock, if it is free, and leaves it held, as a thread does that is not in the child.
+    /// Takes the lock, if it is free, and leaves it held, as a thread does that is not in the
+    /// child.
     #[cfg(test)]
     fn leave_held(&self);
 

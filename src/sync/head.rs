@@ -1,8 +1,10 @@
 //! The head lock (CPython's HEAD_LOCK), and cells that can be reached only under it.
 //!
-//! HEAD-1 There is one [`Head`] in the process, inside its mutex. A `&Head` therefore shows that the calling thread holds the
-//!    lock; a `&HeadGuard` becomes one by itself where a function asks for it.
-//! HEAD-2 `Head` is not Sync and its guard is not Send: the proof stays on the thread that holds the lock.
+//! HEAD-1: There is one [`Head`] in the process, inside its mutex. A `&Head` therefore shows that
+//!    the calling thread holds the lock; a `&HeadGuard` becomes one by itself where a function asks
+//!    for it.
+//! HEAD-2: `Head` is not Sync and its guard is not Send: the proof stays on the thread that holds
+//!    the lock.
 //!
 //! What a signal handler or a thread without the lock reads is an atomic, not a [`HeadCell`].
 
@@ -13,7 +15,7 @@ use core::marker::PhantomData;
 
 /// The proof that the head lock is held (HEAD-1).
 pub(crate) struct Head {
-    /// HEAD-2: Send, so that the mutex is Sync, and not Sync.
+    /// Makes `Head` Send, so that its mutex is Sync, and keeps it from being Sync (HEAD-2).
     not_shared: PhantomData<Cell<()>>,
 }
 
@@ -22,15 +24,15 @@ static HEAD: RankedMutex<HeadRank, Head> = rank::mutex(Head { not_shared: Phanto
 /// The head lock, held until this is dropped.
 pub(crate) type HeadGuard<'a> = lock_api::MutexGuard<'a, RankedLock<HeadRank>, Head>;
 
-/// Takes the head lock. It never detaches; hold it for a few instructions and call nothing outside the library under it
-/// (S-IN-11).
+/// Takes the head lock. It never detaches; hold it for a few instructions and call nothing outside
+/// the library under it (S-IN-11).
 #[inline]
 pub(crate) fn lock() -> HeadGuard<'static> {
     HEAD.lock()
 }
 
-/// Keeps the lock held after the guard is gone, across a fork(): [`force_unlock`] frees it in the parent, the fork table
-/// in the child.
+/// Keeps the lock held after the guard is gone, across a fork(): [`force_unlock`] frees it in the
+/// parent, the fork table in the child.
 pub(crate) fn keep(guard: HeadGuard<'static>) {
     lock_api::MutexGuard::leak(guard);
 }
@@ -51,14 +53,16 @@ pub(crate) fn is_locked() -> bool {
     HEAD.is_locked()
 }
 
-/// A value that is read and written under the head lock only. As large as the value; all-zero if the value is.
+/// A value that is read and written under the head lock only. As large as the value; all-zero if
+/// the value is.
 #[repr(transparent)]
 #[derive(Default)]
 pub(crate) struct HeadCell<T> {
     value: Cell<T>,
 }
 
-// SAFETY: HEAD-1 and HEAD-2: only the thread that holds the lock reaches the value, each after the one before it.
+// SAFETY: HEAD-1 and HEAD-2: only the thread that holds the lock reaches the value, each after the
+// one before it.
 unsafe impl<T: Send> Sync for HeadCell<T> {}
 
 #[allow(dead_code, reason = "the cell's whole vocabulary, for the layers above")]
@@ -117,8 +121,8 @@ impl<T> HeadCell<T> {
 
 /// A pointer that is read and written under the head lock only.
 ///
-/// Its own type because a pointer is not Send. It needs no more than [`HeadCell`]: it is an address, and what may be done with
-/// the memory behind it is said where it is dereferenced.
+/// This is a type of its own because a pointer is not Send. It needs no more than [`HeadCell`]: it
+/// is an address, and each dereference states what may be done with the memory behind it.
 #[repr(transparent)]
 pub(crate) struct HeadPtr<T> {
     pointer: Cell<*mut T>,

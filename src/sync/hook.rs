@@ -1,15 +1,18 @@
-//! A function and its data as one value: whoever reads a [`Hook`] gets a function with the data that it was installed with,
-//! however often others install another.
+//! A function and its data as one value: a thread that reads a [`Hook`] gets a function with the
+//! data that it was installed with, however often others install another.
 //!
-//! Two pairs and a version: a writer fills the pair that no reader is sent to, then publishes it. A reader that finds the
-//! version changed reads once more. It waits for no writer, so a signal handler may read while the thread below it writes.
+//! Two pairs and a version: a writer fills the pair that no reader is sent to, then publishes it. A
+//! reader that finds the version changed reads once more. It waits for no writer, so a signal
+//! handler may read while the thread below it writes.
 //!
-//! H1 One thread writes at a time: it holds the head lock ([`Hook::set`]), or the cell is its own ([`Hook::set_own`]).
-//! H2 A pair is written only after the version that leads to the other one is visible (release fence in the writer, acquire
-//!    fence in the reader): a reader whose pair is being written over sees that the version has changed.
+//! HOOK-1: One thread writes at a time: it holds the head lock ([`Hook::set`]), or the cell is its
+//!    own ([`Hook::set_own`]).
+//! HOOK-2: A pair is written only after the version that leads to the other one is visible (release
+//!    fence in the writer, acquire fence in the reader): a reader whose pair is being written over
+//!    sees that the version has changed.
 //!
-//! All zero is empty. Between two writes, and in the middle of one, the newest finished pair can be read: a fork child has
-//! nothing to reset.
+//! All zero is empty. Between two writes, and in the middle of one, the newest finished pair can be
+//! read: a fork child has nothing to reset.
 
 use super::atomic::{AtomicPtr, AtomicUsize, Ordering, const_unless_loom, fence};
 #[cfg(not(loom))]
@@ -55,7 +58,7 @@ impl<F: Function> Hook<F> {
             let pair = &self.pairs[version % 2];
             let function = pair.function.load(Ordering::Relaxed);
             let data = pair.data.load(Ordering::Relaxed);
-            // H2, with the fence in `write`.
+            // HOOK-2, with the fence in `write`.
             fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
                 // SAFETY: only `write` fills the word, with this type.
@@ -70,10 +73,10 @@ impl<F: Function> Hook<F> {
         self.set_own(function, data);
     }
 
-    /// As [`Hook::set`], by the one thread that may write to the cell now (H1).
+    /// Does what [`Hook::set`] does, for the one thread that may write to the cell now (HOOK-1).
     pub(crate) fn set_own(&self, function: Option<F>, data: *mut c_void) {
         let next = self.version.load(Ordering::Relaxed).wrapping_add(1);
-        // H2, with the fence in `get`.
+        // HOOK-2, with the fence in `get`.
         fence(Ordering::Release);
         let pair = &self.pairs[next % 2];
         pair.function.store(function.map_or(ptr::null_mut(), F::into_word), Ordering::Relaxed);

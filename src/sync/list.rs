@@ -1,13 +1,16 @@
-//! The intrusive lists: the links are fields of the members, so that joining and leaving a list allocates nothing and takes
-//! constant time. [`List`] is doubly linked; [`Stack`] has one link and gives back what was pushed last.
+//! The intrusive lists: the links are fields of the members, so that joining and leaving a list
+//! allocates nothing and takes constant time. [`List`] is doubly linked; [`Stack`] has one link and
+//! gives back what was pushed last.
 //!
-//! LIST-1 A member's memory stays valid while it is in the list.
-//! LIST-2 A block is pushed only while it is in no list of these links, and removed only from the list that it is in.
-//! LIST-3 A list is touched under its lock only, which each function wants to see ([`Links::Lock`]). An exception is
-//!    [`List::walk`], for a signal handler: it meets each pointer whole, because pointers are atomics stored with Release after
-//!    what they point to was linked.
+//! LIST-1: A member's memory stays valid while it is in the list.
+//! LIST-2: A block is pushed only while it is in no list of these links, and removed only from the
+//!    list that it is in.
+//! LIST-3: A list is touched under its lock only, which each function wants to see
+//!    ([`Links::Lock`]). An exception is [`List::walk`], for a signal handler: it meets each
+//!    pointer whole, because pointers are atomics stored with Release after what they point to was
+//!    linked.
 //!
-//! Whoever implements [`Links`] answers for LIST-1 and LIST-2. All-zero is an empty list.
+//! An implementation of [`Links`] must keep LIST-1 and LIST-2. All-zero is an empty list.
 
 use super::atomic::{Ordering, const_unless_loom};
 use core::marker::PhantomData;
@@ -46,18 +49,19 @@ mod model {
     }
 }
 
-/// Where the members of one kind of list have their links. The type that implements it names the list.
+/// Where the members of one kind of list have their links. The type that implements it names the
+/// list.
 ///
 /// # Safety
-/// The functions belong together: `from_ptr(as_ptr(item))` is `item`, and `next` is always the same field. The uses of the list
-/// keep LIST-1 and LIST-2.
+/// The functions belong together: `from_ptr(as_ptr(item))` is `item`, and `next` is always the same
+/// field. The uses of the list keep LIST-1 and LIST-2.
 pub(crate) unsafe trait Links {
     /// A reference to a member: copied freely, equal for the same member.
     type Item: Copy;
     /// What it points to.
     type Block;
-    /// A reference to this shows that the caller holds the list's lock: `Head` for lists under the head lock, `()` for a list
-    /// that is the data inside its mutex.
+    /// A reference to this shows that the caller holds the list's lock: `Head` for lists under the
+    /// head lock, `()` for a list that is the data inside its mutex.
     type Lock;
 
     /// The address of the member.
@@ -65,7 +69,7 @@ pub(crate) unsafe trait Links {
     /// The member at an address, or `None` for NULL.
     ///
     /// # Safety
-    /// NULL, or a member of the list (LIST-1).
+    /// `block` is NULL or a member of the list (LIST-1).
     unsafe fn from_ptr(block: *mut Self::Block) -> Option<Self::Item>;
     /// The link to the member behind this one.
     fn next(item: &Self::Item) -> &Pointer<Self::Block>;
@@ -74,7 +78,7 @@ pub(crate) unsafe trait Links {
 /// [`Links`] of a doubly linked list.
 ///
 /// # Safety
-/// As [`Links`]; `prev` is another field than `next`.
+/// The rules of [`Links`] apply, and `prev` is another field than `next`.
 pub(crate) unsafe trait DoubleLinks: Links {
     /// The link to the member before this one.
     fn prev(item: &Self::Item) -> &Pointer<Self::Block>;
@@ -165,13 +169,15 @@ impl<L: DoubleLinks> List<L> {
         Some(item)
     }
 
-    /// The members, from the first to the last. The member at hand may be removed meanwhile, others may not.
+    /// The members, from the first to the last. The member at hand may be removed meanwhile, others
+    /// may not.
     #[inline]
     pub(crate) fn iter<'a>(&'a self, _lock: &'a L::Lock) -> Iter<'a, L> {
         Iter { next: self.first.load(Ordering::Relaxed), lock: PhantomData }
     }
 
-    /// The members without the lock, for a signal handler, which cannot wait. What it finds may be leaving or arriving.
+    /// The members without the lock, for a signal handler, which cannot wait. What it finds may be
+    /// leaving or arriving.
     ///
     /// # Safety
     /// The memory of members is never unmapped, or no thread frees any meanwhile.
@@ -186,7 +192,8 @@ impl<L: DoubleLinks> List<L> {
     }
 }
 
-/// A list with one link, last in first out. Its members may be in a [`List`] of other links as well.
+/// A list with one link, last in first out. Its members may be in a [`List`] of other links as
+/// well.
 #[repr(transparent)]
 pub(crate) struct Stack<L: Links> {
     first: Pointer<L::Block>,
@@ -223,7 +230,8 @@ impl<L: Links> Stack<L> {
         Some(item)
     }
 
-    /// Takes `item` out, wherever it is. False if it is not in the stack. It takes as long as the stack is deep.
+    /// Takes `item` out, wherever it is. False if it is not in the stack. It takes as long as the
+    /// stack is deep.
     pub(crate) fn remove(&self, item: L::Item, lock: &L::Lock) -> bool {
         let wanted = L::as_ptr(item);
         let next = L::next(&item).load(Ordering::Relaxed);
@@ -251,7 +259,7 @@ impl<L: Links> Stack<L> {
         Iter { next: self.first.load(Ordering::Relaxed), lock: PhantomData }
     }
 
-    /// As [`List::walk`].
+    /// Walks the stack without its lock, as [`List::walk`] walks a list.
     ///
     /// # Safety
     /// The memory of members is never unmapped, or no thread frees any meanwhile.

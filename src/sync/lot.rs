@@ -1,18 +1,25 @@
 //! The parking lot: threads sleep on an address, first come first woken (S-PL-01..10).
 //!
-//! LOT-1 A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the bucket's lock only, or, once a
-//!    waker has taken the waiter out of the list, by that waker alone until it stores `woken`.
-//! LOT-2 A [`Waiter`] lives on the stack of the parked thread, and park() does not return before the waiter is out of the list
-//!    and no waker still has it: it left the list itself, or it saw `woken`.
-//! LOT-3 Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses the address only (futex F2).
-//! LOT-4 A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline passed meanwhile (S-PL-02).
-//! LOT-5 A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one wake is enough for all of
-//!    them. Who releases such waiters stores `woken` in each and then counts `crowd` up; a waiter reads `crowd` before
-//!    `woken`, so it sees the store or sleeps on a count that is over. Others of the bucket wake for nothing, and sleep again.
-//! LOT-6 No bucket lock is held while anybody sleeps, in any [`Waiting`] hook, or in a futex wake.
+//! LOT-1: A bucket's list, and every field of a [`Waiter`] but `woken`, are touched under the
+//!    bucket's lock only, or, once a waker has taken the waiter out of the list, by that waker
+//!    alone until it stores `woken`.
+//! LOT-2: A [`Waiter`] lives on the stack of the parked thread, and park() does not return before
+//!    the waiter is out of the list and no waker still has it: it left the list itself, or it saw
+//!    `woken`.
+//! LOT-3: Storing `woken` is the last thing a waker does to a waiter. The futex wake after it uses
+//!    the address only (FUTEX-2).
+//! LOT-4: A waiter out of the list was chosen: it returns [`Parked::Unparked`] even if its deadline
+//!    passed meanwhile (S-PL-02).
+//! LOT-5: A waiter in the crowd sleeps on its bucket's word `crowd` and not on its own `woken`: one
+//!    wake is enough for all of them. The thread that releases such waiters stores `woken` in each
+//!    and then counts `crowd` up; a waiter reads `crowd` before `woken`, so it sees the store or
+//!    sleeps on a count that is over. Others of the bucket wake for nothing, and sleep again.
+//! LOT-6: No bucket lock is held while a thread sleeps, in any [`Waiting`] hook, or in a futex
+//!    wake.
 //!
-//! Ordering: the store of `woken` (Release) pairs with the load of it (Acquire) in `sleep`: what the unpark callback wrote
-//! through the token is seen by the woken thread. Validation and callbacks on one key are ordered by the bucket lock.
+//! Ordering: the store of `woken` (Release) pairs with the load of it (Acquire) in `sleep`: what
+//! the unpark callback wrote through the token is seen by the woken thread. Validation and
+//! callbacks on one key are ordered by the bucket lock.
 //!
 //! Mirrors CPython 3.13 Python/parking_lot.c, without its arrow up to the thread states.
 
@@ -41,9 +48,9 @@ pub(crate) enum Parked {
     Unparked,
     /// `validate` said no: no sleep.
     Again,
-    /// The deadline passed, and nobody had chosen this thread.
+    /// The deadline passed, and no waker had chosen this thread.
     TimedOut,
-    /// A signal arrived, the waiting ends on signals, and nobody had chosen this thread.
+    /// A signal arrived, the waiting ends on signals, and no waker had chosen this thread.
     Interrupted,
 }
 
@@ -115,8 +122,8 @@ unsafe impl DoubleLinks for Waiters {
     }
 }
 
-/// Lets the thread of a dequeued waiter go, but for one in the crowd: true, then the caller wakes the crowd of its bucket. The
-/// waiter must not be used after it (LOT-3).
+/// Lets the thread of a dequeued waiter go, but for one in the crowd: true, then the caller wakes
+/// the crowd of its bucket. The waiter must not be used after it (LOT-3).
 #[must_use]
 fn release(waiter: WaiterRef) -> bool {
     let (woken, in_crowd) = (&raw const waiter.woken, waiter.in_crowd);
@@ -174,11 +181,13 @@ fn bucket(key: *const ()) -> &'static Bucket {
 
 /// Sleeps on `key` until unparked or `deadline` passed, if `validate` agrees.
 ///
-/// `validate` runs under the bucket's lock, in one order with the callbacks of [`unpark_one`] on the same key; it must neither
-/// block nor park nor unpark. `token` is what such a callback gets. Needs no thread state (S-PL-09).
+/// `validate` runs under the bucket's lock, in one order with the callbacks of [`unpark_one`] on
+/// the same key; it must neither block nor park nor unpark. `token` is what such a callback gets.
+/// Needs no thread state (S-PL-09).
 ///
-/// The hook after the sleep may never return (the caller's interpreter is gone): then `give_back` runs, with how the sleep
-/// ended. It passes on what the wake-up gave the caller, a lock or the turn to try for one.
+/// The hook after the sleep may never return (the caller's interpreter is gone): then `give_back`
+/// runs, with how the sleep ended. It passes on what the wake-up gave the caller, a lock or the
+/// turn to try for one.
 pub(crate) fn park(
     key: *const (),
     validate: impl FnOnce() -> bool,
@@ -190,8 +199,8 @@ pub(crate) fn park(
     park_at(QueuePosition::Last, key, validate, deadline, token, waiting, give_back)
 }
 
-/// For [`park`]: the wait gives its thread nothing that another thread could
-/// miss. Every wake-up on the key wakes all that sleep on it.
+/// The `give_back` of a wait that gives its thread nothing that another thread could
+/// miss, because every wake-up on the key wakes all threads that sleep on it.
 pub(crate) fn nothing(_: Parked) {}
 
 /// Where in the queue of its key a waiter begins.
@@ -199,7 +208,8 @@ pub(crate) fn nothing(_: Parked) {}
 pub(crate) enum QueuePosition {
     /// Behind all others: the order of arrival (S-PL-03).
     Last,
-    /// Behind all others, where nearly all wakes wake all that wait on the key: they cost one system call together.
+    /// Behind all others, where nearly all wakes wake all that wait on the key: they cost one
+    /// system call together.
     Crowd,
     /// Before all others: a waiter that was woken, lost the race, and keeps its turn.
     First,
@@ -274,8 +284,9 @@ fn sleep(
 
 /// Wakes the thread that has waited longest on `key`.
 ///
-/// `choose` runs exactly once, under the bucket's lock: with the waiter's token, or `None` if nobody waits; and with whether
-/// somebody else waits on `key` (exact here; S-PL-04 would allow a false "yes"). It must neither block nor park nor unpark.
+/// `choose` runs exactly once, under the bucket's lock: with the waiter's token, or `None` if no
+/// thread waits; and with whether another thread waits on `key` (exact here; S-PL-04 would allow a
+/// false "yes"). It must neither block nor park nor unpark.
 pub(crate) fn unpark_one(key: *const (), choose: impl FnOnce(Option<*mut ()>, bool)) {
     let bucket = bucket(key);
     tsan::release(key);

@@ -1,4 +1,5 @@
-//! L1: what threads wait in. It knows no thread states: a [`waiting::Waiting`] from above says what to do around a sleep.
+//! L1: what threads wait in. It knows no thread states: a [`waiting::Waiting`] from above says what
+//! to do around a sleep.
 //!
 //! A module imports only from those declared above it.
 

@@ -1,8 +1,9 @@
-//! Loom models: every interleaving up to a bound on preemptions, stated at each model. A lost wake-up is a deadlock here, which
-//! loom reports; a double grant is a concurrent access to a loom cell, which it reports as well.
+//! Loom models: every interleaving up to a bound on preemptions, stated at each model. A lost
+//! wake-up is a deadlock here, which loom reports; a double grant is a concurrent access to a loom
+//! cell, which it reports as well.
 //!
-//! Deadlines pass when the scheduler likes (see `os::futex::model`); the clock either stands still, so that no waiter of a
-//! PyMutex is ever old enough for hand-off, or every waiter is.
+//! Deadlines pass when the scheduler likes (see `os::futex::model`); the clock either stands still,
+//! so that no waiter of a PyMutex is ever old enough for hand-off, or every waiter is.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test --lib --release loom_`.
 
@@ -31,7 +32,8 @@ pub(crate) fn explore(
     explore_with(Bug::None, preemptions, clock_step_ns, model);
 }
 
-/// The same with a mistake of an earlier protocol in it: such a model is expected to fail.
+/// Does what [`explore`] does with a mistake of an earlier protocol planted; such a model is
+/// expected to fail.
 pub(crate) fn explore_with(
     bug: Bug,
     preemptions: usize,
@@ -47,9 +49,9 @@ pub(crate) fn explore_with(
     builder.check(model);
 }
 
-/// Nobody is old enough for hand-off.
+/// No waiter is old enough for hand-off.
 pub(crate) const FROZEN: i64 = 0;
-/// Everybody is.
+/// Every waiter is old enough for hand-off.
 pub(crate) const RUSHING: i64 = 2_000_000;
 
 /// Some time; it may pass at any moment.
@@ -74,7 +76,7 @@ impl<L> Guarded<L> {
     }
 
     pub(crate) fn add(&self) {
-        // SAFETY: loom reports it if anybody else is there.
+        // SAFETY: loom reports an access by any other thread.
         self.count.with_mut(|count| unsafe { *count += 1 });
     }
 
@@ -90,7 +92,8 @@ fn key_of<T>(place: &T) -> *const () {
 
 // ---- Parking lot: 4 preemptions, 3 with three threads -------------------------------------------
 
-/// A waiter that checks a flag under the bucket lock against a waker that sets it and unparks: the waiter always ends.
+/// A waiter that checks a flag under the bucket lock against a waker that sets it and unparks: the
+/// waiter always ends.
 #[test]
 fn loom_lot_no_wake_up_is_lost() {
     explore(4, FROZEN, || {
@@ -141,7 +144,8 @@ fn loom_lot_a_chosen_waiter_is_unparked_and_no_other() {
     });
 }
 
-/// Two waiters, one of which may give up, and unpark_all: everybody ends; a second key in the same bucket is left alone.
+/// Two waiters, one of which may give up, and unpark_all: all threads end; a second key in the same
+/// bucket is left alone.
 #[test]
 fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
     explore(3, FROZEN, || {
@@ -169,7 +173,8 @@ fn loom_lot_unpark_all_wakes_everybody_of_its_key() {
     });
 }
 
-/// The same where the waiters sleep on one word, which a wake on another key of the bucket counts up as well.
+/// All waiters of a key are woken that sleep on one word, which a wake on another key of the bucket
+/// counts up as well.
 #[test]
 fn loom_lot_the_crowd_is_woken_together() {
     explore(3, FROZEN, || {
@@ -251,7 +256,8 @@ fn loom_mutex_three_threads_hand_over() {
     explore(3, RUSHING, || mutex_users(3));
 }
 
-/// A timed waiter beside an untimed one: who times out does not hold it, who is handed it does, and nobody is left. 3 preemptions.
+/// A timed waiter beside an untimed one: a waiter that times out does not hold the lock, one that
+/// is handed it does, and none is left. 3 preemptions.
 fn mutex_with_a_timeout() {
     let shared = Guarded::new(PyMutex::new());
     shared.lock.lock(&mut Stay);
@@ -349,7 +355,8 @@ fn once_callers(threads: u32, failures: u32) {
     let call = move |shared: &Guarded<_PyOnceFlag>| {
         let once = shared.lock.call(
             || {
-                // The flag excludes runs from each other, and each sees what the ones before it did.
+                // The flag excludes runs from each other, and each sees what the ones before it
+                // did.
                 shared.add();
                 shared.read() > failures
             },
@@ -379,7 +386,7 @@ fn loom_once_two_callers() {
     explore(4, FROZEN, || once_callers(2, 0));
 }
 
-/// The first run fails; who waited for it runs again (S-ON-02).
+/// The first run fails; a thread that waited for it runs the function again (S-ON-02).
 #[test]
 fn loom_once_two_callers_and_a_failure() {
     explore(4, FROZEN, || once_callers(2, 1));
@@ -417,7 +424,8 @@ fn rw_users(writers: u32, readers: u32) {
     assert_eq!((shared.read(), shared.lock.bits()), (writers, 0));
 }
 
-/// A writer among two readers: the last reader wakes it, and its unlock wakes the readers it kept out.
+/// A writer among two readers: the last reader wakes it, and its unlock wakes the readers it kept
+/// out.
 #[test]
 fn loom_rwmutex_one_writer_two_readers() {
     explore(2, FROZEN, || rw_users(1, 2));
@@ -463,7 +471,8 @@ fn loom_raw_mutex_three_threads() {
     explore(3, FROZEN, || raw_mutex_users(3));
 }
 
-/// A timed and an untimed acquirer of a PyThread lock: the one that times out takes no wake-up with it.
+/// A timed and an untimed acquirer of a PyThread lock: the one that times out takes no wake-up with
+/// it.
 #[test]
 fn loom_thread_lock_a_timeout_takes_no_wake_up_away() {
     explore(3, FROZEN, || {

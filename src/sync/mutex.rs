@@ -7,13 +7,17 @@
 //! | 3 | locked, a thread is parked (or was: a waiter that timed out leaves bit 1 for the next unlock) |
 //! | 2 | free, a thread is parked: the woken one has not come yet, any thread may take it |
 //!
-//! M1 Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the bucket lock; so an unlock either
-//!    changes the byte first (the waiter does not sleep) or finds the waiter.
-//! M2 While bit 1 is set, unlocking goes through the lot; the byte is then written under the bucket lock.
-//! M3 A waiter older than [`FAIR_AFTER_NS`] gets the lock handed: the byte stays locked and nobody can barge in.
+//! MUTEX-1: Bit 1 is set by a waiter before it parks, and the lot's validation checks 3 under the
+//!    bucket lock; so an unlock either changes the byte first (the waiter does not sleep) or finds
+//!    the waiter.
+//! MUTEX-2: While bit 1 is set, unlocking goes through the lot; the byte is then written under the
+//!    bucket lock.
+//! MUTEX-3: A waiter older than [`FAIR_AFTER_NS`] gets the lock handed: the byte stays locked and
+//!    no other thread can barge in.
 //!
-//! An uncontended lock is one atomic read-modify-write, an uncontended unlock one.
-//! Ordering: a lock's Acquire pairs with the Release of the unlock before it; with hand-off, the lot's `woken` is that pair.
+//! An uncontended lock is one atomic read-modify-write, an uncontended unlock one. Ordering: a
+//! lock's Acquire pairs with the Release of the unlock before it; with hand-off, the lot's `woken`
+//! is that pair.
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
@@ -38,7 +42,8 @@ const HAS_PARKED: u8 = 2;
 /// A waiter of this age is handed the lock instead of competing for it.
 const FAIR_AFTER_NS: i64 = 1_000_000;
 
-/// CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move while in use.
+/// CPython's PyMutex: same size, same bits. All-zero is unlocked. Not recursive. Must not move
+/// while in use.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct PyMutex {
@@ -62,7 +67,8 @@ pub(crate) enum Released {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLocked;
 
-/// What a parked thread shows to the unlocking one, as the lot's token. Written under the bucket lock only.
+/// What a parked thread shows to the unlocking one, as the lot's token. Written under the bucket
+/// lock only.
 struct Entry {
     fair_at_ns: i64,
     handed_off: Cell<bool>,
@@ -140,7 +146,7 @@ impl PyMutex {
         let mut backoff = Backoff::new();
         let mut entry = None;
         loop {
-            // Behind somebody who is parked there is nothing to gain.
+            // Spinning gains nothing while another thread is parked.
             let paused = self._bits.load(Ordering::Relaxed) & HAS_PARKED == 0 && backoff.pause();
             let bits = self._bits.load(Ordering::Relaxed);
             if bits & LOCKED == 0 {
@@ -193,8 +199,10 @@ impl PyMutex {
         }
     }
 
-    /// For a waiter that will not come: unlocks what it was handed. If it was woken to compete, the others sleep on until it
-    /// has had its turn: a free mutex is locked for a moment, so that its unlock wakes the next.
+    /// Passes a wake-up on, for a waiter that will not take the mutex. If the mutex was handed to
+    /// it, it unlocks the mutex. If it was woken to compete, the other waiters sleep until it has
+    /// locked or left: it locks a free mutex for a moment, so that the unlock wakes the next
+    /// waiter.
     fn pass_on(&self, parked: Parked, handed_off: bool) {
         if parked == Parked::Unparked && (handed_off || self.try_lock()) {
             let unlocked = self.unlock();
@@ -202,13 +210,14 @@ impl PyMutex {
         }
     }
 
-    /// Unlocks, by any thread. The mutex's memory may be given back by whoever locks it next: it is not touched after.
+    /// Unlocks the mutex, from any thread. The next owner may free the mutex's memory, so it is not
+    /// touched afterwards.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotLocked> {
         self.release().map(|_| ())
     }
 
-    /// [`PyMutex::unlock`] that tells who has the mutex now.
+    /// Does what [`PyMutex::unlock`] does, and tells whether the mutex was handed over.
     #[inline]
     pub(crate) fn release(&self) -> Result<Released, NotLocked> {
         tsan::release(self);
@@ -240,14 +249,16 @@ impl PyMutex {
         }
         let mut released = Released::Free;
         lot::unpark_one(self.key(), |token, has_more| {
-            // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases the waiter (lot L2).
+            // SAFETY: tokens on this key are entries of `lock_slow`, alive until the lot releases
+            // the waiter (LOT-2).
             let entry = token.map(|token| unsafe { &*token.cast::<Entry>().cast_const() });
             released = self.store_after_queue(entry, has_more);
         });
         Ok(released)
     }
 
-    /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be woken (M3).
+    /// Under the bucket lock: frees the byte, or hands the lock to the waiter that is about to be
+    /// woken (MUTEX-3).
     fn store_after_queue(&self, waiter: Option<&Entry>, has_more: bool) -> Released {
         let mut released = Released::Free;
         let mut bits = if has_more { HAS_PARKED } else { UNLOCKED };

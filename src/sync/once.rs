@@ -2,16 +2,18 @@
 //!
 //! | v | meaning |
 //! |---|---|
-//! | 0 | not done, nobody runs it |
-//! | 1 | somebody runs it |
-//! | 3 | somebody runs it, somebody is parked (or was) |
-//! | 4 | done, for ever |
+//! | 0 | not done, no thread runs it |
+//! | 1 | a thread runs it |
+//! | 3 | a thread runs it, another is parked (or was) |
+//! | 4 | done; the last state |
 //!
-//! O1 Only the thread that moved 0 to 1 leaves 1 or 3, and it does so once.
-//! O2 A waiter sets bit 1 before it parks, and the lot's validation checks 3 under the bucket lock; so the end of the run either
-//!    changes the byte first (the waiter does not sleep) or sees bit 1 and wakes everybody.
+//! ONCE-1: Only the thread that moved 0 to 1 leaves 1 or 3, and it does so once.
+//! ONCE-2: A waiter sets bit 1 before it parks, and the lot's validation checks 3 under the bucket
+//!    lock; so the end of the run either changes the byte first (the waiter does not sleep) or sees
+//!    bit 1 and wakes all waiters.
 //!
-//! Ordering: the end's Release pairs with every Acquire load that sees 4, and with the Acquire of who runs it next.
+//! Ordering: the end's Release pairs with every Acquire load that sees 4, and with the Acquire of
+//! the thread that runs it next.
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
@@ -45,7 +47,7 @@ const _: () = assert!(size_of::<_PyOnceFlag>() == 1 && align_of::<_PyOnceFlag>()
 pub(crate) enum Once {
     /// Done, by this call or an earlier one.
     Done,
-    /// This call's function failed; nobody else's did because of it.
+    /// The function of this call failed; no other call failed because of it.
     Failed,
 }
 
@@ -72,8 +74,9 @@ impl _PyOnceFlag {
         done
     }
 
-    /// Runs `function` unless it is done; waits for who else runs it. `function` answers whether it succeeded; if not, the next
-    /// caller, waiting or new, runs its own. Calling on the same flag from within `function` never returns.
+    /// Runs `function` unless the flag is done; waits while another thread runs it. `function`
+    /// returns whether it succeeded; if not, the next caller, waiting or new, runs its own. Calling
+    /// on the same flag from within `function` never returns.
     #[inline]
     pub(crate) fn call(&self, function: impl FnOnce() -> bool, waiting: &mut impl Waiting) -> Once {
         if self.is_done() {

@@ -7,9 +7,9 @@
 //! a list, innermost first, so that an attach inside an attach gives back
 //! everything. [`give_back_all`] is the first thing that the policy does.
 //!
-//! - D1 A record lives on the stack of its thread, in a frame that is left by
+//! - OWED-1: A record lives on the stack of its thread, in a frame that is left by
 //!   its return only, or never: then the policy has emptied the list.
-//! - D2 What a record runs neither waits nor attaches nor calls the host.
+//! - OWED-2: What a record runs neither waits nor attaches nor calls the host.
 //!
 //! Two stores on the way in and one on the way out, on paths that wait anyway.
 
@@ -82,7 +82,7 @@ pub(crate) fn or_give_back<R>(give_back: impl FnOnce(), step: impl FnOnce() -> R
 pub(crate) fn give_back_all() {
     loop {
         let record = top();
-        // SAFETY: D1: the frame is on this thread's stack.
+        // SAFETY: OWED-1: the frame is on this thread's stack.
         let Some(Record { next, give_back }) = (unsafe { record.as_ref() }) else { return };
         set_top(*next);
         // SAFETY: `or_give_back` made the record with the function of its type.

@@ -1,7 +1,8 @@
-//! The order in which the library's own internal locks may be taken, and the mutexes that keep to it.
+//! The order in which the library's own internal locks may be taken, and the mutexes that keep to
+//! it.
 //!
-//! RANK-1 A thread takes a lock only of a higher [`Rank`] than every one that it holds.
-//! RANK-2 No thread sleeps in the lot, and none calls out of the library, while it holds one.
+//! RANK-1: A thread takes a lock only of a higher [`Rank`] than every one that it holds.
+//! RANK-2: No thread sleeps in the lot, and none calls out of the library, while it holds one.
 //!
 //! Debug builds check both per thread; in release builds a [`RankedLock`] is a bare [`WordLock`].
 
@@ -12,8 +13,8 @@ use super::word_lock::WordLock;
 use crate::control::window;
 use core::marker::PhantomData;
 
-/// The internal locks with a rank, outermost first. The monitors of `probe` have none: they are leaves,
-/// which a signal handler may enter over any of these.
+/// The internal locks with a rank, outermost first. The monitors of `probe` have none: they are
+/// leaves, which a signal handler may enter over any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Rank {
@@ -66,7 +67,8 @@ mod held {
     use core::cell::Cell;
 
     thread_local! {
-        // Const-initialised and without a destructor: no allocation, valid until the thread's very end.
+        // Const-initialised and without a destructor: no allocation, valid until the thread's very
+        // end.
         static MASK: Cell<u32> = const { Cell::new(0) };
     }
 
@@ -133,7 +135,8 @@ impl<R: HasRank> RankedLock<R> {
         }
     }
 
-    /// Frees a lock whose guard was leaked: a fork takes it before and frees it after, in the parent. False if it was free.
+    /// Frees a lock whose guard was leaked: a fork takes it before and frees it after, in the
+    /// parent. False if it was free.
     pub(crate) fn force_unlock(&self) -> bool {
         held::remove(R::RANK);
         self.raw.unlock()

@@ -1,15 +1,18 @@
-//! _PyRawMutex: a word and an intrusive list of waiters, newest first (S-MX-11). Never detaches, ignores signals.
+//! _PyRawMutex: a word and an intrusive list of waiters, newest first (S-MX-11). Never detaches,
+//! ignores signals.
 //!
-//! The word is 0, or 1 (locked, nobody waits), or the address of the newest [`Waiter`] with bit 0 saying "locked".
+//! The word is 0, or 1 (locked, no thread waits), or the address of the newest [`Waiter`] with bit
+//! 0 saying "locked".
 //!
-//! W1 Waiters are pushed by anybody while bit 0 stands, and popped by the unlocking thread only; so a waiter whose address the
-//!    unlocking thread read is alive until that thread pops it.
-//! W2 A waiter lives on the stack of the thread that waits, and stays until it saw its own `woken`; storing that is the last
-//!    thing the unlocking thread does to it.
-//! W3 A woken thread competes again: nothing is handed over.
+//! RAW_MUTEX-1: Waiters are pushed by any thread while bit 0 is set, and popped by the unlocking
+//!    thread only; so a waiter whose address the unlocking thread read is alive until that thread
+//!    pops it.
+//! RAW_MUTEX-2: A waiter lives on the stack of the thread that waits, and stays until it saw its
+//!    own `woken`; storing that is the last thing the unlocking thread does to it.
+//! RAW_MUTEX-3: A woken thread competes again: nothing is handed over.
 //!
-//! Uncontended: one atomic read-modify-write each way.
-//! Ordering: the push's Release pairs with the pop's Acquire (`next`); the unlock's Release with the next lock's Acquire.
+//! Uncontended: one atomic read-modify-write each way. Ordering: the push's Release pairs with the
+//! pop's Acquire (`next`); the unlock's Release with the next lock's Acquire.
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
@@ -40,7 +43,7 @@ struct Waiter {
     woken: AtomicU32,
 }
 
-/// [`_PyRawMutex::unlock`] of a lock that nobody held; it stays free.
+/// [`_PyRawMutex::unlock`] was called for a lock that no thread held; it stays free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotLocked;
 
@@ -94,7 +97,7 @@ impl _PyRawMutex {
                 word = now;
                 continue;
             }
-            // W2: whatever else wakes this thread, it stays until its own token is there.
+            // RAW_MUTEX-2: whatever else wakes this thread, it stays until its own token is there.
             while waiter.woken.load(Ordering::Acquire) == 0 {
                 let _ = futex::wait(&waiter.woken, 0, Deadline::NEVER);
             }
@@ -123,8 +126,9 @@ impl _PyRawMutex {
                 return Err(NotLocked);
             }
             let waiter: *const Waiter = ptr::with_exposed_provenance(word & !LOCKED);
-            // SAFETY: W1: the calling thread unlocks, so nobody else pops, and the waiter is alive. `next` was written before
-            // the push, whose Release the load of `word` (Acquire) saw.
+            // SAFETY: RAW_MUTEX-1: the calling thread unlocks, so no other thread pops, and the
+            // waiter is alive. `next` was written before the push, whose Release the load of `word`
+            // (Acquire) saw.
             let next = unsafe { waiter.as_ref() }.map_or(0, |waiter| waiter.next.get());
             let popped =
                 self.v.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire);
@@ -133,7 +137,7 @@ impl _PyRawMutex {
                 continue;
             }
             if !waiter.is_null() {
-                // SAFETY: W2: popped, and not yet told.
+                // SAFETY: RAW_MUTEX-2: popped, and not yet told.
                 let woken = unsafe { &raw const (*waiter).woken };
                 // SAFETY: as above.
                 unsafe { &*woken }.store(1, Ordering::Release);

@@ -1,10 +1,11 @@
 //! _PyRecursiveMutex: a PyMutex, its owner, and how many times more the owner locked it (S-MX-12).
 //!
-//! C1 `thread` is the owner's identity while `mutex` is locked through this type, and 0 otherwise. Only the owner writes it, so
-//!    a thread that reads its own identity there owns the mutex; any other value it may read tells it that it does not.
-//! C2 `level` is touched by the owner only.
+//! RECURSIVE-1: `thread` is the owner's identity while `mutex` is locked through this type, and 0
+//!    otherwise. Only the owner writes it, so a thread that reads its own identity there owns the
+//!    mutex; any other value it may read tells it that it does not.
+//! RECURSIVE-2: `level` is touched by the owner only.
 //!
-//! Who asks passes its identity in: this layer knows no threads. Identities are not 0.
+//! The caller passes its identity in, because this layer knows no threads. Identities are not 0.
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
@@ -14,7 +15,8 @@ use crate::os::clock::Deadline;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// CPython's _PyRecursiveMutex: same size, same fields. All-zero is free. Must not move while in use.
+/// CPython's _PyRecursiveMutex: same size, same fields. All-zero is free. Must not move while in
+/// use.
 #[derive(Debug, Default)]
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the name that C sees")]
@@ -24,7 +26,7 @@ pub struct _PyRecursiveMutex {
     level: Cell<usize>,
 }
 
-// SAFETY: C2: `level` is touched under `mutex`, by its owner, only.
+// SAFETY: RECURSIVE-2: `level` is touched under `mutex`, by its owner, only.
 unsafe impl Sync for _PyRecursiveMutex {}
 
 /// An unlock by a thread that does not own the mutex; nothing changed.

@@ -3,14 +3,15 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0 | bit 0: a writer holds it |
-//! | 2 | bit 1: somebody is parked, or was woken and has not come yet; readers must park |
+//! | 2 | bit 1: a thread is parked, or was woken and has not come yet; readers must park |
 //! | n << 2 | n readers hold it |
 //!
-//! R1 Bit 0 and readers exclude each other.
-//! R2 Bit 1 is set before parking; the lot's validation compares the whole word under the bucket lock, so whoever frees the
-//!    mutex either changes the word first or finds the waiter.
-//! R3 Bit 1 is cleared by a writer's unlock only. It is first set by a writer that meets readers, or while a writer holds the
-//!    mutex; so while it stands there is a writer to clear it.
+//! RWMUTEX-1: Bit 0 and readers exclude each other.
+//! RWMUTEX-2: Bit 1 is set before parking; the lot's validation compares the whole word under the
+//!    bucket lock, so the thread that frees the mutex either changes the word first or finds the
+//!    waiter.
+//! RWMUTEX-3: Bit 1 is cleared by a writer's unlock only. It is first set by a writer that meets
+//!    readers, or while a writer holds the mutex; so while it stands there is a writer to clear it.
 //!
 //! Uncontended: one atomic read-modify-write each way.
 //! Ordering: every acquisition's Acquire pairs with the Release of the releases before it.
@@ -28,7 +29,8 @@ const WRITER: usize = 1;
 const HAS_PARKED: usize = 2;
 const READER: usize = 4;
 
-/// CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant. Must not move while in use.
+/// CPython's _PyRWMutex: same size, same bits. All-zero is free. Not reentrant. Must not move while
+/// in use.
 #[derive(Debug, Default)]
 #[repr(C)]
 #[allow(non_camel_case_types, reason = "the name that C sees")]
@@ -56,7 +58,8 @@ impl _PyRWMutex {
         ptr::from_ref(self).cast()
     }
 
-    /// Takes it together with other readers. Waits while a writer holds it or anybody is parked.
+    /// Takes the mutex together with other readers. Waits while a writer holds it or a thread is
+    /// parked.
     #[inline]
     pub(crate) fn read_lock(&self, waiting: &mut impl Waiting) {
         let bits = self.bits.load(Ordering::Relaxed);
@@ -88,7 +91,7 @@ impl _PyRWMutex {
         self.bits.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
     }
 
-    /// Gives one reader's hold back; the last one wakes everybody who is parked.
+    /// Releases one reader's hold; the last one wakes all parked threads.
     pub(crate) fn read_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
         tsan::release(self);
@@ -128,7 +131,7 @@ impl _PyRWMutex {
         }
     }
 
-    /// Gives the writer's hold back and wakes everybody who is parked.
+    /// Releases the writer's hold and wakes all parked threads.
     pub(crate) fn write_unlock(&self) -> Result<(), NotHeld> {
         let key = self.key();
         tsan::release(self);
@@ -161,8 +164,9 @@ impl _PyRWMutex {
         self.bits.load(Ordering::Relaxed)
     }
 
-    /// For a woken thread that will not come: as long as bit 1 stands on a free mutex, readers wait for a writer (R3), and
-    /// this may be the one. It takes the mutex and frees it, if it is free, which wakes all others.
+    /// Passes a wake-up on, for a woken thread that will not take the mutex. As long as bit 1 is
+    /// set on a free mutex, readers wait for a writer (RWMUTEX-3), and this thread may be that
+    /// writer. It takes the mutex if that is free, and frees it, which wakes all other waiters.
     fn pass_on(&self, parked: Parked) {
         if parked == Parked::Unparked && self.change(HAS_PARKED, HAS_PARKED | WRITER).is_ok() {
             let freed = self.write_unlock();

@@ -1,10 +1,13 @@
-//! Sequence lock: readers never write, and find out afterwards whether what they read was whole (S-SQ-01..04).
+//! Sequence lock: readers never write, and find out afterwards whether what they read was whole
+//! (S-SQ-01..04).
 //!
-//! The sequence is odd while a writer is active. Writers exclude each other by it. Nobody parks, nobody detaches.
+//! The sequence is odd while a writer is active. Writers exclude each other by it. No thread parks
+//! or detaches.
 //!
-//! Ordering: `lock_write`'s Acquire exchange with its Release fence keeps the writes inside after the odd value; `unlock_write`'s
-//! Release store keeps them before the even one. `begin_read`'s Acquire load keeps the reads after it; `end_read`'s Acquire fence
-//! keeps them before its load. The data itself must be read and written with relaxed atomics.
+//! Ordering: `lock_write`'s Acquire exchange with its Release fence keeps the writes inside after
+//! the odd value; `unlock_write`'s Release store keeps them before the even one. `begin_read`'s
+//! Acquire load keeps the reads after it; `end_read`'s Acquire fence keeps them before its load.
+//! The data itself must be read and written with relaxed atomics.
 //!
 //! Mirrors CPython 3.13 Python/lock.c.
 
@@ -21,7 +24,7 @@ pub struct _PySeqLock {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<_PySeqLock>() == 4);
 
-/// The end of a write that nobody began; nothing changed.
+/// A write was ended that no thread had begun; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoWriter;
 
@@ -31,7 +34,7 @@ fn is_odd(sequence: u32) -> bool {
 
 impl _PySeqLock {
     const_unless_loom! {
-        /// A lock that nobody writes under.
+        /// A lock without an active writer.
         #[cfg(any(test, loom))]
         pub(crate) fn new() -> Self {
             Self { sequence: AtomicU32::new(0) }
@@ -61,12 +64,12 @@ impl _PySeqLock {
         fence(Ordering::Release);
     }
 
-    /// Ends the write: whoever read meanwhile, or began before, reads again.
+    /// Ends the write. A reader that read meanwhile, or began before, reads again.
     pub(crate) fn unlock_write(&self) -> Result<(), NoWriter> {
         self.end_write(1)
     }
 
-    /// Ends a write that wrote nothing: who began to read before it need not read again.
+    /// Ends a write that wrote nothing. A reader that began before it need not read again.
     pub(crate) fn abandon_write(&self) -> Result<(), NoWriter> {
         self.end_write(u32::MAX)
     }
@@ -92,7 +95,8 @@ impl _PySeqLock {
         }
     }
 
-    /// True if nothing was written since [`Self::begin_read`] answered `previous`. If not, it yields first.
+    /// True if nothing was written since [`Self::begin_read`] answered `previous`. If not, it
+    /// yields first.
     pub(crate) fn end_read(&self, previous: u32) -> bool {
         fence(Ordering::Acquire);
         let unchanged = self.sequence.load(Ordering::Relaxed) == previous;
@@ -102,7 +106,8 @@ impl _PySeqLock {
         unchanged
     }
 
-    /// In a fork child: true if a writer of the parent was active, whose data must be thrown away; the lock is free then.
+    /// In a fork child: true if a writer of the parent was active, whose data must be thrown away;
+    /// the lock is free then.
     pub(crate) fn after_fork(&self) -> bool {
         let torn = is_odd(self.sequence.load(Ordering::Relaxed));
         if torn {

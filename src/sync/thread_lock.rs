@@ -1,9 +1,11 @@
 //! The lock behind PyThread_type_lock: a [`WordLock`] (S-LK-01..05). It never detaches by itself.
 //!
-//! It has no queue of ours and nothing outside the lock: a fork child may use, release or free it as it finds it.
+//! It has no queue of ours and nothing outside the lock: a fork child may use, release or free it
+//! as it finds it.
 //!
-//! `surplus` counts releases of a free lock, where the rules of before 3.15 take those (S-LK-04): each lets one more thread in,
-//! as with the semaphores that CPython used. It is 0 in every correct program, and looked at only on slow paths.
+//! `surplus` counts releases of a free lock, where the rules of before 3.15 take those (S-LK-04):
+//! each lets one more thread in, as with the semaphores that CPython used. It is 0 in every correct
+//! program, and looked at only on slow paths.
 //!
 //! Uncontended: one compare-and-swap to lock, one swap to release.
 //! Ordering: the lock's Acquire pairs with the Release of the release before it.
@@ -74,7 +76,8 @@ impl ThreadLock {
         outcome
     }
 
-    /// Frees it, by any thread, and wakes one sleeping thread. The thread that takes it next may free its memory.
+    /// Frees it, by any thread, and wakes one sleeping thread. The thread that takes it next may
+    /// free its memory.
     #[inline]
     pub(crate) fn release(&self) -> Result<(), NotLocked> {
         tsan::release(self);

@@ -12,22 +12,26 @@ pub(crate) enum OnSignal {
 
 /// Hooks around one wait. No lock of this library is held in any of them.
 ///
-/// `before_sleep` and `after_sleep` bracket each park once, however often it wakes for nothing (S-PL-08). When `after_sleep`
-/// runs, the waiter is in no queue any more, so it may block for long, or never return (S-WD-01); what the
-/// primitive has got by then is given back first (`super::owed`).
+/// `before_sleep` and `after_sleep` bracket each park once, however often it wakes for nothing
+/// (S-PL-08). When `after_sleep` runs, the waiter is in no queue any more, so it may block for
+/// long, or never return (S-WD-01); what the primitive has got by then is given back first
+/// (`super::owed`).
 pub(crate) trait Waiting {
-    /// Runs once the thread can be woken, before it sleeps. May run although the wake-up has already come.
+    /// Runs once the thread can be woken, before it sleeps. May run although the wake-up has
+    /// already come.
     fn before_sleep(&mut self) {}
 
     /// Runs when the sleep is over, for whatever reason.
     fn after_sleep(&mut self) {}
 
-    /// Does a signal end the sleep? If not, it goes on in place and [`Waiting::interrupted`] is never asked.
+    /// Does a signal end the sleep? If not, it goes on in place and [`Waiting::interrupted`] is
+    /// never asked.
     fn ends_on_signal(&self) -> bool {
         false
     }
 
-    /// A signal ended the sleep. Asked by the primitive, not by the lot: after `after_sleep`, in no queue.
+    /// A signal ended the sleep. Asked by the primitive, not by the lot: after `after_sleep`, in no
+    /// queue.
     fn interrupted(&mut self) -> OnSignal {
         OnSignal::Retry
     }

@@ -1,5 +1,5 @@
-//! The smallest lock: one futex word, no queue of ours, no thread state, no rank. Every internal lock is made of it, through
-//! the traits of `lock_api`; so is the lock behind PyThread_type_lock.
+//! The smallest lock: one futex word, no queue of ours, no thread state, no rank. Every internal
+//! lock is made of it, through the traits of `lock_api`; so is the lock behind PyThread_type_lock.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -7,8 +7,10 @@
 //! | 1 | locked, no thread sleeps |
 //! | 2 | locked, and a thread may sleep |
 //!
-//! WL-1 A thread that has slept locks the word with 2, because other threads may still sleep; its unlock then wakes one.
-//! WL-2 Nothing about the lock lives outside the word: storing 0 in a fork child makes it as good as new.
+//! WORD_LOCK-1: A thread that has slept locks the word with 2, because other threads may still
+//!    sleep; its unlock then wakes one.
+//! WORD_LOCK-2: Nothing about the lock lives outside the word: storing 0 in a fork child makes it
+//!    as good as new.
 //!
 //! Uncontended: one compare-and-swap to lock, one swap to unlock.
 //! Ordering: the lock's Acquire pairs with the Release of the unlock before it.
@@ -49,7 +51,8 @@ pub(crate) enum Signals {
 pub(crate) struct WordLock {
     #[cfg(not(loom))]
     word: AtomicU32,
-    /// Filled by [`WordLock::new`]. It can be empty only because `RawMutex::INIT` is a constant, which loom's atomics cannot be.
+    /// Filled by [`WordLock::new`]. It can be empty only because `RawMutex::INIT` is a constant,
+    /// which loom's atomics cannot be.
     #[cfg(loom)]
     word: std::sync::OnceLock<AtomicU32>,
 }
@@ -85,8 +88,8 @@ impl WordLock {
         }
     }
 
-    /// Locks it, waiting until `deadline`, or until a signal if the caller wants that. The wait also ends, as with the lock, when
-    /// `instead` returns true; it is asked before each sleep.
+    /// Locks it, waiting until `deadline`, or until a signal if the caller wants that. The wait
+    /// also ends, as with the lock, when `instead` returns true; it is asked before each sleep.
     #[cold]
     #[inline(never)]
     pub(crate) fn lock_slow(
@@ -102,7 +105,7 @@ impl WordLock {
                 return LockOutcome::Acquired;
             }
         }
-        // WL-1.
+        // WORD_LOCK-1.
         while self.word().swap(WAITED_FOR, Ordering::Acquire) != FREE {
             if instead() {
                 return LockOutcome::Acquired;
@@ -123,14 +126,14 @@ impl WordLock {
         self.word().compare_exchange(FREE, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Frees the lock and wakes one sleeping thread. False if the lock was free (it stays free). Any thread may call it, and the
-    /// thread that locks it next may free its memory.
+    /// Frees the lock and wakes one sleeping thread. False if the lock was free (it stays free).
+    /// Any thread may call it, and the thread that locks it next may free its memory.
     #[inline]
     pub(crate) fn unlock(&self) -> bool {
         let word = &raw const *self.word();
         let was = self.word().swap(FREE, Ordering::Release);
         if was == WAITED_FOR {
-            // The lock may be gone by now: the wake uses its address only (futex F2).
+            // The lock may be gone by now: the wake uses its address only (FUTEX-2).
             futex::wake(word, 1);
         }
         was != FREE
@@ -152,7 +155,7 @@ impl WordLock {
         self.word().load(Ordering::Relaxed) == WAITED_FOR
     }
 
-    /// Frees the lock without waking any thread (WL-2).
+    /// Frees the lock without waking any thread (WORD_LOCK-2).
     ///
     /// # Safety
     /// The caller is the only thread of a fork child, and holds no guard of the lock.

@@ -28,6 +28,7 @@ use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop;
 use crate::state::thread::{ThreadStateRef, status};
+use crate::state::thread_calls;
 use crate::state::word;
 use crate::sync::fork_lock::ForkLock;
 use core::ffi::c_ulong;
@@ -139,10 +140,10 @@ fn interps() -> impl Iterator<Item = Interp> {
     })
 }
 
-/// Every lock of the library, and the pauses, which no thread is there to end.
+/// Resets every lock of the library, and the pauses, which no thread is left to end.
 ///
 /// # Safety
-/// As [`reset_in_child`].
+/// The contract of [`reset_in_child`] applies.
 unsafe fn reset_locks() {
     // SAFETY: this function's contract.
     unsafe { table::reset_in_child() };
@@ -172,6 +173,7 @@ fn refresh_states(forker: Forker, interp: Interp) {
     for tstate in list::iter(interp, &head).filter(|tstate| forker.keeps(*tstate)) {
         tstate.record_thread();
         region::reset_in_child(tstate);
+        thread_calls::drop_awaited(tstate, &head);
         eval_breaker::clear(tstate, eval_breaker::GIL_DROP_REQUEST | eval_breaker::PLEASE_STOP);
         let _ = word::resume(tstate.word());
         tstate.waits_for_pause.store(0, Relaxed);
@@ -196,7 +198,7 @@ fn reset_gils() {
 /// Every started thread but the survivor is over: its handle is done, its event
 /// set, and no OS thread is joined (S-FK-07). The survivor's own needs nothing:
 /// a thread that joins it has not come further than its event, because the
-/// thread gives its handle up before it sets that (H2, H3).
+/// thread gives its handle up before it sets that (HANDLE-2, HANDLE-3).
 fn finish_handles() {
     let own = current::own_handle();
     debug_assert!(own.is_none_or(|own| !own.joining.is_locked()));

@@ -125,7 +125,7 @@ pub(crate) fn after_in_parent() -> Result<(), Misplaced> {
     Ok(())
 }
 
-/// After fork() in the child. The calling thread is the only one; `state` is
+/// After fork() in the child. The calling thread is the only one; `tstate` is
 /// attached, and all that is kept.
 ///
 /// # Safety

@@ -38,7 +38,8 @@ mod tests {
         let freed = in_fork_child(|| {
             rows().for_each(|row| row.lock.leave_held());
             let held = rows().all(|row| !row.lock.is_free());
-            // SAFETY: the only thread of a fork child; it holds the locks for threads that vanished.
+            // SAFETY: the only thread of a fork child; it holds the locks for threads that
+            // vanished.
             unsafe { reset_in_child() };
             held && rows().all(|row| row.lock.is_free())
         });

@@ -125,8 +125,8 @@ impl Rounds {
         drop(head);
     }
 
-    /// With the world stopped: commits if nothing is left that a round would
-    /// have to see to (S-FZ-12, S-FZ-13).
+    /// Commits, with the world stopped, if nothing is left that a round would have
+    /// to do (S-FZ-12, S-FZ-13).
     #[must_use]
     pub(crate) fn try_commit(&self, also: impl FnOnce(&HeadGuard<'_>) -> bool) -> bool {
         let interp = self.interp;

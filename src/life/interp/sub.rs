@@ -109,7 +109,7 @@ pub(crate) enum EndInterpreterError {
     EndedHere,
 }
 
-/// Ends the interpreter of the attached `state`. On return nothing is attached
+/// Ends the interpreter of the attached `tstate`. On return nothing is attached
 /// and the interpreter is gone.
 pub(crate) fn end(
     tstate: ThreadStateRef,
@@ -138,7 +138,7 @@ pub(crate) fn claim(interp: Interp) -> bool {
     claimed
 }
 
-/// As [`end`], by the thread whose [`claim`] it is.
+/// Does what [`end`] does, on the thread that made the [`claim`].
 pub(crate) fn end_claimed(
     tstate: ThreadStateRef,
     policy: IfThreadsRemain,

@@ -13,9 +13,10 @@ use core::sync::atomic::{
     Ordering::{Relaxed, Release},
 };
 
-/// Interval of shutdown reports in nanoseconds, as the host says; 0: none; -1: the host says nothing.
+/// Interval of shutdown reports in nanoseconds that the host sets; 0: no reports; -1: the host sets
+/// none.
 static EVERY_NS: AtomicI64 = AtomicI64::new(-1);
-/// The same, as the environment says, for a host that says nothing.
+/// The interval that the environment sets, which applies if the host sets none.
 static EVERY_BY_ENVIRONMENT: AtomicI64 = AtomicI64::new(0);
 static REPORT_FD: AtomicI32 = AtomicI32::new(2);
 

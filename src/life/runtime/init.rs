@@ -43,12 +43,12 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
     if finalize::is_under_way_here() {
         return Err(c"the runtime is finalizing");
     }
-    // A function of the host that initialization calls.
+    // The caller is a function of the host that initialization runs.
     if INITIALIZER.load(Relaxed) == thread::ident() as usize {
         return Err(c"the runtime is being initialized");
     }
     loop {
-        // Without INIT, which the other thread may need to fork.
+        // The wait comes before INIT is taken, which the other thread may need to fork.
         finalize::wait_until_over();
         // A fork holds INIT while it stops the world, so a thread waits for it
         // detached.
@@ -147,7 +147,7 @@ fn apply(settings: &Settings) {
     thread::forget_native_id();
     RUNTIME.main_thread.store(thread::ident() as usize, Relaxed);
     RUNTIME.main_pending.forget();
-    // Without memory the first add tries again.
+    // If there is no memory, the first add tries again.
     let _ = RUNTIME.main_pending.prepare();
     RUNTIME.set_host_size(settings.host_size);
     RUNTIME.check_level.store(settings.check_level(), Relaxed);

@@ -53,7 +53,7 @@ pub(crate) fn ensure(guard: InterpGuard) -> Option<*mut PyThreadStateToken> {
     Some(token)
 }
 
-/// As [`ensure`], through a guard of its own, which the state keeps until the
+/// Does what [`ensure`] does, with a new guard, which the state keeps until the
 /// outermost Release unless it owns one already (S-G8-25).
 pub(crate) fn ensure_from_view(view: &PyInterpreterView) -> Option<*mut PyThreadStateToken> {
     let guard = open_view(view).ok()?;
@@ -143,7 +143,7 @@ pub(crate) unsafe fn release(token: *mut PyThreadStateToken) -> Result<(), Relea
 }
 
 /// Whether the Ensure that is undone can have found `before` attached: itself,
-/// or, when it made `state`, another live state of this thread.
+/// or, when it made `tstate`, another live state of this thread.
 fn token_matches(before: ThreadStateRef, tstate: ThreadStateRef, made: bool) -> bool {
     if !made || before == tstate {
         return !made && before == tstate;

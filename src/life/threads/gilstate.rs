@@ -114,7 +114,7 @@ pub(crate) enum ReleaseError {
     Needed(Callout),
 }
 
-/// Whether the last Release may delete `state`: PyGILState_Ensure made it, and
+/// Whether the last Release may delete `tstate`: PyGILState_Ensure made it, and
 /// it is not being deleted already, with destructors running.
 fn may_reach_zero(tstate: ThreadStateRef) -> bool {
     tstate.whence().load(Relaxed) == Whence::CApi as i32
@@ -123,7 +123,7 @@ fn may_reach_zero(tstate: ThreadStateRef) -> bool {
 }
 
 /// Whether a release that leaves `left` Ensure calls open is the outermost use
-/// of `state`. A state that was kept may be attached by PyThreadState_Ensure
+/// of `tstate`. A state that was kept may be attached by PyThreadState_Ensure
 /// with no PyGILState_Ensure open, or have been made by the former.
 fn is_last(tstate: ThreadStateRef, left: i32, token: Ensured) -> bool {
     let unused = left == 0 || (token == Ensured::Unlocked && keep::is_idle(tstate));

@@ -1,5 +1,6 @@
 //! Joining: the exit event first, then the OS thread, once (S-JN).
 
+use crate::life::threads::join_cycle::{Cycle, JoinEdge};
 use crate::os::clock::Deadline;
 use crate::os::thread::{self, Join};
 use crate::probe::trace::{self, Event, Span};
@@ -31,6 +32,8 @@ pub(crate) enum JoinError {
     NotStarted,
     Itself,
     Finalizing,
+    /// The thread to be joined waits, through others perhaps, for the calling thread: the error indicator is set.
+    Cycle,
     /// A signal handler failed: the error indicator is set.
     Interrupted,
     /// The OS refused; another joiner may try again.
@@ -54,8 +57,20 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     }
     // A reference of our own: the host may drop its last one meanwhile.
     handle.incref();
+    let edge = match JoinEdge::add(handle, deadline) {
+        Ok(edge) => edge,
+        Err(Cycle) => {
+            release_handle(handle);
+            return Err(JoinError::Cycle);
+        }
+    };
+    let give_back = || {
+        edge.remove();
+        release_handle(handle);
+    };
     trace::event(Event::Begin(Span::Joining), traced_interp);
-    let outcome = owed::or_give_back(|| release_handle(handle), || join_held(handle, deadline));
+    let outcome = owed::or_give_back(give_back, || join_held(handle, deadline));
+    edge.remove();
     release_handle(handle);
     trace::at(Point::JoinDone, Event::End(Span::Joining), traced_interp);
     outcome

@@ -16,7 +16,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, Whence};
 use core::sync::atomic::Ordering::Relaxed;
 
-/// Whether the last release of `state`, which would delete it, keeps it.
+/// Whether the last release of `tstate`, which would delete it, keeps it.
 pub(crate) fn keeps(tstate: ThreadStateRef) -> bool {
     current::on_thread_end().is_some() && RUNTIME.main_interp() == Some(interp_of(tstate))
 }
@@ -43,7 +43,7 @@ pub(crate) fn set(on: bool) -> bool {
     before
 }
 
-/// Whether no PyGILState_Ensure and no PyThreadState_Ensure of `state`, which one
+/// Whether no PyGILState_Ensure and no PyThreadState_Ensure of `tstate`, which one
 /// of them made, is open.
 pub(crate) fn is_idle(tstate: ThreadStateRef) -> bool {
     let made_here = tstate.whence().load(Relaxed) == Whence::CApi as i32;

@@ -2,6 +2,8 @@
 //! gets a state by PyGILState or PyThreadState_Ensure, may keep it between
 //! calls, and may hand it to another thread.
 
+pub(crate) mod join_cycle;
+
 pub(crate) mod join;
 
 pub(crate) mod wait;

@@ -32,7 +32,7 @@ pub(crate) enum RebindError {
     Started,
 }
 
-/// Binds the detached `state` to the calling thread.
+/// Binds the detached `tstate` to the calling thread.
 pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
     let head = RUNTIME.lock();
     usable(tstate)?;
@@ -44,7 +44,7 @@ pub(crate) fn rebind(tstate: ThreadStateRef) -> Result<(), RebindError> {
         TryAttach::InUse => return Err(RebindError::Attached),
         TryAttach::ShuttingDown => return Err(RebindError::NotUsable),
     };
-    // What the old thread wrote before it let go of the word.
+    // Acquires what the old thread wrote before it released the word.
     fence(Acquire);
     let awaited = handover::is_in_call(tstate)
         || tstate.gil_requested().load(Relaxed) != 0

@@ -69,7 +69,7 @@ pub(crate) fn start(
     if !handle.claim_start() {
         return Err(StartError::AlreadyStarted);
     }
-    // One reference for the thread (H1).
+    // One reference for the thread (HANDLE-1).
     handle.incref();
     fill(handle, interp, body, arg, kind);
     RUNTIME.link_handle(handle, &head);

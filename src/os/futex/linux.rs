@@ -6,7 +6,8 @@ use crate::os::clock::Deadline;
 use crate::os::errno;
 use core::ptr;
 
-/// What SYS_futex takes on every architecture: two longs (libc's own timespec is wider on some 32-bit ones).
+/// What SYS_futex takes on every architecture: two longs (libc's own timespec is wider on some
+/// 32-bit ones).
 #[repr(C)]
 struct KernelTime {
     seconds: libc::c_long,
@@ -31,7 +32,8 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
     let until = KernelTime::from(deadline);
     let until_ptr = until.as_ref().map_or(ptr::null(), ptr::from_ref);
     let saved = errno::get();
-    // SAFETY: `word` and `until` outlive the call; WAIT_BITSET reads an absolute CLOCK_MONOTONIC time or NULL.
+    // SAFETY: `word` and `until` outlive the call; WAIT_BITSET reads an absolute CLOCK_MONOTONIC
+    // time or NULL.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -62,12 +64,12 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
 pub(super) fn wake(word: *const AtomicU32, count: u32) {
     let saved = errno::get();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    // SAFETY: a private wake uses the address as a key and reads nothing behind it (F2).
+    // SAFETY: a private wake uses the address as a key and reads nothing behind it (FUTEX-2).
     let result = unsafe {
         libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
     if result < 0 {
-        // An address that is no longer mapped is no error of the caller (F2).
+        // An address that is no longer mapped is no error of the caller (FUTEX-2).
         errno::set(saved);
     }
 }

@@ -1,13 +1,15 @@
-//! Sleep while a word keeps its value; wake who sleeps on a word.
+//! Puts a thread to sleep while a word keeps its value, and wakes the threads that sleep on a word.
 //!
-//! One seam, three machines: Linux futexes; mutexes and condition variables elsewhere (also here with
-//! `--cfg pytstate_portable`, and always in this crate's tests); a model under loom.
+//! One seam, three machines: Linux futexes; mutexes and condition variables elsewhere (also here
+//! with `--cfg pytstate_portable`, and always in this crate's tests); a model under loom.
 //!
-//! F1 A wait may return [`Wait::Woken`] although nobody woke it: callers look at their word again.
-//! F2 Waking only uses the word's address. A word that its waiter has already freed may be woken: at worst somebody
-//!    else who sleeps on a new word at that address wakes for nothing (F1).
-//! F3 A wake that follows a store to the word is seen by every wait that saw the old value.
-//! F4 errno is as before after either call (S-WD-02).
+//! FUTEX-1: A wait may return [`Wait::Woken`] although no thread woke it: callers look at their
+//!    word again.
+//! FUTEX-2: Waking only uses the word's address. A word that its waiter has already freed may be
+//!    woken: at worst another thread, which sleeps on a new word at that address, wakes for nothing
+//!    (FUTEX-1).
+//! FUTEX-3: A wake that follows a store to the word is seen by every wait that saw the old value.
+//! FUTEX-4: errno is as before after either call (S-WD-02).
 
 use super::atomic::AtomicU32;
 use super::clock::Deadline;
@@ -43,7 +45,7 @@ pub(crate) const REPORTS_SIGNALS: bool = machine::REPORTS_SIGNALS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Wait {
-    /// Somebody woke the caller, or nothing did (F1).
+    /// A thread woke the caller, or the sleep ended without a cause (FUTEX-1).
     Woken,
     /// The word did not have the expected value: no sleep.
     Changed,
@@ -58,7 +60,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
     machine::wait(word, expected, deadline)
 }
 
-/// Wakes up to `count` threads that sleep on `word`. Only the address is used (F2).
+/// Wakes up to `count` threads that sleep on `word`. Only the address is used (FUTEX-2).
 pub(crate) fn wake(word: *const AtomicU32, count: u32) {
     machine::wake(word, count);
 }

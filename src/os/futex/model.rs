@@ -1,8 +1,9 @@
 //! The futex of loom models.
 //!
-//! One modelled mutex makes "compare and sleep" one step, as the kernel does. Time is the scheduler's: a wait with a
-//! deadline times out at once if its word is unchanged, and since every interleaving before that comparison is explored, so
-//! is every moment at which a real deadline could pass. Every other sleep ends for nothing at once (F1).
+//! One modelled mutex makes "compare and sleep" one step, as the kernel does. Time is the
+//! scheduler's: a wait with a deadline times out at once if its word is unchanged, and since every
+//! interleaving before that comparison is explored, so is every moment at which a real deadline
+//! could pass. Every other sleep ends for nothing at once (FUTEX-1).
 
 use super::Wait;
 use crate::os::atomic::{AtomicU32, Ordering};

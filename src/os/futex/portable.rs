@@ -1,10 +1,14 @@
 //! The futex of systems without one: a table of mutexes, and one condition variable per sleeper.
 //!
-//! P1 A bucket's list and every field of its sleepers but `ready` are touched under the bucket's mutex only.
-//! P2 A sleeper lives on the stack of the thread that sleeps and is unlinked, under the mutex, before that returns.
-//! P3 The word is compared under the mutex, and a waker takes the mutex after it stored to the word: no wake is lost (F3).
-//! P4 Condition variables wait on the wall clock; whoever wakes by it looks at the monotonic clock again, so a wait never
-//!    ends early, and a clock that is set cannot make it longer than one more [`LONGEST_NAP_NS`].
+//! PORTABLE-1: A bucket's list and every field of its sleepers but `ready` are touched under the
+//!    bucket's mutex only.
+//! PORTABLE-2: A sleeper lives on the stack of the thread that sleeps and is unlinked, under the
+//!    mutex, before that returns.
+//! PORTABLE-3: The word is compared under the mutex, and a waker takes the mutex after it stored to
+//!    the word: no wake is lost (FUTEX-3).
+//! PORTABLE-4: Condition variables wait on the wall clock; a thread that wakes by it looks at the
+//!    monotonic clock again, so a wait never ends early, and a clock that is set cannot make it
+//!    longer than one more [`LONGEST_NAP_NS`].
 
 use super::Wait;
 use crate::os::atomic::{AtomicU32, Ordering};
@@ -28,7 +32,7 @@ struct Bucket {
     head: Cell<*const Sleeper>,
 }
 
-// SAFETY: `head` is guarded by `mutex` (P1), which is made for sharing.
+// SAFETY: `head` is guarded by `mutex` (PORTABLE-1), which is made for sharing.
 unsafe impl Sync for Bucket {}
 
 impl Bucket {
@@ -57,7 +61,8 @@ impl Locked {
     /// The first link whose target satisfies `wanted`, or the last link, which is NULL.
     fn link_to(&self, wanted: impl Fn(&Sleeper) -> bool) -> &Cell<*const Sleeper> {
         let mut link = &self.0.head;
-        // SAFETY: P1, P2: the caller holds the mutex, so what is in the list is alive.
+        // SAFETY: PORTABLE-1, PORTABLE-2: the caller holds the mutex, so what is in the list is
+        // alive.
         while let Some(sleeper) = unsafe { link.get().as_ref() } {
             if wanted(sleeper) {
                 break;
@@ -70,7 +75,8 @@ impl Locked {
     /// Takes out the first sleeper that satisfies `wanted`.
     fn take(&self, wanted: impl Fn(&Sleeper) -> bool) -> Option<&Sleeper> {
         let link = self.link_to(wanted);
-        // SAFETY: P1, P2: the caller holds the mutex, so what is in the list is alive.
+        // SAFETY: PORTABLE-1, PORTABLE-2: the caller holds the mutex, so what is in the list is
+        // alive.
         let sleeper = unsafe { link.get().as_ref() }?;
         link.set(sleeper.next.get());
         Some(sleeper)
@@ -113,12 +119,12 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Wait 
     };
     locked.link_to(|_| false).set(&raw const sleeper);
     let outcome = sleep(&locked, &sleeper, deadline);
-    // SAFETY: out of the list, so nobody signals it any more.
+    // SAFETY: it is out of the list, so no thread signals it any more.
     let _ = unsafe { libc::pthread_cond_destroy(sleeper.ready.get()) };
     outcome
 }
 
-/// Returns with `sleeper` out of the list (P2).
+/// Returns with `sleeper` out of the list (PORTABLE-2).
 fn sleep(locked: &Locked, sleeper: &Sleeper, deadline: Deadline) -> Wait {
     let (ready, mutex) = (sleeper.ready.get(), locked.0.mutex.get());
     while !sleeper.woken.get() {
@@ -149,18 +155,19 @@ pub(super) fn wake(word: *const AtomicU32, count: u32) {
             break;
         };
         sleeper.woken.set(true);
-        // SAFETY: the sleeper needs the mutex, which we hold, before it can go away (P2).
+        // SAFETY: the sleeper needs the mutex, which we hold, before it can go away (PORTABLE-2).
         let _ = unsafe { libc::pthread_cond_signal(sleeper.ready.get()) };
     }
 }
 
-/// Makes every bucket new: its mutex may have been held, and its sleepers lived, in threads that this process does not have.
+/// Makes every bucket new: its mutex may have been held, and its sleepers lived, in threads that
+/// this process does not have.
 ///
 /// # Safety
 /// The caller is the only thread of the process.
 pub(super) unsafe fn reset_in_child() {
     for bucket in &TABLE {
-        // SAFETY: nobody else is there.
+        // SAFETY: no other thread exists.
         unsafe { bucket.mutex.get().write(libc::PTHREAD_MUTEX_INITIALIZER) };
         bucket.head.set(ptr::null());
     }

@@ -1,4 +1,4 @@
-//! The same tests for every machine that can run here.
+//! The tests of the futex, which every implementation that can run here must pass.
 
 use super::{Wait, portable};
 use crate::os::atomic::{AtomicU32, Ordering};

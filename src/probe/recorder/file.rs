@@ -1,12 +1,12 @@
 //! The file of a running trace: one JSON array in the form that Chrome and Perfetto read.
 //!
-//! J1. What is in `text[..len]` are whole rows, each with the separator before it; the file up to `offset` is
-//!     an array that lacks its end.
-//! J2. Every flush writes rows and the end of the array in one call and does not count the end, so the next flush
-//!     writes over it: after every flush the file is complete JSON, whatever becomes of the process. Where one
-//!     cannot write at a place (a pipe), the end comes with [`TraceFile::finish`] alone; the viewers
-//!     accept an array without end.
-//! J3. Only the process that opened the file writes to it: a fork child shares the descriptor.
+//! FILE-1: What is in `text[..len]` are whole rows, each with the separator before it; the file up
+//!     to `offset` is an array that lacks its end.
+//! FILE-2: Every flush writes rows and the end of the array in one call and does not count the end,
+//!     so the next flush writes over it: after every flush the file is complete JSON, whatever
+//!     becomes of the process. Where one cannot write at a place (a pipe), the end comes with
+//!     [`TraceFile::finish`] alone; the viewers accept an array without end.
+//! FILE-3: Only the process that opened the file writes to it: a fork child shares the descriptor.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -19,7 +19,8 @@ const TEXT: usize = 16 * 1024;
 /// More than the longest row.
 const ROW: usize = 512;
 const END: &[u8] = b"\n]\n";
-/// Interpreters whose row was named are remembered up to this id; others are named anew by each thread.
+/// Interpreters whose row was named are remembered up to this id; others are named anew by each
+/// thread.
 const NAMED: usize = 4096;
 /// What stands in the place of an interpreter's id when there is none.
 const NO_INTERPRETER: i64 = 1_000_000_000;
@@ -178,7 +179,7 @@ impl TraceFile {
         self.len += bytes.len();
     }
 
-    /// Writes what is kept (J2). Once that failed, what is kept is thrown away.
+    /// Writes what is kept (FILE-2). Once that failed, what is kept is thrown away.
     pub(super) fn flush(&mut self) {
         if self.owner != ids::process() || self.error != 0 {
             self.len = 0;
@@ -225,7 +226,8 @@ fn process_of(interp: i64) -> i64 {
     if interp < 0 { NO_INTERPRETER } else { interp }
 }
 
-/// Text from outside, made safe inside a JSON string: what is no UTF-8 and no printable character becomes `?`.
+/// Text from outside, made safe inside a JSON string: what is no UTF-8 and no printable character
+/// becomes `?`.
 struct Escaped<'a>(&'a [u8]);
 
 impl core::fmt::Display for Escaped<'_> {

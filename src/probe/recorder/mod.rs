@@ -4,10 +4,12 @@
 //! rows of a thread -> one of 8 buffers -> the file's text -> the file
 //! ```
 //!
-//! REC-1 `RUNNING` holds the number of the trace that runs, 0 if none does; it changes under `CONTROL` alone.
-//! REC-2 Monitors are entered in the order `CONTROL`, a buffer, the file.
+//! REC-1: `RUNNING` holds the number of the trace that runs, 0 if none does; it changes under
+//!    `CONTROL` alone.
+//! REC-2: Monitors are entered in the order `CONTROL`, a buffer, the file.
 //!
-//! `trace` decides what the rows say; `environment` starts a trace from here, too, which is why it is a module of its own.
+//! `trace` decides what the rows say; `environment` starts a trace from here, too, which is why it
+//! is a module of its own.
 
 mod file;
 mod rings;
@@ -76,14 +78,16 @@ fn file_of(generation: u32) -> Option<Held<'static, TraceFile>> {
     (file.is_open() && RUNNING.load(Relaxed) == generation).then_some(file)
 }
 
-/// Names a thread's track in the row of an interpreter, in the trace `generation` if that one still runs.
+/// Names a thread's track in the row of an interpreter, in the trace `generation` if that one still
+/// runs.
 pub(super) fn name_thread(generation: u32, interp: i64, thread: i64, name: &[u8]) {
     if let Some(mut file) = file_of(generation) {
         file.name_thread(interp, thread, name);
     }
 }
 
-/// Starts a trace into the file at `path`, created or emptied. `%p` in the path is the process's id.
+/// Starts a trace into the file at `path`, created or emptied. `%p` in the path is the process's
+/// id.
 #[inline(never)]
 pub(super) fn start(path: &CStr) -> Result<(), TraceError> {
     let mut line = text::LineBuf::new();
@@ -115,9 +119,9 @@ pub(super) fn stop() -> Result<(), TraceError> {
     FILE.enter().finish().map_err(TraceError::Os)
 }
 
-/// Writes what is kept; the file is complete JSON then, and the trace goes on.
+/// Writes the buffered events. The file is then complete JSON, and the trace goes on.
 ///
-/// For the end of a finalization, and before a fatal error ends the process.
+/// Called when a finalization ends, and before a fatal error ends the process.
 pub(super) fn flush() {
     if mode::get() & mode::TRACE == 0
         || monitor::is_inside()
@@ -134,7 +138,8 @@ pub(super) fn flush() {
 
 /// The process ends: threads that still run are not traced any more.
 fn finish_at_exit() {
-    // A fork child that was never told so must not wait for monitors of threads that it does not have.
+    // A fork child that was never told so must not wait for monitors of threads that it does not
+    // have.
     let ours = OWNER.load(Relaxed) == ids::process();
     if !ours || monitor::is_inside() || RUNNING.load(Relaxed) == 0 {
         return;

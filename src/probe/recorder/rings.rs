@@ -1,10 +1,10 @@
 //! Where events wait until they are written: a few buffers of fixed size, shared by all threads.
 //!
-//! A thread always uses the same buffer, so its events stay in order; who fills one writes it out. So memory is
-//! bounded, nothing is lost, and threads seldom meet.
+//! A thread always uses the same buffer, so its events stay in order. The thread that fills a
+//! buffer writes it out, so memory is bounded, nothing is lost, and threads seldom meet.
 //!
-//! R1. `rows[..len]` belong to the trace `generation`; 0 = no trace.
-//! R2. A buffer's monitor is entered before the file's, never the other way.
+//! RING-1: `rows[..len]` belong to the trace `generation`; 0 = no trace.
+//! RING-2: A buffer's monitor is entered before the file's, never the other way.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -32,7 +32,7 @@ pub(in crate::probe) static BUFFERS_ROW: [ForkRow; 1] = [fork_row!(BUFFERS)];
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// The trace's file. Entered alone, or with one buffer held (R2).
+/// The trace's file. Entered alone, or with one buffer held (RING-2).
 pub(super) static FILE: Monitor<TraceFile> = Monitor::new(TraceFile::none());
 
 /// The lock's row of the fork table.

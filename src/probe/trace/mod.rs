@@ -1,13 +1,14 @@
-//! The lifecycle trace: who did what when, for Chrome's and Perfetto's timeline.
+//! The lifecycle trace: what each thread did and when, for Chrome's and Perfetto's timeline.
 //!
-//! The layers above say what happens with [`event`]; `capi/trace.rs` shows start and stop to C. Off, an event costs
-//! one relaxed load; [`at`] is a sync point and an event for one load together.
+//! The layers above say what happens with [`event`]; `capi/trace.rs` shows start and stop to C.
+//! Off, an event costs one relaxed load; [`at`] is a sync point and an event for one load together.
 //!
 //! ```text
 //! event -> the thread's nest (splits overlapping spans) -> the recorder
 //! ```
 //!
-//! TRACE-1 What a thread keeps for itself ([`Local`]) is good for one generation and made anew for the next.
+//! TRACE-1: What a thread keeps for itself ([`Local`]) is good for one generation and made anew for
+//!    the next.
 
 mod kinds;
 mod nest;
@@ -57,8 +58,9 @@ thread_local! {
 
 /// Notes what the calling thread does in the interpreter with this id (negative: in none).
 ///
-/// Off, one relaxed load, and the id is not asked for. Any thread, any time, also with locks of the layers above held: nothing waits here but for
-/// the file. From a signal handler that interrupted this layer the event is lost. Keeps `errno`.
+/// Off, one relaxed load, and the id is not asked for. Any thread, any time, also with locks of the
+/// layers above held: nothing waits here but for the file. From a signal handler that interrupted
+/// this layer the event is lost. Keeps `errno`.
 #[inline(always)]
 pub(crate) fn event(event: Event, interp: impl FnOnce() -> i64) {
     if mode::get() & (mode::TRACE | mode::UNKNOWN) != 0 {
@@ -147,7 +149,8 @@ pub(crate) fn name_thread(interp: i64, native_id: i64, name: &[u8]) {
     errno::set(saved);
 }
 
-/// Starts a trace into the file at `path`, created or emptied. `%p` in the path is the process's id.
+/// Starts a trace into the file at `path`, created or emptied. `%p` in the path is the process's
+/// id.
 pub(crate) fn start(path: &CStr) -> Result<(), TraceError> {
     let _ = mode_after_environment();
     recorder::start(path)
@@ -159,9 +162,9 @@ pub(crate) fn stop() -> Result<(), TraceError> {
     recorder::stop()
 }
 
-/// Writes what is kept; the file is complete JSON then, and the trace goes on.
+/// Writes the buffered events. The file is then complete JSON, and the trace goes on.
 ///
-/// For the end of a finalization, and before a fatal error ends the process.
+/// Called when a finalization ends, and before a fatal error ends the process.
 pub(crate) fn flush() {
     recorder::flush();
 }

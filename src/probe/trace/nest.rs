@@ -1,10 +1,10 @@
 //! A thread's open spans, so that what it writes is always properly nested.
 //!
-//! The viewers keep one stack per row (thread and interpreter): an end closes what began last there. Our spans
-//! overlap: a join begins attached and goes on detached. So ending a span that is not the last to have begun
-//! ends those above it, too, and begins them again at the same time.
+//! The viewers keep one stack per row (thread and interpreter): an end closes what began last
+//! there. Our spans overlap: a join begins attached and goes on detached. So ending a span that is
+//! not the last to have begun ends those above it, too, and begins them again at the same time.
 //!
-//! O1. `open[..len]` is what the file has begun and not ended for this thread, oldest first.
+//! NEST-1: `open[..len]` is what the file has begun and not ended for this thread, oldest first.
 
 use super::kinds::{Event, Span};
 use crate::probe::recorder::Phase;
@@ -20,7 +20,7 @@ pub(super) struct Nest {
 }
 
 impl Nest {
-    /// Nothing open.
+    /// A record without open spans.
     pub(super) const EMPTY: Self = Self { open: [(Span::Attached, 0); DEPTH], len: 0 };
 
     /// Notes an event and calls `row` for everything that the file must say about it, in order.

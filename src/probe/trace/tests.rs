@@ -1,4 +1,5 @@
-//! One trace from start to end: other tests of this process may write into it, so only this one's rows count.
+//! One trace from start to end: other tests of this process may write into it, so only this one's
+//! rows count.
 
 use std::ffi::CString;
 use std::path::PathBuf;

@@ -139,20 +139,20 @@ fn one_resigns(rouse: bool) {
     assert!(!host.gil.lock.is_locked());
 }
 
-/// See [`one_resigns`].
+/// Runs [`one_resigns`] without other wake-ups.
 #[test]
 fn loom_gil_a_waiter_that_resigns_leaves_the_gil_to_its_holder() {
     explore(3, FROZEN, || one_resigns(false));
 }
 
-/// See [`one_resigns`]; every waiter is roused, as at the end of an interpreter.
+/// Runs [`one_resigns`] where every waiter is roused, as at the end of an interpreter.
 #[test]
 fn loom_gil_roused_waiters_lose_no_wake_up() {
     explore(2, FROZEN, || one_resigns(true));
 }
 
-/// The same model with the read and the write of the word apart, as they once
-/// were: it finds the second holder.
+/// Runs [`one_resigns`] with the read and the write of the word as two steps, as
+/// they once were. The model must find the second holder.
 #[test]
 #[should_panic]
 fn loom_gil_finds_a_torn_change_of_the_word() {

@@ -1,12 +1,12 @@
 //! One interpreter: the list of its thread states and what they share.
 //!
-//! Memory of ended interpreters goes to a pool and is never returned to the
-//! system: a thread that wakes up late, or a host with a stale pointer, reads
-//! `alive == 0` instead of unmapped memory (I1).
+//! INTERP-1: the block of an ended interpreter goes to a pool and is never returned
+//! to the system. A thread that wakes up late, or a host with a stale pointer,
+//! reads `alive == 0` there instead of unmapped memory.
 //!
 //! Field access: lists and counters under the head lock, unless said
 //! otherwise. `finalizing` pointers: written by the finalizing thread with the
-//! world stopped, read by anybody. `phase`: written by the finalizing thread.
+//! world stopped, read by any thread. `phase`: written by the finalizing thread.
 //!
 //! Mirrors CPython 3.13 `struct _is` (pycore_interp.h).
 
@@ -49,7 +49,7 @@ const DEFAULT_RECURSION_LIMIT: i32 = 1000;
 
 /// What the library knows of an interpreter: the block behind a `PyInterpreterState *`.
 pub(crate) struct InterpBlock {
-    /// 1 between `New` and the end of `Delete` (I1).
+    /// 1 between `New` and the end of `Delete` (INTERP-1).
     pub(crate) alive: AtomicU32,
     pub(crate) id: AtomicI64,
     /// How many interpreters the block has been: ids repeat in the runtime's
@@ -82,7 +82,7 @@ pub(crate) struct InterpBlock {
     pub(crate) finalizing: AtomicPtr<ThreadState>,
     pub(crate) finalizing_thread: AtomicUsize,
     pub(crate) phase: AtomicI32,
-    /// Grows when a state is deleted while somebody waits for that.
+    /// Grows when a state is deleted while a thread waits for that.
     pub(crate) departures: AtomicU32,
     pub(crate) departure_waiters: AtomicU32,
     pub(crate) guards: GuardCount,
@@ -112,7 +112,7 @@ pub(crate) struct InterpBlock {
     pub(crate) constructed: AtomicU32,
 }
 
-/// A pointer to an interpreter block (I1: never unmapped).
+/// A pointer to an interpreter block (INTERP-1: never unmapped).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interp(NonNull<InterpBlock>);
 
@@ -121,7 +121,7 @@ impl Deref for Interp {
 
     #[inline(always)]
     fn deref(&self) -> &InterpBlock {
-        // SAFETY: I1.
+        // SAFETY: INTERP-1.
         unsafe { self.0.as_ref() }
     }
 }
@@ -166,7 +166,7 @@ impl Interp {
 
     /// The block, which outlives everything.
     pub(crate) fn block(self) -> &'static InterpBlock {
-        // SAFETY: I1.
+        // SAFETY: INTERP-1.
         unsafe { self.0.as_ref() }
     }
 
@@ -176,7 +176,7 @@ impl Interp {
     }
 }
 
-/// The name of an interpreter for those who may outlive it. An address or an id
+/// The name of an interpreter for users that may outlive it. An address or an id
 /// alone is no name: blocks are used again, ids begin at 0 in each life of the
 /// runtime.
 #[derive(Clone, Copy, PartialEq, Eq)]

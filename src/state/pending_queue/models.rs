@@ -40,14 +40,15 @@ fn takers_in_turn() {
     assert_eq!(mine | a | b | left, 3, "a call was lost");
 }
 
-/// See [`takers_in_turn`].
+/// Runs [`takers_in_turn`] in every order of steps.
 #[test]
 fn loom_pending_no_call_runs_twice() {
     explore(3, FROZEN, takers_in_turn);
 }
 
-/// The same with a claim that is given back without Release, as it once was: a
-/// taker reads an old position and runs a call again.
+/// Runs [`takers_in_turn`] with a claim that is given back without Release, as it
+/// once was. The model must find that a taker reads an old position and runs a call
+/// again.
 #[test]
 #[should_panic]
 fn loom_pending_finds_a_claim_given_back_too_weakly() {

@@ -9,19 +9,19 @@
 //! Field access:
 //! - `prev`, `next`: the head lock. `interp`, `id`: constant while alive.
 //! - `thread_id`, `native_thread_id`: written by `bind` on the owning thread.
-//! - `state`: `state::word`. `eval_breaker`: atomic or/and, anybody.
+//! - `state`: `state::word`. `eval_breaker`: atomic or/and, by any thread.
 //! - `gilstate_counter`, `dict`, `current_exception`, `error_text`,
 //!   `critical_section`, `ensure_*`: the attached owner.
 //! - `is_daemon`: the host while attached; read by waiters under the head lock.
 //! - `async_exc`: exchanged under the head lock or by the owner.
 //!
 //! Invariants:
-//! - T1: a [`ThreadStateRef`] is only made from a pointer to a mapped block. Blocks of dead
+//! - TS-1: a [`ThreadStateRef`] is only made from a pointer to a mapped block. Blocks of dead
 //!   states are kept for new ones and not returned to the system: a stale
 //!   pointer reads a DELETED status, not unmapped memory.
-//! - T2: `refs` is 1 for the state itself plus one per reference to its exit
+//! - TS-2: `refs` is 1 for the state itself plus one per reference to its exit
 //!   event; the block is reused only at 0.
-//! - T3: `event` is set exactly once in a life.
+//! - TS-3: `event` is set exactly once in a life.
 //!
 //! Mirrors CPython 3.13 `struct _ts` (cpython/pystate.h) and
 //! `_PyThreadStateImpl` (pycore_tstate.h); `on_delete` as in 3.12.
@@ -129,16 +129,20 @@ pub(crate) struct ThreadState {
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: Link<ThreadStateRef>,
+    /// Calls that wait for its thread, oldest first, and the last of them
+    /// (`state::thread_calls`, head lock).
+    pub(crate) calls: AtomicPtr<()>,
+    pub(crate) last_call: AtomicPtr<()>,
     /// Bytes of the host after this struct.
     pub(crate) host_size: AtomicUsize,
     name: [AtomicU64; NAME_SIZE / 8],
 }
 
-/// A pointer to a live thread state (T1).
+/// A pointer to a live thread state (TS-1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ThreadStateRef(NonNull<ThreadState>);
 
-// SAFETY: T1.
+// SAFETY: TS-1.
 unsafe impl Stable for ThreadStateRef {
     type Block = ThreadState;
 
@@ -164,21 +168,21 @@ impl Deref for ThreadStateRef {
 
     #[inline(always)]
     fn deref(&self) -> &ThreadState {
-        // SAFETY: T1.
+        // SAFETY: TS-1.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl ThreadStateRef {
     /// # Safety
-    /// `pointer` came from the library and its block is still mapped (T1).
+    /// `pointer` came from the library and its block is still mapped (TS-1).
     #[inline(always)]
     pub(crate) unsafe fn from_ptr(pointer: *mut PyThreadState) -> Option<ThreadStateRef> {
         NonNull::new(pointer.cast()).map(ThreadStateRef)
     }
 
     /// # Safety
-    /// As [`ThreadStateRef::from_ptr`].
+    /// `pointer` came from the library and its block is still mapped (TS-1).
     #[inline(always)]
     pub(crate) unsafe fn from_raw(pointer: *mut ThreadState) -> Option<ThreadStateRef> {
         NonNull::new(pointer).map(ThreadStateRef)
@@ -194,7 +198,7 @@ impl ThreadStateRef {
     /// The state whose exit event this is.
     ///
     /// # Safety
-    /// `event` is the exit event of a state whose block is mapped (T1).
+    /// `event` is the exit event of a state whose block is mapped (TS-1).
     pub(crate) unsafe fn from_exit_event(event: *mut PyEvent) -> ThreadStateRef {
         let block = event
             .cast::<u8>()
@@ -204,9 +208,9 @@ impl ThreadStateRef {
         ThreadStateRef(unsafe { NonNull::new_unchecked(block) })
     }
 
-    /// The block, which stays mapped (T1).
+    /// The block, which stays mapped (TS-1).
     pub(crate) fn block(self) -> &'static ThreadState {
-        // SAFETY: T1.
+        // SAFETY: TS-1.
         unsafe { self.0.as_ref() }
     }
 
@@ -266,7 +270,7 @@ macro_rules! public_field {
         $($(#[$doc])*
         #[inline(always)]
         pub(crate) fn $name(&self) -> &$atomic {
-            // SAFETY: the field is inside a live block (T1), aligned, and the
+            // SAFETY: the field is inside a live block (TS-1), aligned, and the
             // library touches it only through this atomic view.
             unsafe { <$atomic>::from_ptr((&raw mut (*self.base.get()).$field).cast()) }
         })*
@@ -347,7 +351,7 @@ impl ThreadState {
         self.region.load(Relaxed) != 0
     }
 
-    /// Records who runs with the state (S-BD-01).
+    /// Records which OS thread runs with the state (S-BD-01).
     pub(crate) fn record_thread(&self) {
         self.thread_id_cell().store(crate::os::thread::ident() as usize, Relaxed);
         self.native_id_cell().store(crate::os::thread::native_id() as usize, Relaxed);

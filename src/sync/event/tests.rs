@@ -63,7 +63,8 @@ fn the_waiter_may_free_the_event_as_soon_as_it_saw_it_set() {
         let shared: *const PyEvent = &raw const *event;
         let address = shared.expose_provenance();
         let setter = thread::spawn(move || {
-            // SAFETY: the waiter frees the event only after it saw it set, and setting touches it once (E2).
+            // SAFETY: the waiter frees the event only after it saw it set, and setting touches it
+            // once (EVENT-2).
             unsafe { &*std::ptr::with_exposed_provenance::<PyEvent>(address) }.set();
         });
         assert!(event.wait(Deadline::NEVER, &mut Stay));

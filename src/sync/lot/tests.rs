@@ -187,7 +187,8 @@ fn a_timed_park_is_never_early_and_leaves_no_trace() {
 
 #[test]
 fn a_waiter_chosen_at_its_deadline_is_unparked() {
-    // Both outcomes are legal; what may not happen is that a chosen waiter says "timed out", or the other way round.
+    // Both outcomes are legal; what may not happen is that a chosen waiter says "timed out", or the
+    // other way round.
     let place = 0_u64;
     let key = Key::of(&place);
     for round in 0..200_i64 {

@@ -95,7 +95,8 @@ fn a_waiter_older_than_a_millisecond_gets_the_lock_handed() {
     thread::scope(|scope| {
         scope.spawn(|| {
             mutex.lock(&mut Stay);
-            // Handed over: the byte never read "free" in between, so the barging below could not win.
+            // Handed over: the byte never read "free" in between, so the barging below could not
+            // win.
             assert_eq!(mutex.unlock(), Ok(()));
         });
         until_parked(&mutex, 1);
@@ -113,8 +114,9 @@ fn a_waiter_older_than_a_millisecond_gets_the_lock_handed() {
 
 /// Unlocks; `after` is the byte that the unlock itself wrote.
 fn lot_unlock_and_look(mutex: &PyMutex, after: &mut u8) {
-    // The callback's store is the only write between the two; the waiter cannot run before it is released, and it then
-    // changes the byte only by unlocking: look from inside the lot instead of racing with it.
+    // The callback's store is the only write between the two; the waiter cannot run before it is
+    // released, and it then changes the byte only by unlocking: look from inside the lot instead of
+    // racing with it.
     lot::unpark_one(mutex.key(), |token, has_more| {
         // SAFETY: tokens on this key are entries.
         let entry = unsafe { &*token.expect("a waiter").cast::<Entry>().cast_const() };
