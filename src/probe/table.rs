@@ -6,7 +6,7 @@
 //! 1. its hook is called;
 //! 2. a pause, if one is left, is taken and holds it until the point's `pause_epoch` moves;
 //! 3. it is held until no order is live that has this point as its `then`, or the point's
-//! `order_epoch` moves.
+//!    `order_epoch` moves.
 //!
 //! Then it has passed: the orders that have this point as their `first` are fulfilled and
 //! forgotten.
