@@ -200,7 +200,7 @@ typedef struct _PyThreadHandle PyThreadHandle;
  */
 #define PyTState_CHECK_STRICT 4
 
-/** Shutdown phase: no one ends it. */
+/** Shutdown phase: finalization has not begun. */
 #define PyTState_PHASE_RUNNING 0
 
 /** Shutdown phase: waiting for non-daemon threads. */

@@ -1,14 +1,18 @@
-//! The door to the controlled scheduler: what this library tells the engine of the command `pytstate`.
+//! The door to the controlled scheduler: what this library tells the engine of the command
+//! `pytstate`.
 //!
-//! The scheduler itself is not here. There is one per process, in the preload library `libpytstate_control.so`, because a
-//! program's own mutexes and threads, and programs that never use this library, are controlled by the same one. That library
-//! sees by itself every futex wait and wake of ours, every OS thread that begins, ends or is joined, every yield and every
-//! look at a clock. What it cannot see passes this door: the sync points by name, PyMutex operations that do not sleep, and
-//! threads that hang by design.
+//! The scheduler itself is not here. There is one per process, in the preload library
+//! `libpytstate_control.so`, because a program's own mutexes and threads, and programs that never
+//! use this library, are controlled by the same one. That library sees by itself every futex wait
+//! and wake of ours, every OS thread that begins, ends or is joined, every yield and every look at
+//! a clock. What it cannot see passes this door: the sync points by name, PyMutex operations that
+//! do not sleep, and threads that hang by design.
 //!
-//! Without an engine nothing here is reached: points look at the one word of `probe::mode` as before.
+//! Without an engine nothing here is reached: points look at the one word of `probe::mode` as
+//! before.
 //!
-//! CONTROL-1: No point stands where a lock of this library is held: the thread may be left there for as long as others can go on.
+//! CONTROL-1: No point stands where a lock of this library is held: the thread may be left there
+//!    for as long as others can go on.
 //! CONTROL-2: Nothing depends on an address where an engine is: see [`spread`].
 
 use core::ffi::CStr;
@@ -54,8 +58,9 @@ pub(crate) fn point(number: &Number, name: &CStr, object: *const ()) {
 
 /// `window!("gil.settle")`: a place between two steps that other threads may come between.
 ///
-/// It is no sync point: no test can hold a thread here, and no list names it. Only a controlled scheduler sees it.
-/// Off, it is one relaxed load and a branch that is not taken; it stands on slow paths only.
+/// It is no sync point: no test can hold a thread here, and no list names it. Only a controlled
+/// scheduler sees it. Off, it is one relaxed load and a branch that is not taken; it stands on slow
+/// paths only.
 macro_rules! window {
     ($name:literal) => {{
         static NUMBER: $crate::control::Number = $crate::control::Number::unknown();
@@ -76,7 +81,8 @@ pub(crate) fn pass_window(number: &Number, name: &'static str) {
     }
 }
 
-/// What a table that is keyed by addresses uses in place of the address: the same number in every run of a schedule.
+/// What a table that is keyed by addresses uses in place of the address: the same number in every
+/// run of a schedule.
 #[inline]
 pub(crate) fn spread(object: *const ()) -> usize {
     match engine::table() {

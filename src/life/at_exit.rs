@@ -10,12 +10,12 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-/// Slots of Py_AtExit.
+/// Number of functions that Py_AtExit can register.
 const SLOTS: usize = 32;
 
-/// Function of Py_AtExit.
+/// A function that Py_AtExit registers.
 pub(crate) type ExitFunction = unsafe extern "C" fn();
-/// Function with data.
+/// A function that is called with its data.
 pub(crate) type DataFunction = unsafe extern "C" fn(*mut c_void);
 
 static FUNCTIONS: [FunctionCell<ExitFunction>; SLOTS] = [const { FunctionCell::new() }; SLOTS];
@@ -36,8 +36,8 @@ pub(crate) fn register(function: ExitFunction) -> bool {
     free
 }
 
-/// Runs the registered functions, newest first; one that registers another
-/// has it run next (S-AE-01).
+/// Runs the registered functions, newest first; a function that one of them registers runs next
+/// (S-AE-01).
 pub(crate) fn run() {
     loop {
         let head = RUNTIME.lock();
@@ -63,9 +63,9 @@ struct Node {
 /// Which list of an interpreter.
 #[derive(Clone, Copy)]
 pub(crate) enum When {
-    /// While the interpreter is cleared (PyUnstable_AtExit).
+    /// The functions that run while the interpreter is cleared (PyUnstable_AtExit).
     AtClear,
-    /// Before the commit. The functions may start threads and attach.
+    /// The functions that run before the commit. They may start threads and attach.
     BeforeCommit,
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn any(interp: Interp, when: When) -> bool {
     !list(&interp, when).load(Relaxed).is_null()
 }
 
-/// Runs and forgets the functions of the list, newest first, without a lock.
+/// Runs and removes the functions of the list, newest first, without a lock.
 pub(crate) fn run_list(interp: Interp, when: When) {
     loop {
         let head = RUNTIME.lock();
@@ -140,7 +140,7 @@ pub(crate) fn run_list(interp: Interp, when: When) {
     }
 }
 
-/// Forgets the functions of the list.
+/// Removes the functions of the list without running them.
 pub(crate) fn forget(interp: Interp, when: When) {
     let head = RUNTIME.lock();
     let mut first: *mut Node = list(&interp, when).swap(core::ptr::null_mut(), Relaxed).cast();
@@ -148,7 +148,7 @@ pub(crate) fn forget(interp: Interp, when: When) {
     while let Some(node) = NonNull::new(first) {
         // SAFETY: nodes of the list are live; taken out above.
         first = unsafe { node.as_ref() }.next;
-        // SAFETY: as above; `next` was read.
+        // SAFETY: the node was taken out above, and its `next` was read.
         unsafe { mem::free(node.as_ptr().cast()) };
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn compat_before_first() -> Compat {
     compat().unwrap_or(Compat::DEFAULT)
 }
 
-/// What a misuse is to lead to.
+/// The effect of a misuse.
 pub(crate) fn check_level() -> Option<c_int> {
     Some(match CHECK.get()? {
         Check::Off => PyTState_CHECK_OFF,
@@ -40,7 +40,7 @@ pub(crate) fn check_level() -> Option<c_int> {
     })
 }
 
-/// What a thread is to meet that attaches too late.
+/// The policy for a thread that attaches too late.
 pub(crate) fn late_policy() -> Option<c_int> {
     Some(match LATE.get()? {
         Late::Hang => PyTState_LATE_HANG,
@@ -68,8 +68,8 @@ impl Catch for Dump {
     }
 }
 
-/// Has the signal print all threads, if it can be caught and no handler of the host's is there. The
-/// handler stays until the process ends, also between two lives of the runtime.
+/// Installs the handler that prints all threads, if the signal can be caught and the host has no
+/// handler for it. The handler stays until the process ends, also between two lives of the runtime.
 fn dump_at(number: c_int) {
     let name = signal::name(number);
     let refuse = |why: &str| {

@@ -1,9 +1,11 @@
 //! The engine of the command `pytstate`, if the preload library has brought one into this process.
 //!
-//! The preload library interposes what this layer calls anyway (threads, futexes, clocks, yields). What it cannot see
-//! goes through the table below: named points, threads that hang by design, identities of objects.
+//! The preload library interposes what this layer calls anyway (threads, futexes, clocks, yields).
+//! What it cannot see goes through the table below: named points, threads that hang by design,
+//! identities of objects.
 //!
-//! ENGINE-1: Whether there is an engine is decided once, in a constructor of this library, before any thread or lock of it.
+//! ENGINE-1: Whether there is an engine is decided once, in a constructor of this library, before
+//!    any thread or lock of it.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};

@@ -78,7 +78,8 @@ variables! {
     LATE: Late = c"PYTSTATE_LATE", "hang, exit or abort", |text| {
         word(text, &[("hang", Late::Hang), ("exit", Late::Exit), ("abort", Late::Abort)])
     };
-    /// A schedule to repeat. Applied by the preload library of the command pytstate, which `os::engine` loads.
+    /// A schedule to repeat. Applied by the preload library of the command pytstate, which
+    /// `os::engine` loads.
     SCHEDULE: () = c"PYTSTATE_SCHEDULE", "a schedule file", |_| None;
     /// What the command pytstate tells its preload library. Applied there.
     CONTROL: () = c"PYTSTATE_CONTROL", "made by the command pytstate", |_| None;

@@ -59,7 +59,8 @@ pub(crate) fn point(at: Point) {
     }
 }
 
-/// Passes a sync point that is about an object: a controlled scheduler knows then which points may disturb each other.
+/// Passes a sync point that is about an object: a controlled scheduler knows then which points may
+/// disturb each other.
 #[inline(always)]
 pub(crate) fn point_on<T>(at: Point, object: *const T) {
     if !is_off() {

@@ -15,9 +15,9 @@ use core::ffi::c_ulong;
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-/// Leaves `exception` (NULL: none) with the newest state of `interp` that is
-/// bound to this OS thread; what was there is dropped. False when there is no
-/// such state. The caller is attached.
+/// Leaves `exception` (NULL: none) with the newest state of `interp` that is bound to this OS
+/// thread; an earlier one is dropped. Returns false if there is no such state. The caller is
+/// attached.
 pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) -> bool {
     leave_with(exception, |head| {
         let mut states = list::iter(interp, head);
@@ -25,8 +25,8 @@ pub(crate) fn send(interp: Interp, thread: c_ulong, exception: *mut PyObject) ->
     })
 }
 
-/// Leaves `exception` (NULL: none) with `target`; what was there is dropped.
-/// False when the state is being deleted, or was. The caller is attached.
+/// Leaves `exception` (NULL: none) with `target`; an earlier one is dropped. Returns false if the
+/// state is being deleted, or was. The caller is attached.
 pub(crate) fn send_to(target: ThreadStateRef, exception: *mut PyObject) -> bool {
     const GONE: u32 = status::FINALIZING | status::DELETED;
     leave_with(exception, |_| (target.status.load(Relaxed) & GONE == 0).then_some(target))
@@ -49,7 +49,7 @@ fn leave_with(
         [old, if cleared { take(target) } else { ptr::null_mut() }]
     });
     drop(head);
-    // Outside the lock: a destructor may run (S-AX-04).
+    // The reference is dropped outside the lock, because a destructor may run (S-AX-04).
     for object in unwanted {
         raise::drop_reference(object);
     }

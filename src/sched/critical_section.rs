@@ -50,7 +50,7 @@ fn begin_slow(tstate: ThreadStateRef, record: &PyCriticalSection, mutex: &PyMute
     record._cs_mutex.store(core::ptr::from_ref(mutex).cast_mut(), Relaxed);
 }
 
-/// Locks both until the End of `record`; they differ. Two read-modify-writes
+/// Locks two different mutexes until the End of `record`. Two read-modify-writes
 /// if both are free.
 pub(crate) fn begin2(
     tstate: ThreadStateRef,
@@ -84,7 +84,7 @@ pub(crate) fn begin2(
     record._cs_mutex2.store(core::ptr::from_ref(other).cast_mut(), Relaxed);
 }
 
-/// A Begin of two equal mutexes: a section of one (S-CS-06).
+/// Begins a section of one mutex, for a Begin that names the same one twice (S-CS-06).
 pub(crate) fn begin2_equal(tstate: ThreadStateRef, record: &PyCriticalSection2, mutex: &PyMutex) {
     record._cs_mutex2.store(core::ptr::null_mut(), Relaxed);
     begin(tstate, &record._cs_base, mutex);
@@ -118,7 +118,7 @@ fn world_stopped(tstate: ThreadStateRef) -> bool {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndSectionError {
-    /// It is not the section that `state` began last.
+    /// The record is not the section that `tstate` began last.
     NotOnTop,
     /// The mutex is not locked: a thread unlocked it although the section was active.
     NotLocked,
@@ -146,7 +146,7 @@ pub(crate) fn end(
         return Err(EndSectionError::NotOnTop);
     }
     let tag = tstate.critical_section().load(Relaxed);
-    // The second one first (S-CS-06).
+    // The second mutex is unlocked first (S-CS-06).
     if let Some(mutex) = second(record, tag).and_then(|two| mutex(&two._cs_mutex2)) {
         mutex.unlock()?;
     }

@@ -62,13 +62,13 @@ pub struct PyCriticalSection2 {
 const _: () = assert!(align_of::<PyCriticalSection>() >= 4);
 
 impl PyCriticalSection {
-    /// Makes it a section that locks nothing (SECTION-2).
+    /// Makes the record a section that locks nothing (SECTION-2).
     pub(crate) fn make_empty(&self) {
         self._cs_prev.store(0, Relaxed);
         self._cs_mutex.store(core::ptr::null_mut(), Relaxed);
     }
 
-    /// Whether its End does nothing (SECTION-2).
+    /// Whether the End of the record has no effect (SECTION-2).
     pub(crate) fn is_empty(&self) -> bool {
         self._cs_mutex.load(Relaxed).is_null()
     }
@@ -77,7 +77,7 @@ impl PyCriticalSection {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Puts it on top with no mutex: what is below can be suspended now.
+    /// Pushes the record without a mutex, so that the sections below can be suspended.
     pub(crate) fn push(&self, tstate: ThreadStateRef, tag: usize) {
         self._cs_mutex.store(core::ptr::null_mut(), Relaxed);
         self._cs_prev.store(tstate.critical_section().load(Relaxed), Relaxed);
@@ -86,7 +86,7 @@ impl PyCriticalSection {
 }
 
 impl PyCriticalSection2 {
-    /// Makes it a section that locks nothing (SECTION-2).
+    /// Makes the record a section that locks nothing (SECTION-2).
     pub(crate) fn make_empty(&self) {
         self._cs_base.make_empty();
         self._cs_mutex2.store(core::ptr::null_mut(), Relaxed);
@@ -145,7 +145,7 @@ pub(crate) fn second(record: &PyCriticalSection, tag: usize) -> Option<&PyCritic
 
 /// A mutex that a record names.
 pub(crate) fn mutex<'a>(cell: &AtomicPtr<PyMutex>) -> Option<&'a PyMutex> {
-    // SAFETY: it outlives its section, by the contract of Begin.
+    // SAFETY: the mutex outlives its section, by the contract of Begin.
     unsafe { cell.load(Relaxed).as_ref() }
 }
 

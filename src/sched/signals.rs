@@ -89,8 +89,7 @@ pub(crate) fn install() {
     }
 }
 
-/// Gives back every signal that still comes to the runtime, and forgets what
-/// was tripped.
+/// Restores every signal that still comes to the runtime, and clears the tripped ones.
 pub(crate) fn uninstall() {
     for (number, handler) in HANDLERS.iter().enumerate() {
         let number = number as c_int;
@@ -105,7 +104,7 @@ pub(crate) fn uninstall() {
     forget();
 }
 
-/// Drops everything tripped (a fork child, finalization).
+/// Clears all tripped signals, in a fork child and at finalization.
 pub(crate) fn forget() {
     SIGNAL_TRIPPED.store(false, Relaxed);
     for tripped in &TRIPPED {
@@ -114,7 +113,7 @@ pub(crate) fn forget() {
 }
 
 /// Routes `number` to the runtime (`true`) or back to the system's default.
-/// False when the OS refuses the number.
+/// Returns false if the OS refuses the number.
 pub(crate) fn route(number: c_int, to_runtime: bool) -> bool {
     let disposition =
         if to_runtime { signal::caught_by::<Runtime>() } else { Disposition::Default };
@@ -133,7 +132,7 @@ pub(crate) fn set_host_handler(handler: Option<HostHandler>, data: *mut c_void) 
     drop(head);
 }
 
-/// Whether SIGINT is tripped; clears it.
+/// Returns whether SIGINT is tripped, and clears it.
 pub(crate) fn take_interrupt() -> bool {
     TRIPPED[signal::SIGINT as usize].swap(false, Relaxed)
 }
@@ -188,7 +187,7 @@ fn run_handlers(tstate: ThreadStateRef) -> Result<(), Raised> {
 
 fn run_handler(number: c_int) -> Result<(), Raised> {
     if HANDLERS[number as usize].load(Acquire) != HANDLED {
-        // Routed elsewhere since it arrived.
+        // The signal was routed elsewhere after it arrived.
         return Ok(());
     }
     if let Some((host, data)) = HOST.get() {

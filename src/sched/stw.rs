@@ -35,16 +35,16 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 /// How long the requester waits before it looks again at detached states.
 const RESCAN_NS: i64 = 1_000_000;
 
-/// How long a pause waits for those that are owed their turn.
+/// How long a pause waits for the states that are owed their turn.
 const PATIENCE_NS: i64 = 10_000_000;
 
-/// How a requester gave way while it waited.
+/// What a requester released while it waits.
 enum GaveUp {
-    /// It did not.
+    /// The requester released nothing.
     No,
-    /// Its state is attached, without its GIL.
+    /// The requester's state is attached, and its GIL is released.
     Gil(ThreadStateRef),
-    /// Its state is detached.
+    /// The requester's state is detached.
     Detached(ThreadStateRef),
 }
 
@@ -135,7 +135,7 @@ fn reacquire(scope: Scope, gave_up: GaveUp) {
     owed::or_give_back(|| start(scope), step);
 }
 
-/// Suspends what is detached and asks what is attached. True when all stand.
+/// Suspends every detached state and asks every attached one to stop. Returns true when all stand.
 fn suspend_detached(scope: Scope, patience: &Deadline) -> bool {
     let data = scope.data();
     let patient = !patience.passed();
@@ -169,7 +169,7 @@ impl Member for ThreadStateRef {
     }
 }
 
-/// Tells ThreadSanitizer that a pause orders what it holds up.
+/// Tells ThreadSanitizer that a pause orders the accesses of the threads that it stops.
 fn note(scope: Scope, what: impl Fn(*const AtomicI32)) {
     if tsan::is_present() {
         let head = RUNTIME.lock();

@@ -117,7 +117,7 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// A pause that begins to wait now.
+    /// Makes the record of a pause that begins to wait now.
     pub(crate) fn begin(scope: Scope) -> Pause {
         Pause { scope, since: clock::now_ns(), told: 0 }
     }

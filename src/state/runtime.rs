@@ -1,8 +1,7 @@
 //! The process-wide state: interpreters, the head lock, free blocks, settings.
 //!
-//! Everything is usable from the first instruction of the process: all zero
-//! means "not initialized". Finalization returns to that picture, except for
-//! what late threads may still look at.
+//! Everything is usable from the first instruction of the process: all zero means "not
+//! initialized". Finalization restores that state, except for what late threads may still look at.
 //!
 //! Field access: lists under the head lock (`sync::head`); flags are atomics that any thread reads.
 //! Mirrors CPython 3.13 `_PyRuntimeState` (pycore_runtime.h).
@@ -56,11 +55,12 @@ pub(crate) struct Runtime {
     spare_states: Link<ThreadStateRef>,
     misfit_states: Link<ThreadStateRef>,
     spare_interps: Link<Interp>,
-    /// States left over at finalization, kept for their OS threads.
+    /// States that finalization abandoned, kept for their OS threads.
     pub(crate) abandoned: Link<ThreadStateRef>,
-    /// The host's PyTState_LATE_*; -1: it chose none.
+    /// The PyTState_LATE_* that the host chose; -1: it chose none.
     pub(crate) late_policy: AtomicI32,
-    /// The environment's, in force where the host chose none; -1: none either.
+    /// The PyTState_LATE_* that the environment chose, which applies if the host chose none; -1: it
+    /// chose none.
     pub(crate) late_by_environment: AtomicI32,
     pub(crate) check_level: AtomicI32,
     compat: AtomicU32,
@@ -122,7 +122,7 @@ impl Runtime {
     }
 
     pub(crate) fn main_state(&self) -> Option<ThreadStateRef> {
-        // It is emptied when the state is deleted.
+        // The field is cleared when the state is deleted.
         self.main_state.load(Ordering::Acquire)
     }
 
@@ -215,7 +215,7 @@ impl Runtime {
         self.spare_interps.store(Some(interp), Relaxed);
     }
 
-    /// The blocks of ended interpreters. For the only thread of a fork child.
+    /// The blocks of ended interpreters. Only the single thread of a fork child may call this.
     pub(crate) fn pooled_interps(&self) -> Interps {
         Interps { next: self.spare_interps.load(Relaxed) }
     }
@@ -225,7 +225,7 @@ impl Runtime {
         Interps { next: self.interpreters.load(Relaxed) }
     }
 
-    /// The states that an end gave up, kept for their threads.
+    /// The states that finalization abandoned, kept for their threads.
     pub(crate) fn abandoned_states(
         &self,
         _head: &HeadGuard,

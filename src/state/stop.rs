@@ -86,7 +86,7 @@ impl Request {
         }
     }
 
-    /// Whether both cannot go on at the same time.
+    /// Whether the two pauses cannot be granted at the same time.
     fn conflicts(&self, other: &Request) -> bool {
         let pauses = |one: &Request, home: Option<Interp>| {
             home.is_some_and(|home| one.scope == Scope::One(home))
@@ -98,12 +98,12 @@ impl Request {
             || pauses(other, self.home)
     }
 
-    /// Whether it is the caller's turn.
+    /// Whether the request is granted.
     pub(crate) fn is_granted(&self) -> bool {
         self.granted.is_set()
     }
 
-    /// Sleeps until it is the caller's turn.
+    /// Sleeps until the request is granted.
     pub(crate) fn wait(&self) {
         let _ = self.granted.wait(Deadline::NEVER, &mut Stay);
     }
@@ -112,23 +112,23 @@ impl Request {
 /// The one gate of the process.
 pub(crate) static GATE: Gate = Gate::new();
 
-/// Decides which pauses go on now. See the head of this module.
+/// Decides which pauses are granted, by the rules at the head of this module.
 pub(crate) struct Gate {
     first: AtomicPtr<Request>,
-    /// 1 while a pause of all goes on.
+    /// 1 while a pause of all interpreters is granted.
     all: AtomicU32,
-    /// Pauses of one interpreter that go on.
+    /// Number of granted pauses of one interpreter.
     ones: AtomicU32,
 }
 
-/// Requests that were granted: their threads have to be told.
+/// Requests that were granted and whose threads have to be woken.
 #[must_use]
 pub(crate) struct Granted {
     first: *mut Request,
 }
 
 impl Granted {
-    /// Tells them. No lock is held.
+    /// Wakes the threads of the granted requests. The caller holds no lock.
     pub(crate) fn tell(self) {
         let mut next = self.first;
         // SAFETY: a request lives until its thread sees that it is granted.
@@ -235,7 +235,8 @@ impl Gate {
         data.begin(count);
     }
 
-    /// In a fork child: no thread waits, no pause goes on. The only thread calls it.
+    /// Resets the gate in a fork child, where no thread waits and no pause is granted. The only
+    /// thread calls it.
     pub(crate) fn reset_in_child(&self) {
         self.first.store(ptr::null_mut(), Relaxed);
         self.all.store(0, Relaxed);

@@ -37,10 +37,10 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 /// Which thread states the child keeps.
 #[derive(Clone, Copy)]
 pub(crate) enum Survivors {
-    /// This one, which is attached (PyOS_AfterFork_Child). Code of the host
+    /// The given state, which is attached (PyOS_AfterFork_Child). Code of the host
     /// runs: destructors, at-exit functions of the interpreters that go.
     Only(ThreadStateRef),
-    /// All of the thread that forked, attached or not; the main interpreter
+    /// All states of the thread that forked, attached or not; the main interpreter
     /// stays in any case. No code of the host runs: what vanishes is leaked.
     OwnStates,
 }
@@ -79,7 +79,7 @@ impl Forker {
     }
 
     fn keeps_interp(self, interp: Interp) -> bool {
-        // Its end is committed by a thread that did not survive.
+        // The finalization was committed by a thread that did not survive.
         let lost = interp.committed() && interp.finalizing_thread() != self.ident;
         let wanted = match self.keep {
             Survivors::Only(only) => interp == interp_of(only),
@@ -119,7 +119,7 @@ pub(crate) unsafe fn reset_in_child(keep: Survivors) {
     guard::drop_vanished();
     finalize::reset_in_child();
     signals::forget();
-    // The newest first, so the main interpreter last.
+    // The newest interpreter comes first, so the main one is last.
     for interp in interps() {
         if forker.keeps_interp(interp) {
             keep_interp(forker, interp);
@@ -155,7 +155,7 @@ unsafe fn reset_locks() {
     }
 }
 
-/// What was made and deleted while the pause of the fork stood.
+/// Links the states that were made, and unlinks those that were deleted, in the pause of the fork.
 fn settle_lists() {
     let mut departed = Departed::NONE;
     let head = RUNTIME.lock();
@@ -221,13 +221,13 @@ fn finish_handle(handle: Handle) {
     handle.tstate.store(None, Relaxed);
     // SAFETY: the only thread of the process, so no thread waits.
     unsafe { handle.joining.reset_in_child() };
-    // SAFETY: as above.
+    // SAFETY: the only thread of the process, so no thread waits.
     unsafe { handle.exiting.reset() };
     handle.exiting.set();
     handle.publish(DONE);
     let head = RUNTIME.lock();
     let unreferenced = handle.unreferenced.load(Relaxed) != 0;
-    // Else the reference of the thread that did not survive goes.
+    // Otherwise the reference of the thread that did not survive is dropped.
     let last = unreferenced || (!left && handle.drop_ref(&head) == Dropped::Last);
     drop(head);
     if last {
@@ -305,7 +305,7 @@ fn end_interp(forker: Forker, interp: Interp) {
     while let Some(tstate) = find_state(interp, |_| true) {
         discard(tstate, forker);
     }
-    // They are for a finalization that waits for threads.
+    // The guards concern only a finalization that waits for threads.
     at_exit::forget(interp, When::BeforeCommit);
     let deleted = if forker.calls_host() {
         lifecycle::clear(interp);

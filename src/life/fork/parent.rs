@@ -50,17 +50,17 @@ const HELD_IN_PAUSE: u32 = 2;
 /// 1: the handlers are installed, or are about to be.
 static INSTALLED: AtomicU32 = AtomicU32::new(0);
 
-/// Why a call around fork() is out of place.
+/// Why a call around fork() is refused.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misplaced {
     /// The calling thread is between its before and its after.
     Between,
-    /// It is not.
+    /// The calling thread is not between its before and its after.
     NotBetween,
     /// The calling thread itself has stopped the world.
     InOwnPause,
-    /// This is not the child but the parent.
+    /// The caller is the parent, not the child.
     NotTheChild,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn is_forking() -> bool {
     forker != 0 && forker == me()
 }
 
-/// Before fork(): stops every world and takes the head lock. Attached caller.
+/// Stops every world and takes the head lock, before fork(). The caller is attached.
 pub(crate) fn before() -> Result<(), Misplaced> {
     if is_forking() {
         return Err(Misplaced::Between);
@@ -115,7 +115,7 @@ fn release() {
     trace::at(Point::ForkParent, Event::At(Mark::Fork), traced_interp);
 }
 
-/// After fork() in the parent, whether it succeeded or not.
+/// Releases what [`before`] took, in the parent after fork(), whether it succeeded or not.
 pub(crate) fn after_in_parent() -> Result<(), Misplaced> {
     if !is_forking() {
         return Err(Misplaced::NotBetween);
@@ -163,7 +163,7 @@ pub(crate) fn install_handlers() -> bool {
     installed
 }
 
-/// What the C library calls around fork(). The forking thread may be attached
+/// The functions that the C library calls around fork(). The forking thread may be attached
 /// or not, or know nothing of the runtime.
 struct Handlers;
 

@@ -72,7 +72,7 @@ impl EndBackoff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Granted,
-    /// To be tried again after [`wait`].
+    /// The caller must wait with [`wait`], and then ask again.
     Later,
     Refused,
 }

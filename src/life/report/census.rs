@@ -53,7 +53,7 @@ pub struct PyTState_ThreadInfo {
 }
 
 impl PyTState_ThreadInfo {
-    /// Says nothing: room for a record.
+    /// An empty record, to be filled.
     pub(crate) const EMPTY: PyTState_ThreadInfo = PyTState_ThreadInfo {
         id: 0,
         interp_id: 0,

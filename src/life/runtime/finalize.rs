@@ -44,15 +44,15 @@ static FINALIZER: AtomicUsize = AtomicUsize::new(0);
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finalized {
-    /// Done, or there was nothing to do.
+    /// The runtime is finalized, or it was not initialized.
     Done,
-    /// Done, but buffered output could not be written.
+    /// The runtime is finalized, but buffered output could not be written.
     FlushFailed,
     /// Another thread finalizes.
     Elsewhere,
 }
 
-/// Ends the runtime. See the head of this module.
+/// Finalizes the runtime, by the rules at the head of this module.
 pub(crate) fn finalize() -> Finalized {
     if !RUNTIME.is_initialized() {
         return Finalized::Done;
@@ -88,7 +88,7 @@ pub(crate) fn is_under_way_elsewhere() -> bool {
     finalizer != 0 && finalizer != thread::ident() as usize && !RUNTIME.is_initialized()
 }
 
-/// Whether the calling thread itself is, and the old life is not over yet.
+/// Whether the calling thread is finalizing the runtime, and the old life is not over yet.
 pub(crate) fn is_under_way_here() -> bool {
     FINALIZER.load(Relaxed) == thread::ident() as usize
         && !RUNTIME.is_initialized()
@@ -138,7 +138,7 @@ fn run(main: Interp) -> bool {
     let deleted = lifecycle::delete(main);
     debug_assert!(deleted.is_ok());
     at_exit::run();
-    // Daemons that ended by themselves and were not joined.
+    // This joins daemons that ended by themselves and were not joined.
     while thread_end::reap_gone() > 0 {}
     file::flush_standard_streams()
 }
@@ -211,7 +211,7 @@ fn commit(main: Interp, tstate: ThreadStateRef) {
 }
 
 /// Ends every other interpreter, each from a state of its own on this thread.
-/// One that another thread is ending already is waited for.
+/// Waits for an interpreter that another thread is ending already.
 fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
     while let Some((sub, claimed)) = claim_other_interp(main) {
         if !claimed {

@@ -28,17 +28,17 @@ use core::sync::atomic::{
     Ordering::{Relaxed, Release},
 };
 
-/// Serialises initialization.
+/// Serializes initialization.
 pub(crate) static INIT: PyMutex = PyMutex::new();
 
-/// INIT in the fork table.
+/// The row of INIT in the fork table.
 pub(crate) static FORK_ROWS: [ForkRow; 1] = [fork_row!(INIT)];
 
 /// Identity of the thread that initializes the runtime at this moment, or 0.
 static INITIALIZER: AtomicUsize = AtomicUsize::new(0);
 
 /// Initializes the runtime and attaches the main state to the caller, which
-/// becomes the main thread. Nothing happens when it is initialized already.
+/// becomes the main thread. Has no effect if the runtime is initialized already.
 pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
     if finalize::is_under_way_here() {
         return Err(c"the runtime is finalizing");
@@ -61,7 +61,7 @@ pub(crate) fn initialize(settings: &Settings) -> Result<(), &'static CStr> {
             let free = || {
                 let _ = INIT.unlock();
             };
-            // Relaxed, both: a thread finds only itself in it.
+            // Both are Relaxed: a thread finds only itself in it.
             INITIALIZER.store(thread::ident() as usize, Relaxed);
             let result = owed::or_give_back(free, || first_time(settings));
             INITIALIZER.store(0, Relaxed);
@@ -133,7 +133,7 @@ fn reset_gils_after_fork() {
 
 /// Puts the runtime's settings in place before anything of it exists.
 fn apply(settings: &Settings) {
-    // Relaxed, all of it: `initialized` publishes it.
+    // All stores are Relaxed: `initialized` publishes them.
     clock::prepare();
     reset_gils_after_fork();
     abandoned::sweep();

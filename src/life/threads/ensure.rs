@@ -177,9 +177,9 @@ fn release_last(
     } else {
         let _ = attach::detach(tstate);
     }
-    // Last, so that destructors run and `state` itself is attached again under
-    // its protection (S-G8-29); but attaching a state of another interpreter may
-    // never return (S-G8-34).
+    // The guard is closed last, so that destructors run and `tstate` itself is attached again under
+    // its protection (S-G8-29); but attaching a state of another interpreter may never return
+    // (S-G8-34).
     if before.is_some_and(|before| before.interp_ptr() != interp) {
         close_owned(guard.take());
     }

@@ -12,7 +12,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, Whence, status};
 use core::sync::atomic::Ordering::Relaxed;
 
-/// What Ensure found (CPython's PyGILState_STATE).
+/// The state of the thread before Ensure (CPython's PyGILState_STATE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ensured {
     /// The thread was attached already.

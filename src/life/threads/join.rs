@@ -32,7 +32,8 @@ pub(crate) enum JoinError {
     NotStarted,
     Itself,
     Finalizing,
-    /// The thread to be joined waits, through others perhaps, for the calling thread: the error indicator is set.
+    /// The thread to be joined waits, through others perhaps, for the calling thread: the error
+    /// indicator is set.
     Cycle,
     /// A signal handler failed: the error indicator is set.
     Interrupted,

@@ -78,8 +78,8 @@ fn leads_to(from: Handle, to: Handle, head: &HeadGuard<'_>) -> bool {
     core::iter::successors(Some(from), |&one| next(one, head)).take(MOST).any(|one| one == to)
 }
 
-/// "cannot join thread 'B' (tid 12): it waits to join thread 'C' (tid 13), which waits to join thread 'A' (tid 11), the
-/// calling thread".
+/// "cannot join thread 'B' (tid 12): it waits to join thread 'C' (tid 13), which waits to join
+/// thread 'A' (tid 11), the calling thread".
 fn describe(line: &mut LineBuf<1024>, target: Handle, own: Handle, head: &HeadGuard<'_>) {
     let _ = line.write_str("cannot join ");
     name(line, target, head);

@@ -22,13 +22,13 @@ pub(crate) fn keeps(tstate: ThreadStateRef) -> bool {
 }
 
 /// Keeps the states of the calling thread from now on, or no longer: then a
-/// kept one is deleted. Returns what was the case before.
+/// kept one is deleted. Returns the previous setting.
 pub(crate) fn set(on: bool) -> bool {
     let before = current::on_thread_end().is_some();
     current::set_keeper(on.then_some(end as fn()));
     if before && !on {
         let attached = current();
-        // The host attached it itself: it is in use.
+        // The host attached the state itself, so it is in use.
         if attached.is_some() && attached == gilstate() {
             return before;
         }

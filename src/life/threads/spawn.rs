@@ -116,7 +116,7 @@ fn start_claimed(handle: Handle, interp: Interp, kind: Daemon) -> Result<(), Sta
     let stack = current::current().map_or(interp, interp_of).stack_size.load(Relaxed);
     match thread::spawn::<Started>(handle.as_ptr().cast(), stack, Reaping::Joinable) {
         Ok(os) => {
-            // Relaxed, both: RUNNING publishes them.
+            // Both are Relaxed: RUNNING publishes them.
             handle.os.store(os as usize, Relaxed);
             handle.ident.store(os as usize, Relaxed);
             name_thread(handle);
@@ -231,7 +231,7 @@ fn drop_own_state(handle: Handle) -> Result<(), ThreadStateRef> {
     Ok(())
 }
 
-/// Gives up the thread's handle: it may be freed before the last point.
+/// Drops the thread's reference to its handle, which may be freed before the last point.
 fn finish_started_thread(handle: Handle) {
     let interp = handle.interp_id.load(Relaxed);
     current::set_own_handle(core::ptr::null_mut());

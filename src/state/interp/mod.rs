@@ -28,7 +28,7 @@ use core::sync::atomic::{
     AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed,
 };
 
-/// Shutdown phase: no one ends it.
+/// Shutdown phase: finalization has not begun.
 pub const PyTState_PHASE_RUNNING: c_int = 0;
 /// Shutdown phase: waiting for non-daemon threads.
 pub const PyTState_PHASE_WAITING_THREADS: c_int = 1;
@@ -65,20 +65,20 @@ pub(crate) struct InterpBlock {
     pub(crate) leaving: AtomicU32,
     /// Last id given to a thread state.
     pub(crate) last_thread_id: AtomicU64,
-    /// The state that the interpreter was born with, NULL when deleted.
+    /// The first state of the interpreter, NULL once that is deleted.
     pub(crate) first_state: AtomicPtr<ThreadState>,
     /// Number of states in the list.
     pub(crate) thread_count: AtomicUsize,
-    /// The GIL its states take, NULL without one. Constant while alive.
+    /// The GIL that its states take, NULL without one. Constant while the interpreter is alive.
     pub(crate) gil: Link<&'static Gil>,
     pub(crate) own_gil: Gil,
     /// Feature bits (Py_RTFLAGS_*).
     pub(crate) features: AtomicU64,
     /// Py_EndInterpreter or Py_FinalizeEx has begun (S-FZ-07).
     pub(crate) ending: AtomicI32,
-    /// Identity of the OS thread that does, 0 before.
+    /// Identity of the OS thread that ends the interpreter, 0 before that.
     pub(crate) ender: AtomicUsize,
-    /// The state that committed the end; refuses threads from then on.
+    /// The state that committed finalization, or NULL. Once it is set, other threads are refused.
     pub(crate) finalizing: AtomicPtr<ThreadState>,
     pub(crate) finalizing_thread: AtomicUsize,
     pub(crate) phase: AtomicI32,
@@ -100,7 +100,7 @@ pub(crate) struct InterpBlock {
     pub(crate) id_refs: AtomicI64,
     pub(crate) requires_id_ref: AtomicI32,
     pub(crate) whence: AtomicI64,
-    /// Cleared by PyInterpreterState_Clear.
+    /// 1 once PyInterpreterState_Clear has cleared the interpreter.
     pub(crate) cleared: AtomicI32,
     pub(crate) qsbr: Qsbr,
     /// Blocks that are freed later, oldest first, and the last of them.
@@ -164,7 +164,7 @@ impl Interp {
         unsafe { Interp::from_ptr(tstate.interp_ptr()) }
     }
 
-    /// The block, which outlives everything.
+    /// The block, which is never unmapped.
     pub(crate) fn block(self) -> &'static InterpBlock {
         // SAFETY: INTERP-1.
         unsafe { self.0.as_ref() }
@@ -191,7 +191,7 @@ impl InterpName {
         InterpName { interp, life: interp.incarnation.load(Relaxed) }
     }
 
-    /// What [`InterpName::of`] gave in the life `life`.
+    /// The name that [`InterpName::of`] gave in the life `life`.
     pub(crate) fn new(interp: Interp, life: u64) -> InterpName {
         InterpName { interp, life }
     }
@@ -302,12 +302,12 @@ impl InterpBlock {
         self.features.load(Relaxed) & bits == bits
     }
 
-    /// Whether the end was committed (new threads are refused from then on).
+    /// Whether finalization was committed (new threads are refused from then on).
     pub(crate) fn committed(&self) -> bool {
         !self.finalizing.load(Ordering::Acquire).is_null()
     }
 
-    /// Marks the commit by `state` (S-FZ-03).
+    /// Records that `state` committed finalization (S-FZ-03).
     pub(crate) fn commit(&self, tstate: *mut ThreadState) {
         self.finalizing_thread.store(crate::os::thread::ident() as usize, Relaxed);
         self.finalizing.store(tstate, Ordering::Release);

@@ -53,7 +53,7 @@ pub(crate) mod status {
     pub(crate) const CLEARED: u32 = 1 << 3;
     pub(crate) const UNBOUND: u32 = 1 << 4;
     pub(crate) const DELETED: u32 = 1 << 5;
-    /// Left over at finalization: out of the list, kept for its OS thread.
+    /// The state was abandoned by finalization: it is out of the list, and kept for its OS thread.
     pub(crate) const ABANDONED: u32 = 1 << 6;
 }
 
@@ -103,29 +103,29 @@ pub(crate) struct ThreadState {
     changed: AtomicI64,
     pub(crate) created_at: AtomicPtr<c_char>,
     pub(crate) last_at: AtomicPtr<c_char>,
-    /// Open PyThreadState_EnterTracing calls.
+    /// Number of open PyThreadState_EnterTracing calls.
     pub(crate) tracing: AtomicI32,
-    /// PyThreadState_Ensure nesting (S-G8-24).
+    /// Number of open PyThreadState_Ensure calls (S-G8-24).
     pub(crate) ensure_counter: AtomicI32,
-    /// 1: made by PyThreadState_Ensure, deleted by the last Release.
+    /// 1 if PyThreadState_Ensure made the state; the last Release then deletes it.
     pub(crate) ensure_deletes: AtomicU32,
     /// Guard that an EnsureFromView left with the state, or NULL.
     pub(crate) ensure_guard: AtomicPtr<c_void>,
     pub(crate) stack: StackBounds,
     /// 1 while a RecursionError is being raised.
     pub(crate) raising: AtomicU32,
-    /// What reclamation needs, NULL under a GIL, and this state's slot there.
+    /// The reclamation data of the interpreter, NULL under a GIL, and this state's slot there.
     pub(crate) qsbr: Link<&'static Qsbr>,
     pub(crate) qsbr_slot: AtomicU64,
-    /// 1: detached by a call of this library that will attach it again.
+    /// 1 while a call of this library has detached the state and will attach it again.
     pub(crate) detached_by_call: AtomicU32,
     /// Whether the thread is in a blocking region: see `sched::region`.
     pub(crate) region: AtomicU32,
-    /// How its thread came to wait for the end of a pause (`sched::stw`).
+    /// NONE, STOOD or OWED: why the thread waits for a pause to end (`sched::standing`).
     pub(crate) waits_for_pause: AtomicU32,
     /// Unblock function of that region with its argument.
     pub(crate) unblock: Hook<unsafe extern "C" fn(*mut c_void)>,
-    /// When a shutdown may call it (again).
+    /// The time from which a shutdown may call the unblock function (again).
     pub(crate) unblock_due_ns: AtomicI64,
     /// Next in a free list or list of abandoned states.
     pub(crate) spare: Link<ThreadStateRef>,
@@ -235,7 +235,7 @@ impl ThreadStateRef {
     }
 
     /// Zeroes the block, with `host` bytes after it: a valid value of every
-    /// field. The block is the caller's alone, but for a dump from a signal
+    /// field. Only the caller uses the block, except for a dump from a signal
     /// handler: that walks lists without a lock and may be looking at the
     /// block's last life, so what it reads (all before `tracing`, and the name)
     /// is zeroed atomically.
@@ -245,11 +245,11 @@ impl ThreadStateRef {
         const _: () = assert!(FIRST % size_of::<u64>() == 0);
         let words: *mut u64 = self.as_raw().cast();
         for index in 0..FIRST / size_of::<u64>() {
-            // SAFETY: inside the block, which is aligned.
+            // SAFETY: the address is inside the block, which is aligned.
             unsafe { AtomicU64::from_ptr(words.wrapping_add(index)) }.store(0, Relaxed);
         }
         let rest: *mut u8 = words.cast::<u8>().wrapping_add(FIRST);
-        // SAFETY: inside the block, the caller's alone.
+        // SAFETY: the address is inside the block, which only the caller uses.
         unsafe { rest.write_bytes(0, NAME - FIRST) };
         if self.name[0].load(Relaxed) != 0 {
             self.set_name(b"");
@@ -279,7 +279,7 @@ macro_rules! public_field {
 
 impl ThreadState {
     public_field! {
-        /// State word: see `state::word`.
+        /// The state word (`state::word`).
         word: state as AtomicI32;
         /// Pending-event bits.
         eval_breaker: eval_breaker as AtomicUsize;
@@ -331,7 +331,7 @@ impl ThreadState {
         self.exception_cell().store(exception, Relaxed);
     }
 
-    /// Takes the hook out, so that it runs at most once.
+    /// Removes and returns the on_delete hook, so that it runs at most once.
     pub(crate) fn take_on_delete(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
         self.on_delete_cell().take(Relaxed)
     }
@@ -374,7 +374,7 @@ impl ThreadState {
         self.changed.load(Relaxed) & PLACE_LEFT != 0
     }
 
-    /// When it was last attached or detached.
+    /// The time of the last attach or detach.
     pub(crate) fn changed_ns(&self) -> i64 {
         clock::stamp_ns(self.changed.load(Relaxed) & !PLACE_LEFT)
     }
