@@ -125,13 +125,16 @@ typedef struct _PyThreadHandle PyThreadHandle;
 /** `PyThreadHandle_Start` flag: the runtime does not wait for the thread. */
 #define PyThreadHandle_DAEMON 1
 
-/** `PyTState_ThreadInfo.state`: may not touch the runtime. */
+/**
+ * `PyTState_ThreadInfo.state`: the thread is detached and may not touch the
+ * runtime.
+ */
 #define PyTState_DETACHED 0
 
-/** `PyTState_ThreadInfo.state`: runs. */
+/** `PyTState_ThreadInfo.state`: the thread is attached and runs. */
 #define PyTState_ATTACHED 1
 
-/** `PyTState_ThreadInfo.state`: held by a stop-the-world pause. */
+/** `PyTState_ThreadInfo.state`: a stop-the-world pause holds the thread. */
 #define PyTState_SUSPENDED 2
 
 /** `PyInterpreterConfig.gil`: treated as shared. */

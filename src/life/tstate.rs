@@ -33,7 +33,7 @@ use crate::sync::atomic::AtomicPtr;
 use crate::sync::head::HeadGuard;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
-/// What a new state is for.
+/// How a new state will be used.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) whence: Whence,
@@ -53,11 +53,11 @@ impl Origin {
         Origin { whence, daemon, before_commit_only: false, handle: None, first_of: None }
     }
 
-    /// PyThreadState_New.
+    /// The state is made by PyThreadState_New.
     pub(crate) const HOST: Origin = Origin::new(Whence::Unknown, 1);
-    /// PyGILState_Ensure, PyThreadState_Ensure.
+    /// The state is made by PyGILState_Ensure or PyThreadState_Ensure.
     pub(crate) const C_API: Origin = Origin::new(Whence::CApi, 1);
-    /// A state to end an interpreter with.
+    /// The state is made to end an interpreter with it.
     pub(crate) const FINI: Origin = Origin::new(Whence::Fini, 0);
 
     /// The first state of an interpreter, in this life of its block.
@@ -70,7 +70,7 @@ impl Origin {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NewError {
-    /// Out of memory.
+    /// There is no memory.
     NoMemory,
     /// The interpreter is gone, or committed to its end.
     Refused,
@@ -84,9 +84,9 @@ pub(crate) fn new_unbound(interp: Interp, origin: Origin) -> Result<ThreadStateR
 /// Which thread a new state is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// The caller's.
+    /// The state is for the calling thread.
     Caller,
-    /// The thread that binds it later.
+    /// The state is for the thread that binds it later.
     Later,
 }
 
@@ -130,7 +130,7 @@ fn make(interp: Interp, origin: Origin, owner: Owner) -> Result<ThreadStateRef, 
 
 /// Fills a block that no other thread sees yet.
 fn prepare(tstate: ThreadStateRef, interp: Interp, origin: Origin) {
-    // Relaxed, all of it: the link under the head lock publishes it.
+    // All stores are Relaxed: the link under the head lock publishes them.
     let host = tstate.host_size.load(Relaxed);
     tstate.zero_for_reuse(host);
     tstate.host_size.store(host, Relaxed);
@@ -210,7 +210,7 @@ pub(crate) fn new_bound(interp: Interp, origin: Origin) -> Result<ThreadStateRef
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cleared {
     Now,
-    /// It was cleared (or is being cleared) already: nothing was done.
+    /// The state was cleared, or is being cleared, already: the call had no effect.
     Before,
 }
 
@@ -245,7 +245,7 @@ pub(crate) fn clear(tstate: ThreadStateRef) -> Cleared {
     Cleared::Now
 }
 
-/// The last steps of [`clear`]. Nothing happens when they were done before.
+/// The last steps of [`clear`]. Has no effect if they were done before.
 pub(crate) fn finish_clear(tstate: ThreadStateRef) {
     if tstate.has(status::CLEARED) {
         return;

@@ -31,7 +31,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Why a name cannot be made a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameError {
-    /// Empty, too long, or a misspelt name of the library's own.
+    /// The name is empty, too long, or a misspelt name of the library's own.
     Bad,
     /// The table is full.
     Full,

@@ -24,7 +24,7 @@ thread_local! {
     static IN_HOOK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a call at the face found.
+/// The outcome of a call of the public functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Answer {
@@ -34,7 +34,7 @@ pub(crate) enum Answer {
     TimedOut,
     /// No such point, and none can be made with that name; or an order of a point with itself.
     BadName,
-    /// No room for one more point, or one more order.
+    /// There is no room for one more point, or one more order.
     Full,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn point_on<T>(at: Point, object: *const T) {
     }
 }
 
-/// The cold path: something is on somewhere.
+/// Passes a point on the cold path, when some mode is on.
 #[cold]
 #[inline(never)]
 pub(super) fn arrive(at: Point) {
@@ -81,13 +81,13 @@ fn arrive_on(at: Point, object: *const ()) {
     pass(at as usize, object);
 }
 
-/// True while nothing at all is on. One relaxed load.
+/// Returns true while no mode is on. Costs one relaxed load.
 #[inline(always)]
 pub(crate) fn is_off() -> bool {
     mode::get() == 0
 }
 
-/// A user's point: made on first use, ignored when it cannot be made.
+/// Passes a user's point, which is made on first use, and ignored if it cannot be made.
 #[cold]
 #[inline(never)]
 pub(crate) fn user_point(name: &CStr) {
@@ -201,14 +201,14 @@ fn give_up(mut held: Held<'static, Table>, then: usize) -> Held<'static, Table> 
     held
 }
 
-/// A point's name for a message.
+/// Returns the name of a point for a message.
 fn shown(index: usize) -> &'static str {
     // SAFETY: names of points are NUL-terminated and never change or go away (NAMES-1).
     let name = unsafe { CStr::from_ptr(names::name_of(index)) };
     name.to_str().unwrap_or("(not UTF-8)")
 }
 
-/// The next arrival at the point is held until it is woken.
+/// Holds the next arrival at the point until it is woken.
 pub(crate) fn pause(name: &CStr) -> Answer {
     let _ = mode_after_environment();
     let mut table = TABLE.enter();
@@ -243,7 +243,7 @@ pub(crate) fn wake(name: &CStr) -> Answer {
     Answer::Done
 }
 
-/// `then` waits until `first` was passed.
+/// Makes arrivals at `then` wait until `first` was passed.
 pub(crate) fn order(first: &CStr, then: &CStr) -> Answer {
     let _ = mode_after_environment();
     if first == then {
@@ -278,7 +278,7 @@ pub(crate) fn clear() {
     table.changed();
 }
 
-/// Random sleeps at points from now on.
+/// Turns on random sleeps at points.
 pub(crate) fn perturb(setting: Setting) {
     let _ = mode_after_environment();
     let _table = TABLE.enter();

@@ -34,9 +34,9 @@ pub(crate) type HookFn = unsafe extern "C" fn(point: *const c_char, arg: *mut c_
 /// A function to call, and what to pass to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Hook {
-    /// Called on the arriving thread.
+    /// The function, which is called on the arriving thread.
     pub(crate) run: HookFn,
-    /// Passed as it is.
+    /// The argument of the function, which is passed as it is.
     pub(crate) arg: *mut c_void,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Table {
     slots: [Slot; names::CAPACITY],
     orders: [Order; ORDERS],
     armed: usize,
-    /// What [`Table::clear`] goes back to.
+    /// The table that [`Table::clear`] restores.
     pub(super) environment: Setting,
     /// How long an order may hold a thread.
     pub(super) limit_ns: i64,
@@ -82,7 +82,7 @@ pub(in crate::probe) static FORK_ROW: [ForkRow; 1] = [fork_row!(TABLE)];
 
 static ARMED: [AtomicBool; names::CAPACITY] = [const { AtomicBool::new(false) }; names::CAPACITY];
 
-/// May an arrival at the point pass without a look at the table?
+/// Whether an arrival at the point may pass without a look at the table.
 pub(super) fn is_armed(index: usize) -> bool {
     ARMED[index].load(Relaxed)
 }

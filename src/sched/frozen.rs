@@ -93,12 +93,12 @@ pub(crate) struct Departed(Option<ThreadStateRef>);
 impl Departed {
     pub(crate) const NONE: Departed = Departed(None);
 
-    /// Whether there are any.
+    /// Whether there are departed states.
     pub(crate) fn is_any(self) -> bool {
         self.0.is_some()
     }
 
-    /// Gives their blocks back; no lock is held.
+    /// Frees the blocks of the departed states. The caller holds no lock.
     pub(crate) fn give_back(self) {
         let mut next = self.0;
         while let Some(tstate) = next {
@@ -208,7 +208,7 @@ pub(crate) fn lock(deleted: Interp) -> HeadGuard<'static> {
 
 /// Wakes the threads that the ended pause of `scope` held back. The caller holds no lock.
 pub(crate) fn wake(scope: &StopScope) {
-    // They set it under the head lock, while the pause stood.
+    // The waiting threads set the field under the head lock, during the pause.
     if scope.held_back.load(Relaxed) != 0 {
         scope.held_back.store(0, Relaxed);
         lot::unpark_all(key(scope));

@@ -55,7 +55,7 @@ pub(crate) type Unblock = unsafe extern "C" fn(*mut c_void);
 #[must_use]
 #[derive(Clone, Copy)]
 pub(crate) enum RegionError {
-    /// The state is in a region already.
+    /// The state is already in a region.
     Nested,
     /// The calling thread is in no region.
     NotInside,
@@ -76,7 +76,7 @@ pub(crate) fn begin(
     tstate.unblock.set_own(unblock, arg);
     tstate.unblock_due_ns.store(0, Relaxed);
     tstate.region.store(OPEN, Release);
-    // A GIL that was not locked is reported by the next attach's owner.
+    // Ignores false (the GIL was not locked): the GIL is free, as it has to be.
     let _ = attach::detach(tstate);
     let regions = &tls::block().regions;
     regions.store(regions.load(Relaxed) + 1, Relaxed);
@@ -188,7 +188,7 @@ impl Claim {
         let work = || {
             // The function may attach and never return.
             owed::or_give_back(|| Claim(tstate).give_back(), call);
-            // Before the caller attaches again: the thread may be needed for that.
+            // This comes before the caller attaches again, which may need that thread.
             self.give_back();
         };
         detached(work, |()| {});

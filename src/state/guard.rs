@@ -82,11 +82,11 @@ impl Deref for InterpGuard {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// It protected an interpreter until now.
+    /// The guard protected an interpreter until now.
     Closed,
-    /// It had been dropped, and protected nothing.
+    /// The guard had been dropped, and protected nothing.
     Dropped,
-    /// It was closed before.
+    /// The guard was closed before.
     ClosedBefore,
 }
 
@@ -139,7 +139,7 @@ impl InterpGuard {
         opened_at: *mut c_char,
         head: &HeadGuard<'_>,
     ) {
-        // Relaxed, all of it: `link` publishes it.
+        // All stores are Relaxed: `link` publishes them.
         self.interp.store(interp.as_ptr(), Relaxed);
         self.interp_life.store(InterpName::of(interp).life(), Relaxed);
         self.interp_id.store(interp.id(), Relaxed);
@@ -205,7 +205,7 @@ fn life_of(tstate: ThreadStateRef) -> u64 {
     interp.map_or(0, |interp| InterpName::of(interp).life())
 }
 
-/// Spare blocks (head lock).
+/// The spare blocks, under the head lock.
 static SPARE: AtomicPtr<PyInterpreterGuard> = AtomicPtr::new(ptr::null_mut());
 
 fn first() -> Option<InterpGuard> {

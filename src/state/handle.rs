@@ -76,7 +76,7 @@ pub struct _PyThreadHandle {
     pub(crate) interp: AtomicPtr<PyInterpreterState>,
     pub(crate) interp_life: AtomicU64,
     pub(crate) interp_id: AtomicI64,
-    /// What its state was, once that is deleted or given up; the name also
+    /// What its state was, once that is deleted or abandoned; the name also
     /// before there is a state (head lock).
     pub(crate) last: LastState,
     /// The handle whose thread this thread waits to join without a limit of time,
@@ -160,7 +160,7 @@ impl Deref for Handle {
 pub(crate) enum Dropped {
     /// Others still refer to it.
     Shared,
-    /// That was the last reference: the caller disposes of the handle.
+    /// The last reference was dropped: the caller disposes of the handle.
     Last,
 }
 
@@ -227,7 +227,7 @@ impl _PyThreadHandle {
         self.state.load(Ordering::Acquire)
     }
 
-    /// NOT_STARTED to STARTING, by one caller.
+    /// Moves the state from NOT_STARTED to STARTING. Returns true to one caller.
     pub(crate) fn claim_start(&self) -> bool {
         self.state.compare_exchange(NOT_STARTED, STARTING, Ordering::AcqRel, Relaxed).is_ok()
     }

@@ -45,7 +45,7 @@ pub(crate) const MAX_INTERPRETER: u32 = 300;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS >= MAX_INTERPRETER as usize);
 /// Most calls queued for the main thread.
 pub(crate) const MAX_MAIN: u32 = 32;
-/// As many in 3.12, whose ring keeps one slot free.
+/// Most calls queued in 3.12, whose ring keeps one slot free.
 pub(crate) const MAX_MAIN_3_12: u32 = 31;
 /// Most calls of an interpreter's queue that one pass runs.
 pub(crate) const PASS_INTERPRETER: u32 = 100;
@@ -58,7 +58,7 @@ pub(crate) const RAW_FREE: c_int = 2;
 /// One queued call.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
-    /// `None`: nothing to do.
+    /// The function, or `None` for an empty slot.
     pub(crate) func: _Py_pending_call_func,
     pub(crate) arg: *mut c_void,
     pub(crate) flags: c_int,
@@ -76,7 +76,7 @@ pub(crate) struct PendingQueue {
     first: AtomicUsize,
     /// Position behind the newest call; moved by adders.
     last: AtomicUsize,
-    /// Most calls at once.
+    /// Most calls that may be queued at once.
     max: u32,
     /// The state whose pass is running, or NULL (S-PC-07).
     pub(crate) handling: AtomicPtr<c_void>,
@@ -92,7 +92,7 @@ pub(crate) struct Full;
 
 impl PendingQueue {
     const_unless_loom! {
-        /// An empty queue of `max` calls at most.
+        /// Makes an empty queue that holds at most `max` calls.
         pub(crate) fn new(max: u32) -> PendingQueue {
             PendingQueue {
                 slots: AtomicPtr::new(core::ptr::null_mut()),
@@ -136,7 +136,7 @@ impl PendingQueue {
     /// Number of calls queued (a snapshot).
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        // `first` before `last`: it may only lag behind, never overtake.
+        // `first` is read before `last`: it may only lag behind, never overtake.
         let first = self.first.load(Acquire);
         self.last.load(Acquire).wrapping_sub(first)
     }
@@ -338,7 +338,7 @@ mod tests {
         QUEUE.fill(position, call(2));
         forgetter.join().unwrap();
         assert_eq!(QUEUE.len(), 0);
-        // Every slot is as it was: the ring turns twice.
+        // The ring turns twice, so every slot is used again.
         for number in 0..2 * SLOTS {
             QUEUE.push(call(number)).unwrap();
             assert_eq!(QUEUE.pop().unwrap().arg.addr(), number);

@@ -22,7 +22,7 @@ use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr;
 
-/// One function with its data, or none. See the head of this module.
+/// One function with its data, or none, read as one value.
 pub(crate) struct Hook<F> {
     /// Writes so far; the pair of the newest is at `version % 2`.
     version: AtomicUsize,
@@ -58,10 +58,10 @@ impl<F: Function> Hook<F> {
             let pair = &self.pairs[version % 2];
             let function = pair.function.load(Ordering::Relaxed);
             let data = pair.data.load(Ordering::Relaxed);
-            // HOOK-2, with the fence in `write`.
+            // This fence pairs with the one in `set_own` (HOOK-2).
             fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
-                // SAFETY: only `write` fills the word, with this type.
+                // SAFETY: only `set_own` fills the word, with this type.
                 return (!function.is_null()).then(|| (unsafe { F::from_word(function) }, data));
             }
         }
@@ -76,7 +76,7 @@ impl<F: Function> Hook<F> {
     /// Does what [`Hook::set`] does, for the one thread that may write to the cell now (HOOK-1).
     pub(crate) fn set_own(&self, function: Option<F>, data: *mut c_void) {
         let next = self.version.load(Ordering::Relaxed).wrapping_add(1);
-        // HOOK-2, with the fence in `get`.
+        // This fence pairs with the one in `get` (HOOK-2).
         fence(Ordering::Release);
         let pair = &self.pairs[next % 2];
         pair.function.store(function.map_or(ptr::null_mut(), F::into_word), Ordering::Relaxed);

@@ -45,7 +45,7 @@ const _: () = assert!(size_of::<_PyOnceFlag>() == 1 && align_of::<_PyOnceFlag>()
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Once {
-    /// Done, by this call or an earlier one.
+    /// The function has succeeded, in this call or an earlier one.
     Done,
     /// The function of this call failed; no other call failed because of it.
     Failed,
@@ -64,7 +64,7 @@ impl _PyOnceFlag {
         ptr::from_ref(self).cast()
     }
 
-    /// True once it is done.
+    /// Returns true once the flag is done.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         let done = self.v.load(Ordering::Acquire) == DONE;
@@ -114,7 +114,7 @@ impl _PyOnceFlag {
             }
         }
         tsan::acquire(self);
-        // A caller that never comes back has not done it: the next one runs its own.
+        // If the caller never returns from the function, the next caller runs its own.
         if owed::or_give_back(|| self.finish(INITIAL), function) {
             self.finish(DONE);
             Once::Done
@@ -194,7 +194,7 @@ mod tests {
                 || {
                     for _ in 0..6 {
                         scope.spawn(|| {
-                            // The third run of all succeeds.
+                            // Only the third run succeeds.
                             let run = || runs.fetch_add(1, Ordering::SeqCst) == 2;
                             if flag.call(run, &mut Stay) == Once::Failed {
                                 failures.fetch_add(1, Ordering::SeqCst);

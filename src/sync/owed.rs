@@ -20,13 +20,13 @@ use core::ptr;
 #[cfg(not(loom))]
 use core::sync::atomic::Ordering::Relaxed;
 
-/// The part of a record that the list knows.
+/// The part of a record that the list uses.
 struct Record {
     next: *const Record,
     give_back: unsafe fn(*const Record),
 }
 
-/// A record and what it runs.
+/// A record with the function that it runs.
 #[repr(C)]
 struct With<F> {
     record: Record,

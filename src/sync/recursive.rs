@@ -40,7 +40,7 @@ impl _PyRecursiveMutex {
         Self { mutex: PyMutex::new(), thread: AtomicU64::new(0), level: Cell::new(0) }
     }
 
-    /// Whether the thread `me`, which must be the calling one, owns it.
+    /// Whether the thread `me`, which must be the calling one, owns the mutex.
     pub(crate) fn is_owned_by(&self, me: u64) -> bool {
         self.thread.load(Ordering::Relaxed) == me
     }

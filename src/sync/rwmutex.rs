@@ -85,7 +85,7 @@ impl _PyRWMutex {
         }
     }
 
-    /// One attempt to take it.
+    /// Makes one attempt to take the mutex.
     #[inline]
     fn change(&self, from: usize, to: usize) -> Result<usize, usize> {
         self.bits.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)

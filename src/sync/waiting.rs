@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum OnSignal {
-    /// Go on waiting, with the same deadline.
+    /// The wait continues, with the same deadline.
     Retry,
-    /// Return to the caller with "interrupted".
+    /// The wait returns to its caller with "interrupted".
     GiveUp,
 }
 

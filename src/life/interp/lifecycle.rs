@@ -28,7 +28,7 @@ pub(crate) enum NewInterpError {
     NoId,
     /// The runtime is gone, or has committed its finalization.
     TooLate,
-    /// The host's interp_init refused it.
+    /// The host's interp_init refused the interpreter.
     Refused,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn new(
     interp.whence.store(whence, Relaxed);
     let main_gil = RUNTIME.main_interp().and_then(|main| main.gil.load(Relaxed));
     interp.block().configure(config, kind, main_gil);
-    // Relaxed, up to here: the list publishes it, head lock held.
+    // All stores up to here are Relaxed: the list publishes them, under the head lock.
     interp.next.store(RUNTIME.interpreters.load(Relaxed), Relaxed);
     RUNTIME.interpreters.store(Some(interp), Release);
     if RUNTIME.main.is_none(Relaxed) {
@@ -149,11 +149,11 @@ fn next_uncleared(interp: Interp) -> Option<ThreadStateRef> {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteError {
-    /// It is not in the list.
+    /// The interpreter is not in the list.
     Unlisted,
-    /// The main interpreter goes last.
+    /// The interpreter is the main one, and others are left.
     RemainingInterpreters,
-    /// A state is still attached somewhere.
+    /// A state of the interpreter is still attached.
     RemainingThreads,
 }
 

@@ -73,7 +73,7 @@ fn create_detached(
             lifecycle::discard(interp, life);
             c"no memory for the first thread state of a new interpreter"
         }
-        // The end of the runtime was faster.
+        // Finalization of the runtime claimed the interpreter first.
         NewError::Refused => NO_RUNTIME,
     })
 }
@@ -81,14 +81,14 @@ fn create_detached(
 /// What happens to states that are left when an interpreter ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IfThreadsRemain {
-    /// The end fails (CPython up to 3.13).
+    /// The finalization of the interpreter fails (CPython up to 3.13).
     Refuse,
-    /// They are abandoned: their threads meet the late-attach policy.
+    /// The states are abandoned: the late-attach policy applies to their threads.
     Abandon,
 }
 
 impl IfThreadsRemain {
-    /// What the version of CPython whose rules apply does.
+    /// The behaviour of the CPython version whose rules apply.
     pub(crate) fn by_version() -> IfThreadsRemain {
         if RUNTIME.compat() >= Compat::V3_14 {
             IfThreadsRemain::Abandon
@@ -98,14 +98,14 @@ impl IfThreadsRemain {
     }
 }
 
-/// Why an end failed.
+/// Why an interpreter could not be finalized.
 #[derive(Clone, Copy)]
 pub(crate) enum EndInterpreterError {
     /// This state is left.
     NotLast(ThreadStateRef),
-    /// Another thread is ending it.
+    /// Another thread is finalizing the interpreter.
     EndedElsewhere,
-    /// The calling thread is ending it, and has called something of the host.
+    /// The calling thread is finalizing the interpreter, and is inside a function of the host.
     EndedHere,
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn end_claimed(
         stw::start(Scope::One(interp));
     }
     let head = RUNTIME.lock();
-    // One that was deleted in this pause is still listed.
+    // A state that was deleted in this pause is still in the list.
     let is_left = |one: &ThreadStateRef| *one != tstate && !one.has(status::DELETED);
     let other = list::iter(interp, &head).find(is_left);
     if let Some(other) = other.filter(|_| policy == IfThreadsRemain::Refuse) {

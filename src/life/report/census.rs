@@ -15,11 +15,11 @@ use crate::sync::head::HeadGuard;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// `PyTState_ThreadInfo.state`: may not touch the runtime.
+/// `PyTState_ThreadInfo.state`: the thread is detached and may not touch the runtime.
 pub const PyTState_DETACHED: c_int = 0;
-/// `PyTState_ThreadInfo.state`: runs.
+/// `PyTState_ThreadInfo.state`: the thread is attached and runs.
 pub const PyTState_ATTACHED: c_int = 1;
-/// `PyTState_ThreadInfo.state`: held by a stop-the-world pause.
+/// `PyTState_ThreadInfo.state`: a stop-the-world pause holds the thread.
 pub const PyTState_SUSPENDED: c_int = 2;
 
 /// What is known about one thread state.

@@ -21,7 +21,7 @@ use core::sync::atomic::Ordering::Relaxed;
 pub(crate) enum Joined {
     /// The OS thread has exited, or hangs since finalization.
     Gone,
-    /// The deadline passed first.
+    /// The deadline passed before the thread ended.
     TimedOut,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum JoinError {
     Cycle,
     /// A signal handler failed: the error indicator is set.
     Interrupted,
-    /// The OS refused; another joiner may try again.
+    /// The OS refused the join; another joiner may try again.
     Failed,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn join(handle: Handle, deadline: Deadline) -> Result<Joined, JoinErr
     if !handle.exiting.is_set() && is_refused() {
         return Err(JoinError::Finalizing);
     }
-    // A reference of our own: the host may drop its last one meanwhile.
+    // The join holds a reference of its own, because the host may drop its last one meanwhile.
     handle.incref();
     let edge = match JoinEdge::add(handle, deadline) {
         Ok(edge) => edge,
@@ -112,7 +112,7 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
         Ok(Joined::Gone)
     } else {
         probe::point(Point::JoinOsJoin);
-        // A joiner that never comes back leaves the handle to the next one.
+        // A joiner that never returns leaves the handle to the next one.
         let free = |_| {
             let _ = handle.joining.unlock();
         };

@@ -37,9 +37,9 @@ pub(crate) const RESCAN_NS: i64 = 50_000_000;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// No thread is left.
+    /// No awaited thread is left.
     AllGone,
-    /// The deadline passed first.
+    /// The deadline passed, and a thread is left.
     TimedOut,
     /// A signal handler failed: the error indicator is set.
     Interrupted,
@@ -48,15 +48,15 @@ pub(crate) enum Waited {
 /// What is done about awaited threads that sit in a blocking region.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// They leave it when they leave it.
+    /// The wait leaves them alone.
     Leave,
-    /// Their unblock functions are called: the interpreter's end waits.
+    /// Their unblock functions are called, because finalization waits for them.
     Unblock,
 }
 
 /// What still has to end.
 enum StillRunning {
-    /// A started thread; a reference is held.
+    /// A started thread, with a reference to its handle.
     Thread(Handle),
     /// A state of another kind.
     State,
@@ -146,7 +146,7 @@ fn join_one(handle: Handle, slice: Deadline) -> Waited {
         Ok(Joined::TimedOut) => Waited::TimedOut,
         Err(JoinError::Interrupted) => Waited::Interrupted,
         Err(_) => {
-            // STARTING, or another joiner's failure: look again shortly.
+            // The thread is STARTING, or another joiner failed: the wait looks again shortly.
             detached(thread::yield_now, |()| {});
             Waited::TimedOut
         }
