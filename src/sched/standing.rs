@@ -20,6 +20,7 @@ use crate::state::thread::ThreadStateRef;
 use crate::state::word;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
@@ -90,7 +91,8 @@ pub(crate) fn wait_resumed(tstate: ThreadStateRef, waits_for_pause: u32) {
     fence(SeqCst);
     let word = tstate.word();
     while word.load(Acquire) == word::SUSPENDED {
-        let _ = lot::park(
+        let _ = lot::park_for(
+            WaitKind::PauseEnd,
             tstate.word_key(),
             || word.load(Acquire) == word::SUSPENDED,
             Deadline::NEVER,
