@@ -3900,7 +3900,8 @@ size_t PyTState_Census(PyInterpreterState *interp,
                        size_t capacity);
 
 /**
- * Prints every thread state and every open guard, one line each, for people.
+ * Prints every thread state, with what its thread waits for in a call of this
+ * library, and every open guard, one line each, for people.
  *
  * @param fd File descriptor to write to.
  *
