@@ -10,6 +10,7 @@ pub(crate) mod gil_queue;
 pub(crate) mod this_thread;
 #[cfg(not(loom))]
 pub(crate) mod describe;
+#[cfg(not(loom))]
 pub(crate) mod waits;
 #[cfg(not(loom))]
 pub(crate) mod fatal;

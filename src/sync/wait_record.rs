@@ -12,9 +12,8 @@
 //!
 //! A wait inside a wait has a record of its own; readers prefer the older one, which is what the caller asked for.
 
-use crate::os::clock;
 #[cfg(not(loom))]
-use crate::os::thread;
+use crate::os::{clock, thread};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 const SLOTS: usize = 4096;
@@ -22,6 +21,7 @@ const SLOTS: usize = 4096;
 const PROBES: usize = 32;
 /// `what` is the kind above, and the nanoseconds of the clock below: enough for two years of uptime.
 const SINCE_BITS: u32 = 56;
+const SINCE_MASK: u64 = (1 << SINCE_BITS) - 1;
 
 /// What a thread waits for. The comment says what the object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl WaitRecord {
                 && slot.tid.compare_exchange(0, tid, Ordering::Acquire, Ordering::Relaxed).is_ok()
         });
         if let Some(slot) = taken {
-            let since = clock::now_ns().cast_unsigned() & ((1 << SINCE_BITS) - 1);
+            let since = u64::try_from(clock::now_ns()).unwrap_or(0) & SINCE_MASK;
             slot.object.store(object, Ordering::Relaxed);
             // Release: WAIT_RECORD-2.
             slot.what.store((kind as u64) << SINCE_BITS | since, Ordering::Release);
@@ -172,7 +172,8 @@ fn read(slot: &Slot) -> Option<Wait> {
     let same = slot.what.load(Ordering::Relaxed) == what && slot.tid.load(Ordering::Relaxed) == tid;
     let number = usize::try_from(what >> SINCE_BITS).ok().filter(|_| same && tid != 0)?;
     let kind = *WaitKind::ALL.get(number.checked_sub(1)?)?;
-    Some(Wait { tid, kind, object, since_ns: (what & ((1 << SINCE_BITS) - 1)).cast_signed() })
+    let since_ns = i64::try_from(what & SINCE_MASK).ok()?;
+    Some(Wait { tid, kind, object, since_ns })
 }
 
 /// What the thread with a kernel id waits for. Async-signal-safe.
