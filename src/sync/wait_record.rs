@@ -4,11 +4,11 @@
 //! sleep is over. A table, because its readers are signal handlers and debuggers: they take no lock, and memory of a thread
 //! that ends meanwhile would be gone under them.
 //!
-//! - WAIT_RECORD-1 A slot belongs to the thread whose kernel id is in `tid`, from the compare-and-swap that stored it until that thread
+//! - WAIT_RECORD-1: A slot belongs to the thread whose kernel id is in `tid`, from the compare-and-swap that stored it until that thread
 //!   stores 0. Only that thread writes `object` and `what`, but for [`reset_in_child`].
-//! - WAIT_RECORD-2 `what` is 0 while `object` is being written: a reader that sees the same `what` before and after it has read `object`
+//! - WAIT_RECORD-2: `what` is 0 while `object` is being written: a reader that sees the same `what` before and after it has read `object`
 //!   has read what belongs together, or two waits that began in the same nanosecond.
-//! - WAIT_RECORD-3 A thread whose [`PROBES`] slots are all taken waits without a record. A record is for people; nothing depends on it.
+//! - WAIT_RECORD-3: A thread whose [`PROBES`] slots are all taken waits without a record. A record is for people; nothing depends on it.
 //!
 //! A wait inside a wait has a record of its own; readers prefer the older one, which is what the caller asked for.
 
