@@ -443,6 +443,7 @@ static void watch(void) {
     const char *names[4];
     CHECK_UINT_EQ(PyTState_Census(NULL, info, 4), 3);
     PyTState_DumpThreads(null_fd);
+    PyTState_DumpWaits(null_fd);
     CHECK_INT_EQ(PyTState_SetShutdownReport(0, null_fd), 0);
     CHECK_INT_EQ(PyTState_SetWatchdog(0, null_fd), 0);
     CHECK_INT_EQ(PyTState_SetName(main_state, "frugal"), 0);

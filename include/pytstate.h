@@ -4010,7 +4010,8 @@ size_t PyTState_Census(PyInterpreterState *interp,
                        size_t capacity);
 
 /**
- * Prints every thread state and every open guard, one line each, for people.
+ * Prints every thread state, with what its thread waits for in a call of this
+ * library, and every open guard, one line each, for people.
  *
  * @param fd File descriptor to write to.
  *
@@ -4025,6 +4026,30 @@ size_t PyTState_Census(PyInterpreterState *interp,
  * Pytstate.
  */
 void PyTState_DumpThreads(int fd);
+
+/**
+ * Prints every thread that waits in a call of this library, one line each, for
+ * people: for what, since when, which thread holds the GIL that it waits for,
+ * and where its thread state was last attached or detached.
+ *
+ * Such a line is "thread 'A' (tid 11) waits 2.1 s for mutex 0x55d0c8, detached,
+ * last detached at a.c:40". A thread that is detached and sleeps in a call of
+ * its own is not listed.
+ *
+ * @param fd File descriptor to write to.
+ *
+ * @par Errors
+ * None; a write error loses lines. The waits of more than some thousand threads
+ * at once may not all be known.
+ * @par Blocks
+ * As write(2) does.
+ * @par Threads
+ * Any. Async-signal-safe: takes no lock and allocates nothing; what changes
+ * meanwhile may be missing.
+ * @par Source
+ * Pytstate.
+ */
+void PyTState_DumpWaits(int fd);
 
 /**
  * Sets how often a finalization that waits prints the threads and guards that

@@ -118,7 +118,8 @@ pub unsafe extern "C" fn PyTState_Census(
     census::census(interp, unsafe { records(out, capacity) })
 }
 
-/// Prints every thread state and every open guard, one line each, for people.
+/// Prints every thread state, with what its thread waits for in a call of this library, and every open guard, one line each,
+/// for people.
 ///
 /// @param fd  File descriptor to write to.
 ///
@@ -132,6 +133,26 @@ pub unsafe extern "C" fn PyTState_Census(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyTState_DumpThreads(fd: c_int) {
     dump::dump(fd, None, None);
+}
+
+/// Prints every thread that waits in a call of this library, one line each, for people: for what, since when, which thread
+/// holds the GIL that it waits for, and where its thread state was last attached or detached.
+///
+/// Such a line is "thread 'A' (tid 11) waits 2.1 s for mutex 0x55d0c8, detached, last detached at a.c:40". A thread that is
+/// detached and sleeps in a call of its own is not listed.
+///
+/// @param fd  File descriptor to write to.
+///
+/// Errors:  none; a write error loses lines. The waits of more than some thousand threads at once may not all be known.
+/// Blocks:  as write(2) does.
+/// Threads: any. Async-signal-safe: takes no lock and allocates nothing; what changes meanwhile may be missing.
+/// Source:  pytstate.
+///
+/// # Safety
+/// None.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyTState_DumpWaits(fd: c_int) {
+    dump::dump_waits(fd);
 }
 
 /// Sets how often a finalization that waits prints the threads and guards that it waits for.

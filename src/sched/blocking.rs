@@ -7,6 +7,7 @@ use crate::sched::pending;
 use crate::state::eval_breaker::{self, SIGNALS_PENDING};
 use crate::state::thread::ThreadStateRef;
 use crate::sync::owed;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::{OnSignal, Waiting};
 
 /// Detaches for the sleep if the caller is attached (S-PL-07); ignores signals.
@@ -50,13 +51,19 @@ impl Waiting for Detach {
 #[derive(Default)]
 pub(crate) struct DetachAndSignals {
     inner: Detach,
+    what: Option<(WaitKind, usize)>,
     /// A handler failed: the error indicator is set.
     pub(crate) failed: bool,
 }
 
 impl DetachAndSignals {
     pub(crate) fn new() -> DetachAndSignals {
-        DetachAndSignals { inner: Detach::new(), failed: false }
+        DetachAndSignals { inner: Detach::new(), what: None, failed: false }
+    }
+
+    /// The same; dumps show what the wait is for.
+    pub(crate) fn that_waits_for(kind: WaitKind, object: usize) -> DetachAndSignals {
+        DetachAndSignals { what: Some((kind, object)), ..DetachAndSignals::new() }
     }
 }
 
@@ -67,6 +74,10 @@ impl Waiting for DetachAndSignals {
 
     fn after_sleep(&mut self) {
         self.inner.after_sleep();
+    }
+
+    fn waits_for(&self) -> Option<(WaitKind, usize)> {
+        self.what
     }
 
     fn ends_on_signal(&self) -> bool {

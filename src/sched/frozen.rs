@@ -29,6 +29,7 @@ use crate::state::stop_scope::StopScope;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The pause of another thread that `interp` stands in.
@@ -172,7 +173,8 @@ impl Held {
     pub(crate) fn wait(self) {
         let Held { scope, pause } = self;
         probe::point(Point::StwHeldBack);
-        let _ = lot::park(
+        let _ = lot::park_for(
+            WaitKind::PauseEnd,
             key(scope),
             || scope.stands(pause),
             Deadline::NEVER,

@@ -23,6 +23,7 @@ use crate::state::requests;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::state::word;
+use crate::sync::wait_record::{WaitKind, WaitRecord};
 use crate::sync::waiting::Waiting;
 use core::sync::atomic::Ordering;
 use core::sync::atomic::Ordering::Relaxed;
@@ -67,7 +68,9 @@ pub(crate) fn take_slow(gil: &'static Gil, tstate: ThreadStateRef) -> Taken {
     tstate.gil_requested().store(1, Relaxed);
     gil.waiters.fetch_add(1, Relaxed);
     trace::at(Point::GilWait, Event::Begin(Span::GilWait), || interp_of(tstate).id());
+    let record = WaitRecord::begin(WaitKind::Gil, core::ptr::from_ref(gil).addr());
     let taken = gil_queue::wait(gil, &mut Asking { gil, tstate, due: false });
+    drop(record);
     gil.waiters.fetch_sub(1, Relaxed);
     tstate.gil_requested().store(0, Relaxed);
     if taken == Taken::Held {

@@ -102,7 +102,7 @@ pub(crate) fn wait(gil: &Gil, waiter: &mut impl GilWaiter) -> Taken {
         // A waiter that was woken and lost the race keeps its turn.
         let place = if woken { QueuePosition::First } else { QueuePosition::Last };
         let parked = lot::park_at(
-            place,
+            (place, None),
             key(gil),
             || gil.word.load(Relaxed) & (LOCKED | PARKED) == LOCKED | PARKED,
             waiter.patience(),

@@ -12,6 +12,8 @@ pub(crate) mod this_thread;
 #[cfg(not(loom))]
 pub(crate) mod describe;
 #[cfg(not(loom))]
+pub(crate) mod waits;
+#[cfg(not(loom))]
 pub(crate) mod fatal;
 #[cfg(not(loom))]
 pub(crate) mod current;

@@ -35,6 +35,7 @@ use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
 use crate::sync::owed;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -142,7 +143,8 @@ fn close(tstate: ThreadStateRef) {
                 let _ = word.compare_exchange(RUNNING, AWAITED, Relaxed, Relaxed);
             }
             Err(_) => {
-                let _ = lot::park(
+                let _ = lot::park_for(
+                    WaitKind::RegionEnd,
                     key(tstate),
                     || word.load(Relaxed) == AWAITED,
                     Deadline::NEVER,

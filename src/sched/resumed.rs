@@ -10,6 +10,7 @@ use crate::sync::atomic::{
     fence,
 };
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 
 /// Sleeps until the pause that suspended a state, which the caller is about to
@@ -25,7 +26,8 @@ pub(crate) fn wait_resumed(
     // Pairs with the fence in `Pause::end`.
     fence(SeqCst);
     while word.load(Acquire) == word::SUSPENDED {
-        let _ = lot::park(
+        let _ = lot::park_for(
+            WaitKind::PauseEnd,
             key,
             || word.load(Acquire) == word::SUSPENDED,
             Deadline::NEVER,

@@ -30,6 +30,7 @@ use crate::state::thread::ThreadStateRef;
 use crate::sync::atomic::{AtomicI32, AtomicU32};
 use crate::sync::lot;
 use crate::sync::owed;
+use crate::sync::wait_record::{WaitKind, WaitRecord};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// How long the requester waits before it looks again at detached states.
@@ -60,6 +61,7 @@ pub(crate) fn stop(scope: Scope) {
             gave_up = release_gil_while_waiting(own);
         }
         let data = scope.data();
+        let _record = WaitRecord::begin(WaitKind::PauseBegin, 0);
         let mut dog = watchdog::Pause::begin(scope);
         loop {
             let seen = data.progress.load(Acquire);

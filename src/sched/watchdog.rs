@@ -13,6 +13,7 @@ use crate::os::clock::{self, Deadline};
 use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::current::interp_of;
 use crate::sched::describe::{Name, Text};
+use crate::sched::waits;
 use crate::state::gil_word::Gil;
 use crate::state::runtime::RUNTIME;
 use crate::state::stop::Scope;
@@ -102,6 +103,7 @@ pub(crate) fn look_at_holder(gil: &Gil) {
             push_thread(&mut line, holder);
             let _ = write!(line, " has held the GIL for {} s", Seconds(held));
             push_place(&mut line, holder);
+            waits::push_wait_of(&mut line, holder, clock::now_ns());
             line.end_line();
         }
     }

@@ -18,6 +18,7 @@
 
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
 use super::lot::{self, Parked, QueuePosition};
+use super::wait_record::WaitKind;
 use super::waiting::{OnSignal, Waiting};
 use crate::os::clock::Deadline;
 use crate::os::tsan;
@@ -87,7 +88,7 @@ impl PyEvent {
             }
             let validate = || self.v.load(Ordering::Relaxed) == HAS_PARKED;
             let token = ptr::null_mut();
-            let (place, gives) = (QueuePosition::Crowd, lot::nothing);
+            let (place, gives) = ((QueuePosition::Crowd, Some(WaitKind::Event)), lot::nothing);
             match lot::park_at(place, self.key(), validate, deadline, token, waiting, gives) {
                 Parked::Unparked | Parked::Again => {
                     if self.is_set() {

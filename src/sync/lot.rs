@@ -29,6 +29,7 @@ use super::fork_lock::{ForkLock, ForkRow, fork_row};
 use super::list::{DoubleLinks, Links, List, Pointer};
 use super::owed;
 use super::rank::{self, BucketRank, RankedMutex};
+use super::wait_record::{WaitKind, WaitRecord};
 use super::waiting::Waiting;
 use crate::control;
 use crate::os::clock::Deadline;
@@ -196,7 +197,21 @@ pub(crate) fn park(
     waiting: &mut impl Waiting,
     give_back: impl FnOnce(Parked),
 ) -> Parked {
-    park_at(QueuePosition::Last, key, validate, deadline, token, waiting, give_back)
+    park_for(WaitKind::ParkingLot, key, validate, deadline, token, waiting, give_back)
+}
+
+/// [`park`], for something that is not just an address.
+pub(crate) fn park_for(
+    kind: WaitKind,
+    key: *const (),
+    validate: impl FnOnce() -> bool,
+    deadline: Deadline,
+    token: *mut (),
+    waiting: &mut impl Waiting,
+    give_back: impl FnOnce(Parked),
+) -> Parked {
+    let how = (QueuePosition::Last, Some(kind));
+    park_at(how, key, validate, deadline, token, waiting, give_back)
 }
 
 /// The `give_back` of a wait that gives its thread nothing that another thread could
@@ -215,9 +230,9 @@ pub(crate) enum QueuePosition {
     First,
 }
 
-/// [`park`], with a choice of place.
+/// [`park`], with a choice of place, and of what is recorded (`None`: the caller has a record).
 pub(crate) fn park_at(
-    place: QueuePosition,
+    (place, kind): (QueuePosition, Option<WaitKind>),
     key: *const (),
     validate: impl FnOnce() -> bool,
     deadline: Deadline,
@@ -241,7 +256,12 @@ pub(crate) fn park_at(
         waiter.queued.set(true);
     }
     waiting.before_sleep();
+    let record = waiting
+        .waits_for()
+        .or(kind.map(|kind| (kind, key.addr())))
+        .map(|(kind, object)| WaitRecord::begin(kind, object));
     let outcome = sleep(bucket, &waiter, deadline, waiting.ends_on_signal());
+    drop(record);
     if outcome == Parked::Unparked {
         tsan::acquire(key);
     }

@@ -17,6 +17,7 @@ pub(crate) mod head;
 pub(crate) mod hook;
 pub(crate) mod list;
 
+pub(crate) mod wait_record;
 pub(crate) mod waiting;
 pub(crate) mod owed;
 pub(crate) mod lot;

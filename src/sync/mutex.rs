@@ -26,6 +26,7 @@ use super::backoff::Backoff;
 #[cfg(not(loom))]
 use super::fork_lock::ForkLock;
 use super::lot::{self, Parked};
+use super::wait_record::WaitKind;
 #[cfg(test)]
 use super::waiting::Stay;
 use super::waiting::{OnSignal, Waiting};
@@ -186,7 +187,15 @@ impl PyMutex {
             let validate = || self._bits.load(Ordering::Relaxed) == LOCKED | HAS_PARKED;
             let token = ptr::from_ref(entry).cast_mut().cast();
             let give_back = |parked| self.pass_on(parked, entry.handed_off.get());
-            match lot::park(self.key(), validate, deadline, token, waiting, give_back) {
+            match lot::park_for(
+                WaitKind::Mutex,
+                self.key(),
+                validate,
+                deadline,
+                token,
+                waiting,
+                give_back,
+            ) {
                 Parked::Unparked if entry.handed_off.get() => return LockOutcome::Acquired,
                 Parked::Unparked | Parked::Again => {}
                 Parked::TimedOut => return LockOutcome::TimedOut,

@@ -20,6 +20,7 @@
 use super::atomic::{AtomicU8, Ordering, const_unless_loom};
 use super::lot;
 use super::owed;
+use super::wait_record::WaitKind;
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use crate::os::tsan;
@@ -136,7 +137,15 @@ impl _PyOnceFlag {
         }
         let validate = || self.v.load(Ordering::Relaxed) == parked;
         let token = ptr::null_mut();
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, lot::nothing);
+        let _ = lot::park_for(
+            WaitKind::Once,
+            self.key(),
+            validate,
+            Deadline::NEVER,
+            token,
+            waiting,
+            lot::nothing,
+        );
     }
 
     fn finish(&self, end: u8) {

@@ -80,6 +80,8 @@ pub(crate) fn or_give_back<R>(give_back: impl FnOnce(), step: impl FnOnce() -> R
 /// Gives back what the calling thread holds, innermost first. It returns to none
 /// of the frames that hold it.
 pub(crate) fn give_back_all() {
+    #[cfg(not(loom))]
+    super::wait_record::forget_own();
     loop {
         let record = top();
         // SAFETY: OWED-1: the frame is on this thread's stack.

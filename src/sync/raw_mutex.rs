@@ -17,6 +17,7 @@
 //! Mirrors CPython 3.13 Python/lock.c.
 
 use super::atomic::{AtomicU32, AtomicUsize, Cell, Ordering, const_unless_loom};
+use super::wait_record::{WaitKind, WaitRecord};
 use crate::os::clock::Deadline;
 use crate::os::futex;
 use crate::os::tsan;
@@ -97,6 +98,7 @@ impl _PyRawMutex {
                 word = now;
                 continue;
             }
+            let _record = WaitRecord::begin(WaitKind::RawMutex, ptr::from_ref(self).addr());
             // RAW_MUTEX-2: whatever else wakes this thread, it stays until its own token is there.
             while waiter.woken.load(Ordering::Acquire) == 0 {
                 let _ = futex::wait(&waiter.woken, 0, Deadline::NEVER);

@@ -20,6 +20,7 @@
 
 use super::atomic::{AtomicUsize, Ordering, const_unless_loom};
 use super::lot::{self, Parked};
+use super::wait_record::WaitKind;
 use super::waiting::Waiting;
 use crate::os::clock::Deadline;
 use crate::os::tsan;
@@ -160,7 +161,15 @@ impl _PyRWMutex {
         let validate = || self.bits.load(Ordering::Relaxed) == parked;
         let token = ptr::null_mut();
         let give_back = |parked| self.pass_on(parked);
-        let _ = lot::park(self.key(), validate, Deadline::NEVER, token, waiting, give_back);
+        let _ = lot::park_for(
+            WaitKind::RwMutex,
+            self.key(),
+            validate,
+            Deadline::NEVER,
+            token,
+            waiting,
+            give_back,
+        );
         self.bits.load(Ordering::Relaxed)
     }
 

@@ -11,6 +11,7 @@
 //! Ordering: the lock's Acquire pairs with the Release of the release before it.
 
 use super::atomic::{AtomicU32, Ordering, const_unless_loom};
+use super::wait_record::{WaitKind, WaitRecord};
 use super::word_lock::{LockOutcome, WordLock};
 use crate::os::clock::Deadline;
 use crate::os::tsan;
@@ -69,7 +70,9 @@ impl ThreadLock {
         if self.try_acquire() {
             return LockOutcome::Acquired;
         }
+        let record = WaitRecord::begin(WaitKind::ThreadLock, core::ptr::from_ref(self).addr());
         let outcome = self.lock.lock_slow(deadline, signals, || self.take_surplus());
+        drop(record);
         if outcome == LockOutcome::Acquired {
             tsan::acquire(self);
         }

@@ -1,5 +1,7 @@
 //! What a thread does around a sleep, decided by the layer above.
 
+use super::wait_record::WaitKind;
+
 /// Answer of [`Waiting::interrupted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -23,6 +25,11 @@ pub(crate) trait Waiting {
 
     /// Runs when the sleep is over, for whatever reason.
     fn after_sleep(&mut self) {}
+
+    /// What the wait is for, with the object of its kind, where that is not simply the primitive.
+    fn waits_for(&self) -> Option<(WaitKind, usize)> {
+        None
+    }
 
     /// Does a signal end the sleep? If not, it goes on in place and [`Waiting::interrupted`] is
     /// never asked.

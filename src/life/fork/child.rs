@@ -31,6 +31,7 @@ use crate::state::thread::{ThreadStateRef, status};
 use crate::state::thread_calls;
 use crate::state::word;
 use crate::sync::fork_lock::ForkLock;
+use crate::sync::wait_record;
 use core::ffi::c_ulong;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -103,6 +104,7 @@ pub(crate) unsafe fn reset_in_child(keep: Survivors) {
     let mut forker = Forker { ident: thread::ident(), native: thread::native_id(), keep };
     // SAFETY: the caller's contract.
     unsafe { reset_locks() };
+    wait_record::reset_in_child();
     thread::forget_native_id();
     settle_lists();
     for interp in interps() {

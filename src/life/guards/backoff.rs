@@ -23,6 +23,7 @@ use crate::state::guard;
 use crate::state::interp::{Interp, PyTState_PHASE_WAITING_GUARDS};
 use crate::sync::head::HeadGuard;
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -92,7 +93,8 @@ pub(crate) fn admission(interp: Interp, head: &HeadGuard<'_>) -> Admission {
 pub(crate) fn wait(interp: Interp) {
     let until = interp.guards.throttled_until.load(Relaxed);
     let left = until.saturating_sub(clock::now_ns()).max(0);
-    let _ = lot::park(
+    let _ = lot::park_for(
+        WaitKind::Throttled,
         phase::key(interp),
         || is_throttling(interp),
         Deadline::after(left),

@@ -28,6 +28,7 @@ use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot::{self, Parked};
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::{OnSignal, Waiting};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -83,7 +84,8 @@ impl Rounds {
             let sleep = if more { 0 } else { until_report.min(until_check) };
             let deadline = Deadline::after(sleep);
             let mut waiting = DetachAndSignals::new();
-            let parked = lot::park(
+            let parked = lot::park_for(
+                WaitKind::Guards,
                 count_key(self.interp),
                 || guards.value.load(Relaxed) == open,
                 deadline,

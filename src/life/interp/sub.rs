@@ -22,6 +22,7 @@ use crate::state::list;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::{ThreadStateRef, status};
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -188,7 +189,8 @@ pub(crate) fn leave_to_other(tstate: ThreadStateRef) {
     let _ = attach::detach(tstate);
     let here = || interp.is_alive() && interp.incarnation.load(Relaxed) == life;
     while here() {
-        let _ = lot::park(
+        let _ = lot::park_for(
+            WaitKind::InterpreterEnd,
             lifecycle::gone_key(interp),
             here,
             Deadline::after(RESCAN_NS),

@@ -4,10 +4,12 @@ use crate::life::awaited::is_awaited_any;
 use crate::os::clock;
 use crate::probe::text::{LineBuf, Seconds, write_fd};
 use crate::sched::describe::{Name, Text, push_last_place, word_name};
+use crate::sched::waits;
 use crate::state::guard::{self, InterpGuard};
 use crate::state::interp::Interp;
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
+use crate::sync::wait_record;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -91,7 +93,29 @@ fn describe(
         let plural = if guards == 1 { "" } else { "s" };
         let _ = write!(line, ", holds {guards} guard{plural}");
     }
+    waits::push_wait_of(line, tstate, now);
     let _ = line.write_str("\n");
+}
+
+/// Prints every thread that waits, with a state or without. Async-signal-safe, as [`dump`].
+pub(crate) fn dump_waits(fd: i32) {
+    let now = clock::now_ns();
+    for wait in wait_record::all() {
+        let mut line = LineBuf::<768>::new();
+        waits::push_thread(&mut line, wait.tid);
+        let _ = line.write_str(" ");
+        waits::push_wait(&mut line, &wait, now);
+        if let Some(tstate) = waits::state_of(wait.tid) {
+            let word = tstate.word().load(Relaxed);
+            let _ = write!(line, ", {}", word_name(word));
+            let attached = word == crate::state::word::ATTACHED;
+            push_last_place(&mut line, tstate, if attached { "attached" } else { "detached" });
+        } else {
+            let _ = line.write_str(", without a thread state");
+        }
+        line.end_line();
+        write_fd(fd, line.as_bytes());
+    }
 }
 
 /// Prints the open guards of `interp` (`None`: of all interpreters): the threads

@@ -31,6 +31,7 @@ use crate::state::interp::{Interp, PyTState_PHASE_FINALIZING};
 use crate::state::runtime::RUNTIME;
 use crate::state::thread::ThreadStateRef;
 use crate::sync::lot;
+use crate::sync::wait_record::WaitKind;
 use crate::sync::waiting::Stay;
 use core::sync::atomic::{
     AtomicUsize,
@@ -98,7 +99,8 @@ pub(crate) fn is_under_way_here() -> bool {
 /// Sleeps while [`is_under_way_elsewhere`].
 pub(crate) fn wait_until_over() {
     while is_under_way_elsewhere() {
-        let _ = lot::park(
+        let _ = lot::park_for(
+            WaitKind::RuntimeEnd,
             over_key(),
             is_under_way_elsewhere,
             Deadline::NEVER,
@@ -215,7 +217,8 @@ fn commit(main: Interp, tstate: ThreadStateRef) {
 fn end_subinterpreters(main: Interp, tstate: ThreadStateRef) {
     while let Some((sub, claimed)) = claim_other_interp(main) {
         if !claimed {
-            let _ = lot::park(
+            let _ = lot::park_for(
+                WaitKind::InterpreterEnd,
                 lifecycle::gone_key(sub),
                 || sub.is_alive(),
                 Deadline::after(RESCAN_NS),

@@ -13,6 +13,7 @@ use crate::state::handle::{DONE, Handle, RUNNING};
 use crate::state::runtime::RUNTIME;
 use crate::sync::mutex::LockOutcome;
 use crate::sync::owed;
+use crate::sync::wait_record::{WaitKind, WaitRecord};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Outcome of a join that was not refused.
@@ -84,7 +85,8 @@ fn is_refused() -> bool {
 }
 
 fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
-    let mut waiting = DetachAndSignals::new();
+    let tid = handle.native() as usize;
+    let mut waiting = DetachAndSignals::that_waits_for(WaitKind::Join, tid);
     if !handle.exiting.is_set() {
         probe::point(Point::JoinWaiting);
         if !signals_served() {
@@ -116,7 +118,7 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
         let free = |_| {
             let _ = handle.joining.unlock();
         };
-        match detached(|| join_os_thread(handle, deadline), free) {
+        match detached(|| join_os_recorded(handle, deadline), free) {
             Join::Joined => Ok(Joined::Gone),
             Join::TimedOut => Ok(Joined::TimedOut),
             Join::Failed => Err(JoinError::Failed),
@@ -124,4 +126,9 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
     };
     let _ = handle.joining.unlock();
     outcome
+}
+
+fn join_os_recorded(handle: Handle, deadline: Deadline) -> Join {
+    let _record = WaitRecord::begin(WaitKind::Join, handle.native() as usize);
+    join_os_thread(handle, deadline)
 }

@@ -26,6 +26,7 @@ use crate::state::runtime::RUNTIME;
 use crate::sync::head::HeadGuard;
 use crate::sync::lot::{self, Parked};
 use crate::sync::owed;
+use crate::sync::wait_record::{WaitKind, WaitRecord};
 use crate::sync::waiting::{OnSignal, Waiting};
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -89,6 +90,7 @@ pub(crate) fn wait_for_threads(
     trace::at(Point::WaitThreadsBegin, Event::Begin(Span::WaitingForThreads), id);
     // The interpreter may end meanwhile, and its block be another's.
     let life = interp.incarnation.load(Relaxed);
+    let mut record = None;
     let waited = loop {
         probe::point(Point::WaitThreadsScan);
         // One function at a time: reports and signals are not put off by many.
@@ -107,6 +109,12 @@ pub(crate) fn wait_for_threads(
             interp.departure_waiters.store(waiters + 1, Relaxed);
         }
         drop(head);
+        if !matches!(leftover, StillRunning::None) {
+            // One record for all the sleeps of this call.
+            record.get_or_insert_with(|| {
+                WaitRecord::begin(WaitKind::Threads, interp.as_ptr().addr())
+            });
+        }
         let step = match leftover {
             StillRunning::Thread(handle) => join_one(handle, slice),
             StillRunning::State => wait_departure(interp, seen, slice),
@@ -163,7 +171,8 @@ fn wait_departure(interp: Interp, seen: u32, slice: Deadline) -> Waited {
     };
     let mut waiting = DetachAndSignals::new();
     let served = owed::or_give_back(count_out, signals_served);
-    let parked = lot::park(
+    let parked = lot::park_for(
+        WaitKind::Threads,
         core::ptr::from_ref(&interp.departures).cast(),
         || served && interp.departures.load(Acquire) == seen,
         slice,
