@@ -185,7 +185,7 @@ fn loom_lot_the_crowd_is_woken_together() {
                 let place = &places[own];
                 let validate = || place.load(Ordering::Relaxed) == 0;
                 let nothing = ptr::null_mut();
-                let crowd = lot::QueuePosition::Crowd;
+                let crowd = (lot::QueuePosition::Crowd, None);
                 lot::park_at(
                     crowd,
                     key_of(place),

@@ -138,7 +138,8 @@ fn a_wake_in_the_crowd_is_for_whom_it_was_meant() {
     let places = [0_u8; BUCKETS + 1];
     let (one, other) = (Key::of(&places[0]), Key::of(&places[BUCKETS]));
     let park_in = |place, key: &Key| {
-        park_at(place, key.get(), || true, Deadline::NEVER, ptr::null_mut(), &mut Stay, nothing)
+        let how = (place, None);
+        park_at(how, key.get(), || true, Deadline::NEVER, ptr::null_mut(), &mut Stay, nothing)
     };
     let woken = AtomicUsize::new(0);
     let (one, other, woken) = (&one, &other, &woken);
