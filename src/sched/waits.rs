@@ -33,7 +33,7 @@ pub(crate) fn push_wait<const N: usize>(line: &mut LineBuf<N>, wait: &Wait, now:
         WaitKind::Gil => return push_gil(line, object),
         WaitKind::Join => {
             let _ = line.write_str("the end of ");
-            return push_thread(line, object);
+            return push_joined(line, object);
         }
         WaitKind::Threads => return push_interp(line, "the threads of", object),
         WaitKind::Mutex => write!(line, "mutex 0x{object:x}"),
@@ -87,6 +87,18 @@ pub(crate) fn push_thread<const N: usize>(line: &mut LineBuf<N>, tid: usize) {
     };
 }
 
+/// Appends the thread of an identity, which is known from the start of a thread on; its kernel id
+/// is known once it runs.
+fn push_joined<const N: usize>(line: &mut LineBuf<N>, identity: usize) {
+    let _ = match find_state(|one| one.thread_id() as usize == identity) {
+        Some(tstate) if tstate.name()[0] != 0 => {
+            write!(line, "thread '{}' (tid {})", Name(&tstate.name()), tstate.native_id())
+        }
+        Some(tstate) => write!(line, "thread (tid {})", tstate.native_id()),
+        None => write!(line, "a thread whose state is gone (0x{identity:x})"),
+    };
+}
+
 fn interps() -> impl Iterator<Item = Interp> {
     let first = RUNTIME.interpreters.load(Acquire);
     core::iter::successors(first, |one| one.next.load(Acquire)).take(MOST)
@@ -94,8 +106,12 @@ fn interps() -> impl Iterator<Item = Interp> {
 
 /// A state of the thread with a kernel id, if it has one. Lists are walked as a debugger would.
 pub(crate) fn state_of(tid: usize) -> Option<ThreadStateRef> {
+    find_state(|one| one.native_id() as usize == tid)
+}
+
+fn find_state(wanted: impl Fn(&ThreadStateRef) -> bool) -> Option<ThreadStateRef> {
     let states = |interp: Interp| {
         core::iter::successors(interp.threads.load(Acquire), |one| one.next().load(Acquire))
     };
-    interps().flat_map(states).take(MOST).find(|one| one.native_id() as usize == tid)
+    interps().flat_map(states).take(MOST).find(|one| wanted(one))
 }

@@ -85,8 +85,9 @@ fn is_refused() -> bool {
 }
 
 fn join_held(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
-    let tid = handle.native() as usize;
-    let mut waiting = DetachAndSignals::that_waits_for(WaitKind::Join, tid);
+    // Its kernel id is not known before it runs.
+    let identity = handle.ident() as usize;
+    let mut waiting = DetachAndSignals::that_waits_for(WaitKind::Join, identity);
     if !handle.exiting.is_set() {
         probe::point(Point::JoinWaiting);
         if !signals_served() {
@@ -129,6 +130,6 @@ fn join_os(handle: Handle, deadline: Deadline) -> Result<Joined, JoinError> {
 }
 
 fn join_os_recorded(handle: Handle, deadline: Deadline) -> Join {
-    let _record = WaitRecord::begin(WaitKind::Join, handle.native() as usize);
+    let _record = WaitRecord::begin(WaitKind::Join, handle.ident() as usize);
     join_os_thread(handle, deadline)
 }
