@@ -263,8 +263,8 @@ fuzz: lib-release lib-asan $(BUILD)/release/puppet $(BUILD)/release/illegal \
 	@$(if $(SEED),,$(BUILD)/release/illegal --seconds $(SECONDS))
 	@$(if $(SEED),,$(FUZZ_ASAN) $(BUILD)/asan/illegal --seconds $(SECONDS))
 fuzz-short: lib-release $(BUILD)/release/puppet $(BUILD)/release/illegal
-	@c_tests/fuzz/fuzz $(BUILD)/release/puppet --seconds 7
-	@$(BUILD)/release/illegal --seconds 3
+	@c_tests/fuzz/fuzz $(BUILD)/release/puppet --first 1 --seconds 7
+	@$(BUILD)/release/illegal --first 1 --seconds 3
 
 # ---- Without a futex ------------------------------------------------------
 

@@ -10,7 +10,7 @@ enum told { NEW, ATTACH, DETACH, DELETE, REQUEST, KINDS };
 static struct {
     atomic_int count[KINDS];
     PyThreadState *_Atomic last[KINDS];
-    int event_was_set;
+    atomic_int event_was_set;
 } told;
 
 static int the_arg;
@@ -27,7 +27,8 @@ TELLS(tell_detach, DETACH)
 
 static void tell_delete(PyThreadState *tstate, void *arg) {
     CHECK_PTR_EQ(arg, &the_arg);
-    told.event_was_set |= _PyEvent_IsSet(tstate->exit_event);
+    if (_PyEvent_IsSet(tstate->exit_event))
+        atomic_store(&told.event_was_set, 1);
     atomic_store(&told.last[DELETE], tstate);
     atomic_fetch_add(&told.count[DELETE], 1);
 }
@@ -78,7 +79,7 @@ static void told_of_states(int gil) {
     CHECK_PTR_EQ(atomic_load(&told.last[DELETE]), other);
     PyThreadState_Delete(other);
     CHECK_INT_EQ(n(DELETE), 1);
-    CHECK_INT_EQ(told.event_was_set, 0);
+    CHECK_INT_EQ(atomic_load(&told.event_was_set), 0);
     finish();
     CHECK_INT_EQ(n(NEW), n(DELETE));
     CHECK_INT_EQ(n(ATTACH), n(DETACH));

@@ -384,16 +384,21 @@ static int run(uint64_t seed, int loud) {
 int main(int argc, char **argv) {
     double seconds = 5;
     uint64_t seed = 0;
+    uint64_t first = 0;
     for (int i = 1; i + 1 < argc; i += 2)
         if (strcmp(argv[i], "--seconds") == 0)
             seconds = atof(argv[i + 1]);
         else if (strcmp(argv[i], "--seed") == 0)
             seed = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--first") == 0)
+            first = strtoull(argv[i + 1], NULL, 10);
     if (seed != 0)
         return run(seed, 1);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t first = seed = (uint64_t)now.tv_nsec + 1;
+    if (first == 0)
+        first = (uint64_t)now.tv_nsec + 1;
+    seed = first;
     double end = (double)now.tv_sec + (double)now.tv_nsec / 1e9 + seconds;
     int failed = 0;
     do {
