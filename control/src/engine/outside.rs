@@ -73,6 +73,8 @@ pub(super) fn is_zombie(tid: i32) -> bool {
 /// How long a thread that was woken outside is waited for, and how often it is looked at meanwhile.
 const SETTLE_NS: i64 = 20_000_000;
 const SETTLE_LOOK_NS: i64 = 20_000;
+/// Looks that must find a thread where it was: one that has just been woken may be seen in its old wait once more.
+const SETTLED_LOOKS: u32 = 4;
 
 /// Decisions after which a child is waited for, and for how long.
 const CHILD_DECISIONS: u64 = 100;
@@ -141,7 +143,7 @@ impl Held {
                 0
             };
             let known = self.thread(number).blocked_in;
-            if now == known || (now != 0 && now == before && looks > 2) || sys::real_ns() > limit {
+            if (now == known && looks >= SETTLED_LOOKS) || (now != 0 && now == before && looks > 2) || sys::real_ns() > limit {
                 self.thread(number).blocked_in = if now == 0 { known } else { now };
                 return;
             }
