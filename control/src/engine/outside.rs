@@ -143,7 +143,10 @@ impl Held {
                 0
             };
             let known = self.thread(number).blocked_in;
-            if (now == known && looks >= SETTLED_LOOKS) || (now != 0 && now == before && looks > 2) || sys::real_ns() > limit {
+            if (now == known && looks >= SETTLED_LOOKS)
+                || (now != 0 && now == before && looks > 2)
+                || sys::real_ns() > limit
+            {
                 self.thread(number).blocked_in = if now == 0 { known } else { now };
                 return;
             }
