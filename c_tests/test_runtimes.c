@@ -33,7 +33,8 @@ static void check_pause(int gil, int all) {
     for (int i = 0; i < 50; i++) {
         CHECK_INT_EQ(PyTState_StopTheWorld(all ? NULL : mine->interp), 0);
         PyThreadState *theirs = PyThreadHandle_ThreadState(handle);
-        CHECK_INT_NE(theirs->state, PyTState_ATTACHED);
+        CHECK_INT_NE(__atomic_load_n(&theirs->state, __ATOMIC_SEQ_CST),
+                     PyTState_ATTACHED);
         const long before = atomic_load(&runner.steps);
         sched_yield();
         CHECK_INT_EQ(atomic_load(&runner.steps), before);
