@@ -1,7 +1,8 @@
 /* leaked guard: each of two threads thinks that the other closes it.
  *
- * A worker leaves a guard for its successor, unless the successor has been and
- * gone; it looks before it leaves it. Finalization then waits for ever. */
+ * A worker leaves an open guard for its successor to close. The worker checks
+ * first that the successor has not ended, but the successor may end between
+ * the check and the guard. Finalization then waits for ever. */
 #include "host.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

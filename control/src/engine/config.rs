@@ -24,7 +24,7 @@ pub(super) fn is_new_process() -> bool {
         return false;
     }
     word.store(1, Relaxed);
-    // Whoever held it is in the parent.
+    // The thread that held the gate exists only in the parent.
     GATE.store(0, Relaxed);
     true
 }

@@ -1,8 +1,9 @@
 //! One decision: who can go on, in canonical order, and who does.
 //!
 //! Canonical order: first the default, then the other threads and then the deadlines, each by how long they have waited.
-//! The default is the thread that came to the point, unless it cannot go on or lets others go first; then whoever has
-//! waited longest; deadlines count for it only where the thread lets others go first, or no thread is a candidate.
+//! The default is the thread that came to the point, unless it cannot go on or lets others go first; then the default
+//! is the thread that has waited longest. A deadline can be the default only where the thread lets others go first, or
+//! where no thread is a candidate.
 
 use super::clock::NEVER;
 use super::threads::{Life, Wait};
@@ -292,8 +293,9 @@ impl Engine {
         found
     }
 
-    /// Whether deadlines are all that is left, and each has passed so often, with nothing done by any thread that another
-    /// could notice, that it will pass for ever: a wait for a signal that begins anew is no way to go on.
+    /// Whether the program makes no progress: every thread with a deadline waits for a signal, and each of these waits
+    /// has timed out `VAIN` times while no thread did anything that another thread could notice. A thread that times
+    /// out and waits for the same signal again does not count as progress.
     fn waits_in_vain(&self) -> bool {
         let waits = |number: u16| {
             let thread = &self.threads[usize::from(number)];

@@ -183,7 +183,7 @@ fn lock() {
     }
 }
 
-/// Frees the lock, and then wakes whoever was chosen: it would only wait for the lock before that.
+/// Frees the lock, and then wakes the thread that was chosen. A thread woken earlier would only wait for the lock.
 fn unlock() {
     // SAFETY: G1: the caller holds the lock.
     let woken = unsafe { core::mem::replace(&mut (*ENGINE.0.get()).to_wake, NO_THREAD) };

@@ -43,7 +43,8 @@ impl Engine {
         }
     }
 
-    /// Opens the gate of whoever was chosen, unless that is the caller; sees to a dying thread that was chosen.
+    /// Opens the gate of the thread that was chosen, unless that thread is the caller. If the chosen thread is dying,
+    /// another thread is appointed to watch for its end.
     pub(super) fn hand_on(&mut self, next: Next, from: u16) {
         let Next::Goes(to) = next else {
             self.watcher = from;
